@@ -1,0 +1,1 @@
+"""Subjects and cohorts: phantoms, BIDS folders, preparation, splits."""

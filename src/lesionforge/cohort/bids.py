@@ -1,0 +1,126 @@
+"""A prepared cohort as a BIDS derivative on disk: its tables, its subjects, its description."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lesionforge import __version__
+from lesionforge.cohort.subject import TISSUES, Subject
+from lesionforge.errors import DataError
+from lesionforge.provenance import atomic, read_tsv, write_json, write_tsv
+from lesionforge.volume import Grid, write_volume
+
+BIDS_VERSION = "1.10.0"
+
+
+def write_description(root: Path, name: str) -> None:
+    """Write `dataset_description.json` of a derivative made by LesionForge."""
+    write_json(
+        root / "dataset_description.json",
+        {
+            "Name": name,
+            "BIDSVersion": BIDS_VERSION,
+            "DatasetType": "derivative",
+            "GeneratedBy": [{"Name": "LesionForge", "Version": __version__}],
+        },
+    )
+    with atomic(root / "README") as part:
+        part.write_text(f"{name}. Made by LesionForge {__version__}. Research use only.\n")
+
+
+def write_subject(
+    subject: Subject, volumes: dict[str, np.ndarray], grid: Grid, sidecar: dict[str, Any]
+) -> None:
+    """Write a subject's volumes and its T1w sidecar; the sidecar comes last and marks it complete.
+
+    Args:
+        subject: where to write.
+        volumes: BIDS suffix (`T1w`, `FLAIR`, `desc-brain_mask`, `label-GM_probseg`,
+            `label-lesion_mask` ...) to (X, Y, Z) array.
+        grid: their common grid.
+        sidecar: what is to be known of them; `SkullStripped` is added.
+    """
+    for suffix, data in volumes.items():
+        write_volume(subject.path(suffix), data, grid)
+        if suffix not in ("T1w", "FLAIR"):
+            write_json(
+                json_path(subject, suffix), {"Sources": list(subject.sources), **_mask_type(suffix)}
+            )
+    content = {"SkullStripped": True, "Sources": list(subject.sources), **sidecar}
+    write_json(json_path(subject, "FLAIR"), content)
+    write_json(json_path(subject, "T1w"), content)
+
+
+def _mask_type(suffix: str) -> dict[str, str]:
+    if suffix.endswith("_mask"):
+        return {"Type": "Lesion" if "lesion" in suffix else "Brain"}
+    return {}
+
+
+def json_path(subject: Subject, suffix: str) -> Path:
+    """Return the sidecar of one of a subject's volumes."""
+    path = subject.path(suffix)
+    return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
+
+
+def is_complete(subject: Subject) -> bool:
+    """Tell whether a subject was written to the end."""
+    return json_path(subject, "T1w").exists()
+
+
+def write_participants(root: Path, subjects: list[Subject], **columns: list[Any]) -> None:
+    """Write `participants.tsv`: participant_id, group, site, synthetic, sources, and `columns`."""
+    table = pd.DataFrame(
+        {
+            "participant_id": [s.id for s in subjects],
+            "group": [s.group for s in subjects],
+            "site": [s.site for s in subjects],
+            "synthetic": [int(s.synthetic) for s in subjects],
+            "sources": [",".join(s.sources) for s in subjects],
+            **columns,
+        }
+    )
+    write_tsv(root / "participants.tsv", table)
+
+
+def read_cohort(root: Path) -> list[Subject]:
+    """Read the subjects of a prepared or synthetic cohort, in the order of `participants.tsv`.
+
+    Raises:
+        DataError: the table is missing or faulty, or subjects in it lack files; all are named.
+    """
+    table = read_tsv(
+        root / "participants.tsv",
+        participant_id=str,
+        group=str,
+        site=str,
+        synthetic=int,
+        sources=str,
+    )
+    subjects = [
+        Subject(
+            row["participant_id"],
+            row["group"],
+            row["site"],
+            root,
+            bool(row["synthetic"]),
+            tuple(row["sources"].split(",")),
+        )
+        for row in table.to_dict("records")
+    ]
+    lacking = [str(path) for s in subjects for path in expected_files(s) if not path.exists()]
+    if lacking:
+        raise DataError(
+            f"{root} is incomplete, run its stage again. Missing: "
+            + ", ".join(lacking[:10])
+            + (f" and {len(lacking) - 10} more" if len(lacking) > 10 else "")
+        )
+    return subjects
+
+
+def expected_files(subject: Subject) -> list[Path]:
+    """List the NIfTI files that a complete subject has."""
+    files = [subject.t1w, subject.flair, subject.brain, *(subject.tissue(t) for t in TISSUES)]
+    return [*files, subject.lesion] if subject.group == "patient" else files

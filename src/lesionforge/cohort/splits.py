@@ -1,0 +1,191 @@
+"""Who trains, who validates, who tests: drawn once, written to `splits.tsv`, never redrawn."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lesionforge.cohort.subject import Subject
+from lesionforge.errors import ConfigError, DataError
+from lesionforge.provenance import read_tsv, write_tsv
+from lesionforge.seeding import stream
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """How many subjects validate and test; everyone else is the pool that training draws from.
+
+    Attributes:
+        validation_patients: patients that choose the score threshold; their labels are counted in
+            the reported label budget.
+        validation_controls: controls that choose the score threshold.
+        test_patients: patients that are only ever evaluated on.
+        test_controls: controls that are only ever evaluated on.
+        seed: of this one draw of roles (the nested training order has one draw a study seed).
+    """
+
+    validation_patients: int = 6
+    validation_controls: int = 6
+    test_patients: int = 20
+    test_controls: int = 20
+    seed: int = 0
+
+
+def draw_splits(subjects: list[Subject], config: SplitConfig, seeds: list[int]) -> pd.DataFrame:
+    """Draw roles, spread evenly over sites, and the training order of each seed.
+
+    Args:
+        subjects: all real subjects.
+        config: counts.
+        seeds: the study's seeds; each gets a column `order_<seed>`: the rank (from 0) of a training
+            subject among the training subjects of its group. A regime takes the first n ranks, so
+            smaller regimes are subsets of larger ones.
+
+    Returns:
+        One row a subject: participant_id, group, site, role, order_<seed>...
+
+    Raises:
+        ConfigError: there are fewer subjects of a group than `config` asks for.
+    """
+    rows = pd.DataFrame(
+        {
+            "participant_id": [s.id for s in subjects],
+            "group": [s.group for s in subjects],
+            "site": [s.site for s in subjects],
+        }
+    )
+    rows["role"] = "train"
+    for group, (validation, test) in _counts(config).items():
+        members = rows.index[rows["group"] == group]
+        if len(members) == 0 and group == "control":
+            continue  # no controls: specificity is undefined, and the report says so
+        if validation + test >= len(members):
+            raise ConfigError(
+                f"The split asks for {validation} validation and {test} test {group}s and leaves "
+                f"none to train on: the cohort has {len(members)}. "
+                f"Lower --splits.test_{group}s or use --folds."
+            )
+        dealt = _spread_over_sites(rows.loc[members], stream(config.seed, "splits", group))
+        rows.loc[dealt[:test], "role"] = "test"
+        rows.loc[dealt[test : test + validation], "role"] = "validation"
+    return _with_orders(rows, seeds)
+
+
+def draw_folds(
+    subjects: list[Subject], config: SplitConfig, seeds: list[int], folds: int
+) -> list[pd.DataFrame]:
+    """Draw k tables of roles in which every subject tests exactly once.
+
+    Each fold's validation subjects are drawn from the rest (`config.validation_*`); the counts of
+    test subjects in `config` are not used.
+    """
+    if folds < 2:
+        raise ConfigError(f"`folds` must be at least 2, got {folds}.")
+    rows = pd.DataFrame(
+        {
+            "participant_id": [s.id for s in subjects],
+            "group": [s.group for s in subjects],
+            "site": [s.site for s in subjects],
+        }
+    )
+    fold_of = pd.Series(-1, index=rows.index)
+    for group in sorted(set(rows["group"])):
+        dealt = _spread_over_sites(
+            rows[rows["group"] == group], stream(config.seed, "folds", group)
+        )
+        fold_of[dealt] = np.arange(len(dealt)) % folds
+    tables = []
+    for fold in range(folds):
+        table = rows.assign(role=np.where(fold_of == fold, "test", "train"))
+        for group, (validation, _) in _counts(config).items():
+            members = table[(table["role"] == "train") & (table["group"] == group)]
+            if len(members) == 0 and group == "control":
+                continue
+            if validation >= len(members):
+                raise ConfigError(
+                    f"Fold {fold} has {len(members)} {group}s outside its test part: too few for "
+                    f"{validation} validation {group}s and training. Lower "
+                    f"--splits.validation_{group}s or the number of folds."
+                )
+            dealt = _spread_over_sites(members, stream(config.seed, "folds", fold, group))
+            table.loc[dealt[:validation], "role"] = "validation"
+        tables.append(_with_orders(table, seeds))
+    return tables
+
+
+def _counts(config: SplitConfig) -> dict[str, tuple[int, int]]:
+    return {
+        "patient": (config.validation_patients, config.test_patients),
+        "control": (config.validation_controls, config.test_controls),
+    }
+
+
+def _spread_over_sites(rows: pd.DataFrame, rng: np.random.Generator) -> list[int]:
+    """Shuffle rows so that every stretch of the result holds the sites in their proportions."""
+    keys: dict[int, float] = {}
+    for _, members in rows.groupby("site", sort=True):
+        shuffled = rng.permutation(members.index.to_numpy())
+        for place, index in enumerate(shuffled):
+            keys[int(index)] = (place + rng.random()) / len(shuffled)
+    return sorted(keys, key=keys.__getitem__)
+
+
+def _with_orders(rows: pd.DataFrame, seeds: list[int]) -> pd.DataFrame:
+    for seed in seeds:
+        order = pd.Series(pd.NA, index=rows.index, dtype="Int64")
+        for group in ("patient", "control"):
+            members = rows[(rows["role"] == "train") & (rows["group"] == group)]
+            dealt = _spread_over_sites(members, stream(seed, "order", group))
+            order[dealt] = range(len(dealt))
+        rows[f"order_{seed}"] = order
+    return rows
+
+
+def write_splits(path: Path, table: pd.DataFrame) -> None:
+    """Write `splits.tsv`; an existing table with other content is never overwritten.
+
+    Raises:
+        DataError: the file exists and differs.
+    """
+    if path.exists():
+        write_tsv(path.with_suffix(".new"), table)
+        same = path.read_bytes() == path.with_suffix(".new").read_bytes()
+        path.with_suffix(".new").unlink()
+        if not same:
+            raise DataError(
+                f"{path} exists and the configuration now asks for other splits. A split is drawn "
+                "once: give the study another name (--name), or delete the study's folder."
+            )
+        return
+    write_tsv(path, table)
+
+
+def read_splits(path: Path) -> pd.DataFrame:
+    """Read `splits.tsv`."""
+    return read_tsv(path, participant_id=str, group=str, site=str, role=str)
+
+
+def members(splits: pd.DataFrame, role: str) -> list[str]:
+    """Return the ids of a role (`train`, `validation` or `test`), in the table's order."""
+    return splits.loc[splits["role"] == role, "participant_id"].tolist()
+
+
+def first_in_order(splits: pd.DataFrame, group: str, n: int, seed: int) -> list[str]:
+    """Return the first `n` training subjects of `group` in the order of `seed`.
+
+    Raises:
+        ConfigError: the training pool is smaller than `n`, or the seed has no order.
+    """
+    column = f"order_{seed}"
+    if column not in splits.columns:
+        raise ConfigError(
+            f"Seed {seed} has no training order in splits.tsv; it has "
+            f"{', '.join(c for c in splits.columns if c.startswith('order_'))}."
+        )
+    pool = splits[(splits["role"] == "train") & (splits["group"] == group)].sort_values(column)
+    if len(pool) < n:
+        raise ConfigError(
+            f"{n} training {group}s were asked for, the training pool has {len(pool)}."
+        )
+    return pool["participant_id"].tolist()[:n]

@@ -1,0 +1,1 @@
+"""The 3D lesion detector and the regimes it is trained in."""

@@ -1,0 +1,21 @@
+"""Errors that say what is wrong, which file, what was allowed and what to do."""
+
+
+class LesionForgeError(ValueError):
+    """Base of every error a user can mend; the command line prints its text without a traceback."""
+
+
+class ConfigError(LesionForgeError):
+    """A configuration value is unknown, of the wrong type or outside its range."""
+
+
+class DataError(LesionForgeError):
+    """An input file or table is missing, damaged or not what it should be."""
+
+
+class GeometryError(DataError):
+    """Volumes that should share a grid do not, or an affine cannot be used."""
+
+
+class LineageError(LesionForgeError):
+    """A subject stands where the study's design forbids it (a leak between roles)."""

@@ -1,0 +1,1 @@
+"""Matching, metrics, statistics and image measurements: pure functions of arrays and tables."""

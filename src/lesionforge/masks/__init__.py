@@ -1,0 +1,1 @@
+"""Lesion masks: a prior fitted on training masks, a frozen draw, a pure rendering."""

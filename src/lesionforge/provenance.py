@@ -1,0 +1,145 @@
+"""Where every file comes from: atomic writes, checksums, and the record of a stage's run."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lesionforge.errors import DataError
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` to write to; rename it to `path` when all went well.
+
+    The temporary name keeps the suffixes of `path` (NIfTI writers choose their format by them).
+    A process killed at any moment leaves either the old file or the new one, never half of it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix="-" + path.name)
+    os.close(handle)
+    try:
+        yield Path(name)
+        os.chmod(name, 0o666 & ~_umask())  # noqa: PTH101 (mkstemp's 0600 would outlive the rename)
+        os.replace(name, path)  # noqa: PTH105 (atomic on one file system)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Return the SHA-256 of a JSON-able value, independent of key order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically; NaN is refused (use None)."""
+    text = json.dumps(value, indent=1, default=str, allow_nan=False) + "\n"
+    with atomic(path) as part:
+        part.write_text(text)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing. Run the stage that writes it first.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path} is not JSON ({error}). Delete it and run its stage again."
+        ) from None
+
+
+def write_tsv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as BIDS does: tab-separated, `n/a` for missing, no index; atomically."""
+    with atomic(path) as part:
+        table.to_csv(part, sep="\t", index=False, na_rep="n/a", float_format="%.6g")
+
+
+def read_tsv(path: Path, **columns: type) -> pd.DataFrame:
+    """Read a BIDS table (`n/a` is missing); `columns` that must be there, with their types.
+
+    Raises:
+        DataError: the file is missing, unreadable or lacks one of `columns`.
+    """
+    try:
+        table = pd.read_csv(
+            path,
+            sep="\t",
+            dtype=columns,
+            na_values=["n/a"],
+            keep_default_na=False,
+            encoding="utf-8-sig",
+        )
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing. Run the stage that writes it first.") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as a table: {error}") from None
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise DataError(
+            f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.columns)}."
+        )
+    return table
+
+
+def environment() -> dict[str, str]:
+    """Describe the code and machine that run: package and library versions, commit, platform."""
+    names = ("lesionforge", "torch", "lightning", "monai", "numpy", "scipy", "nibabel", "simpleitk")
+    record = {name: _version(name) for name in names}
+    record["python"] = platform.python_version()
+    record["platform"] = platform.platform()
+    record["commit"] = _commit()
+    return record
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> str:
+    """Return the git commit of the package's source with `+dirty` if changed, or `unknown`."""
+    command = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--dirty=+dirty",
+        "--abbrev=40",
+        "--exclude=*",
+    ]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return found.stdout.strip() or "unknown"

@@ -1,0 +1,19 @@
+import numpy as np
+import torch
+
+from lesionforge.seeding import stream, torch_stream
+
+
+def test_streams_repeat_and_differ_by_name():
+    assert np.array_equal(stream(3, "a", 1).random(5), stream(3, "a", 1).random(5))
+    assert not np.array_equal(stream(3, "a", 1).random(5), stream(3, "a", 2).random(5))
+    assert not np.array_equal(stream(3, "a", 1).random(5), stream(4, "a", 1).random(5))
+    assert not np.array_equal(stream(3, "ab").random(5), stream(3, "a", "b").random(5))
+
+
+def test_global_generators_are_untouched():
+    np_state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    stream(1, "x").random(10)
+    torch.rand(3, generator=torch_stream(1, "x"))
+    assert np.array_equal(np_state, np.random.get_state()[1])  # noqa: NPY002
+    assert torch.equal(torch_state, torch.get_rng_state())
