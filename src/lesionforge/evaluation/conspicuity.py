@@ -1,0 +1,158 @@
+"""How strongly a lesion shows in T1w and FLAIR, measured alike for real and synthetic images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from lesionforge.errors import DataError
+
+ROBUST_SD = 0.1  # of a prepared image, see `lesionforge.cohort.subject.read_images`
+RIM_MM = (5.0, 15.0)
+WIDER_RIM_MM = (2.0, 40.0)
+MIN_RIM_VOXELS = 40
+OUTLIER_SD = 3.0  # residuals of the rim beyond this belong to something else than noise
+
+
+@dataclass(frozen=True)
+class Conspicuity:
+    """A lesion's effect on the images against the tissue around it.
+
+    Attributes:
+        t1w: mean T1w difference from what the tissue mix predicts, in robust standard deviations.
+        flair: the same for FLAIR.
+        blur: share of the T1w gradient between the tissues that is lost inside the lesion; 0 is as
+            sharp as around it, 1 no edge left, negative sharper.
+        total: root mean square of the voxelwise effect in both images beyond noise, in robust
+            standard deviations; 0 is invisible, 5 obvious.
+    """
+
+    t1w: float
+    flair: float
+    blur: float
+    total: float
+
+
+def measure_conspicuity(
+    images: np.ndarray,
+    lesion: np.ndarray,
+    tissues: np.ndarray,
+    brain: np.ndarray,
+    voxel_mm: tuple[float, float, float],
+) -> Conspicuity:
+    """Measure how far a lesion departs from the tissue in a shell 5 to 15 mm around it.
+
+    Each image is predicted from the tissue mix by a robust linear fit in the shell; the lesion's
+    effect is what the prediction leaves, so a lesion is compared with its own mix of tissues.
+
+    Args:
+        images: (2, X, Y, Z) T1w and FLAIR in [0, 1]; 0.1 is one robust standard deviation.
+        lesion: (X, Y, Z) bool, at least one voxel.
+        tissues: (3, X, Y, Z) probabilities of CSF, GM and WM, as they were without the lesion if
+            that is known.
+        brain: (X, Y, Z) bool.
+        voxel_mm: voxel size along each axis.
+
+    Raises:
+        DataError: the lesion has no voxel in the brain, or there is no brain around it.
+    """
+    inside = np.asarray(lesion, bool) & np.asarray(brain, bool)
+    if not inside.any():
+        raise DataError("The lesion has no voxel inside the brain; its conspicuity is undefined.")
+    box = _box(inside, WIDER_RIM_MM[1], voxel_mm)
+    images, tissues = images[(slice(None), *box)], tissues[(slice(None), *box)]
+    inside, brain = inside[box], np.asarray(brain, bool)[box]
+    rim = _rim(np.asarray(lesion, bool)[box], brain, voxel_mm)
+    predicted = np.stack([_predict(image, tissues, rim) for image in images])
+    effect = (images - predicted) / ROBUST_SD
+    weight = np.clip(1 - tissues[0], 0.05, 1)[inside]
+    t1w, flair = (float(np.average(channel[inside], weights=weight)) for channel in effect)
+    return Conspicuity(
+        t1w=t1w,
+        flair=flair,
+        blur=_blur(images[0], predicted[0], inside, rim, voxel_mm),
+        total=_total(effect, inside, rim, tissues),
+    )
+
+
+def _box(inside: np.ndarray, margin_mm: float, voxel_mm: tuple[float, ...]) -> tuple[slice, ...]:
+    """Return the lesion's bounding box widened by `margin_mm` (the images beyond do not matter)."""
+    found = ndimage.find_objects(inside.astype(np.uint8))[0]
+    margin = np.ceil(margin_mm / np.asarray(voxel_mm)).astype(int)
+    return tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(found, margin, strict=True))
+
+
+def _rim(lesion: np.ndarray, brain: np.ndarray, voxel_mm: tuple[float, ...]) -> np.ndarray:
+    distance = ndimage.distance_transform_edt(~lesion, sampling=voxel_mm)
+    for low, high in (RIM_MM, WIDER_RIM_MM):
+        rim = brain & (distance > low) & (distance <= high)
+        if rim.sum() >= MIN_RIM_VOXELS:
+            return rim
+    raise DataError(
+        f"Fewer than {MIN_RIM_VOXELS} brain voxels lie within {WIDER_RIM_MM[1]:g} mm of the "
+        "lesion; nothing is left to compare it with. Check the brain mask and the lesion mask."
+    )
+
+
+def _predict(image: np.ndarray, tissues: np.ndarray, rim: np.ndarray) -> np.ndarray:
+    """Predict an image from its tissue mix by least squares in the rim, twice, outliers left out.
+
+    A weak pull towards the rim's mean holds tissues that the rim lacks.
+    """
+    mix, values = tissues[:, rim].T.astype(np.float64), image[rim].astype(np.float64)
+    keep = np.ones(len(values), bool)
+    for _ in range(3):
+        centre = float(np.median(values[keep]))
+        normal = mix[keep].T @ mix[keep] + np.eye(3)
+        level = np.linalg.solve(normal, mix[keep].T @ (values[keep] - centre)) + centre
+        residual = values - mix @ level
+        middle = np.median(residual)
+        spread = 1.4826 * np.median(np.abs(residual - middle)) + 1e-6
+        keep = np.abs(residual - middle) < OUTLIER_SD * spread
+    return np.tensordot(level, tissues, 1)
+
+
+def _blur(
+    image: np.ndarray,
+    predicted: np.ndarray,
+    inside: np.ndarray,
+    rim: np.ndarray,
+    voxel_mm: tuple[float, ...],
+) -> float:
+    """Compare the image's gradient along the predicted one, inside the lesion and around it.
+
+    The projection is linear in the image, so noise does not bias it as it would a magnitude.
+    """
+    seen, expected = np.gradient(image, *voxel_mm), np.gradient(predicted, *voxel_mm)
+    along = np.sum([s * e for s, e in zip(seen, expected, strict=True)], axis=0)
+    power = np.sum([e * e for e in expected], axis=0)
+    # A lesion with no junction in it has no edge to lose: pull it to the rim's slope.
+    hold = power[rim].mean() * (1 + 0.05 * inside.sum())
+    around = along[rim].sum() / max(power[rim].sum(), 1e-9)
+    if around <= 0:
+        return 0.0
+    within = (along[inside].sum() + hold * around) / max(power[inside].sum() + hold, 1e-9)
+    return float(1 - within / around)
+
+
+def _total(effect: np.ndarray, inside: np.ndarray, rim: np.ndarray, tissues: np.ndarray) -> float:
+    """Return the root of the lesion's mean squared effect beyond what noise alone would give.
+
+    Taken off are the mean square that the rim shows in the same tissues, and one standard
+    deviation of that mean over patches of the lesion's size, so that chance seldom looks visible.
+    """
+    power = np.sum(effect**2, axis=0)
+    ceiling = np.quantile(power[rim], 0.98)
+    trimmed = np.minimum(power, ceiling)
+    mix = tissues[:, rim].astype(np.float64)
+    mean = trimmed[rim].mean()
+    noise = (mix @ trimmed[rim] + mean) / (mix.sum(axis=1) + 1)
+    excess = power - np.tensordot(noise, tissues, 1)
+    edge = max(1, round(int(inside.sum()) ** (1 / 3)))
+    known = ndimage.uniform_filter(rim.astype(np.float64), edge, mode="constant")
+    patch = ndimage.uniform_filter(
+        np.where(rim, trimmed - np.tensordot(noise, tissues, 1), 0.0), edge, mode="constant"
+    )
+    whole = rim & (known > 0.5)
+    spread = float((patch[whole] / known[whole]).std()) if whole.sum() > 1 else float(mean)
+    return float(np.sqrt(max(0.0, float(excess[inside].mean()) - spread)))

@@ -1,0 +1,135 @@
+"""Conspicuity: planted effects come back, noise does not."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from lesionforge.errors import DataError
+from lesionforge.evaluation.conspicuity import measure_conspicuity
+from lesionforge.seeding import stream
+
+SHAPE = (40, 44, 40)
+MM = (2.0, 2.0, 2.0)
+
+
+def head(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A folded two-tissue ball with noise of 0.4 robust SD, slightly smooth as real noise is."""
+    rng = stream(seed, "head")
+    x, y, z = np.indices(SHAPE) - (np.array(SHAPE)[:, None, None, None] - 1) / 2
+    brain = np.sqrt(x**2 + y**2 + z**2) < 18
+    fold = np.sin(x / 2.0) + np.sin(y / 2.4 + 1) + np.sin(z / 2.2)
+    wm = np.clip(0.5 + fold, 0, 1)
+    csf = np.clip(-1.2 - fold, 0, 1)
+    tissues = np.stack([csf, 1 - wm - csf, wm]) * brain
+    clean = np.stack(
+        [np.tensordot(level, tissues, 1) for level in ([0.15, 0.45, 0.62], [0.1, 0.56, 0.48])]
+    )
+    noise = np.stack([ndimage.gaussian_filter(rng.normal(size=SHAPE), 0.6) for _ in range(2)])
+    noise *= 0.04 / noise.std()
+    return (clean + noise) * brain, tissues, brain
+
+
+def lesion(seed: int, voxels: int) -> np.ndarray:
+    """The `voxels` nearest to a random point, so the size is exact."""
+    centre = np.array(SHAPE) / 2 + stream(seed, "lesion").uniform(-8, 8, 3)
+    distance = np.linalg.norm(np.indices(SHAPE).transpose(1, 2, 3, 0) - centre, axis=-1)
+    mask = np.zeros(SHAPE, bool)
+    mask.flat[np.argsort(distance, axis=None)[:voxels]] = True
+    return mask
+
+
+@pytest.mark.parametrize("voxels", [10, 60, 400])
+def test_no_effect_measures_near_zero(voxels):
+    found = [
+        measure_conspicuity(*_parts(head(seed), lesion(seed, voxels)), MM) for seed in range(12)
+    ]
+    assert np.mean([f.total for f in found]) < 0.15
+    assert max(f.total for f in found) < 0.5
+    for name in ("t1w", "flair", "blur"):
+        values = [getattr(f, name) for f in found]
+        assert abs(np.mean(values)) < 0.15, name
+
+
+@pytest.mark.parametrize(("voxels", "slack"), [(10, 0.6), (60, 0.35), (400, 0.2)])
+def test_planted_contrast_comes_back(voxels, slack):
+    for seed in range(4):
+        images, tissues, brain = head(seed)
+        mask = lesion(seed, voxels)
+        images = images.copy()
+        images[0][mask] -= 0.10
+        images[1][mask] += 0.25
+        found = measure_conspicuity(images, mask, tissues, brain, MM)
+        assert found.flair == pytest.approx(2.5, abs=slack)
+        assert found.t1w == pytest.approx(-1.0, abs=slack)
+        assert found.total == pytest.approx(np.hypot(1.0, 2.5), abs=slack)
+
+
+@pytest.mark.parametrize("voxels", [10, 200])
+def test_total_grows_with_the_effect(voxels):
+    for seed in range(5):
+        images, tissues, brain = head(seed)
+        mask = lesion(seed, voxels)
+        totals = []
+        for amplitude in (0.0, 0.05, 0.1, 0.2, 0.4):
+            planted = images.copy()
+            planted[1] += amplitude * mask
+            totals.append(measure_conspicuity(planted, mask, tissues, brain, MM).total)
+        # below the noise of so small a lesion (0.4 robust SD) order may not be asked for
+        assert max(totals[0], totals[2]) < totals[3] < totals[4]
+        assert totals[4] == pytest.approx(4.0, abs=0.5)
+
+
+def test_blur_is_found_by_its_lost_edge_and_shows_in_the_total():
+    for seed in range(4):
+        images, tissues, brain = head(seed)
+        mask = lesion(seed, 500)
+        found = []
+        for sigma in (0.01, 1.0, 2.0):
+            blurred = np.where(mask, ndimage.gaussian_filter(images[0], sigma), images[0])
+            planted = np.stack([blurred, images[1]])
+            found.append(measure_conspicuity(planted, mask, tissues, brain, MM))
+        blur = [f.blur for f in found]
+        assert blur == sorted(blur)
+        assert abs(blur[0]) < 0.15
+        assert blur[2] > 0.3
+        assert found[2].total > found[0].total
+
+
+def test_the_tissue_mix_is_matched_not_the_mean():
+    """A lesion in pure white matter is as bright as white matter: that is no effect."""
+    images, tissues, brain = head(0)
+    white = ndimage.binary_opening((tissues[2] > 0.9) & brain)
+    labels, _ = ndimage.label(white)
+    mask = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    found = measure_conspicuity(images, mask, tissues, brain, MM)
+    assert abs(found.t1w) < 0.3
+    assert found.total < 0.3
+    naive = (images[0][mask].mean() - images[0][brain & ~mask].mean()) / 0.1
+    assert naive > 0.5
+
+
+def test_far_images_do_not_matter_and_inputs_stay():
+    images, tissues, brain = head(1)
+    mask = np.zeros(SHAPE, bool)
+    mask[18:21, 18:21, 18:21] = True
+    before = images.copy()
+    wide = [np.pad(v, [(0, 0)] * (v.ndim - 3) + [(9, 9)] * 3) for v in (images, mask, tissues)]
+    near = measure_conspicuity(images, mask, tissues, brain, MM)
+    far = measure_conspicuity(wide[0], wide[1], wide[2], np.pad(brain, 9), MM)
+    assert near.total == pytest.approx(far.total, rel=1e-9)
+    assert np.array_equal(images, before)
+
+
+def test_impossible_input_is_refused():
+    images, tissues, brain = head(0)
+    with pytest.raises(DataError, match="no voxel inside the brain"):
+        measure_conspicuity(images, np.zeros(SHAPE, bool), tissues, brain, MM)
+    with pytest.raises(DataError, match="nothing is left to compare"):
+        measure_conspicuity(images, brain, tissues, brain, MM)
+
+
+def _parts(
+    drawn: tuple[np.ndarray, np.ndarray, np.ndarray], mask: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    images, tissues, brain = drawn
+    return images, mask, tissues, brain
