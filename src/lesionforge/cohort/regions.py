@@ -2,8 +2,9 @@
 
 nilearn's wheel carries the MNI152 2009a T1, grey and white matter maps, and no atlas. The map here
 serves bookkeeping (where lesions lie, which lobes the training masks cover) and exclusion (no
-lesion in ventricles, brainstem or cerebellum); it is no anatomical atlas, and borders inside tissue
-are right to about 5 to 10 mm. Coordinates are MNI millimetres, x to the right; |x| makes it symmetric.
+lesion in ventricles, brainstem or cerebellum); it is no anatomical atlas, and borders inside
+tissue are right to about 5 to 10 mm. Coordinates are MNI millimetres, x to the right; |x| makes it
+symmetric.
 
 Landmarks behind the planes: the central sulcus by its upper end (5, -36, 72), hand knob
 (38, -22, 58) and lower end (62, -4, 16); the Sylvian fissure by its stem (40, 15, -12) and
