@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from lesionforge.seeding import stream, torch_stream
+from lesionforge.seeding import seeded_torch, stream, torch_stream
 
 
 def test_streams_repeat_and_differ_by_name():
@@ -17,3 +17,14 @@ def test_global_generators_are_untouched():
     torch.rand(3, generator=torch_stream(1, "x"))
     assert np.array_equal(np_state, np.random.get_state()[1])  # noqa: NPY002
     assert torch.equal(torch_state, torch.get_rng_state())
+
+
+def test_modules_are_seeded_by_name_and_the_global_generator_is_restored():
+    before = torch.get_rng_state()
+    weights = []
+    for name in ("a", "a", "b"):
+        with seeded_torch(1, name):
+            weights.append(torch.nn.Linear(3, 3).weight)
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert torch.equal(before, torch.get_rng_state())

@@ -1,6 +1,8 @@
 """Named random streams: the same seed and names give the same numbers, whoever else draws."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -29,3 +31,14 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
 def torch_stream(seed: int, *names: str | int) -> torch.Generator:
     """Open the PyTorch (CPU) stream of `seed` that is called `names`; see `stream`."""
     return torch.Generator().manual_seed(_entropy(seed, names) % 2**63)
+
+
+@contextmanager
+def seeded_torch(seed: int, *names: str | int) -> Iterator[None]:
+    """Run a block with PyTorch's global CPU generator seeded by name, and restored afterwards.
+
+    For what cannot be handed a generator: the initial weights of modules.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(_entropy(seed, names) % 2**63)
+        yield
