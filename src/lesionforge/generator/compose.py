@@ -1,0 +1,83 @@
+"""Put the lesion effect into real volumes; fit made volumes to the intensity rule."""
+
+import numpy as np
+from scipy import ndimage
+
+from lesionforge.generator.semantic import smoothstep
+
+MEDIAN = 0.5
+ROBUST_SD = 0.1  # of a prepared image, see `lesionforge.cohort.subject.read_images`
+
+
+def feather_weight(
+    mask: np.ndarray, feather_mm: float, voxel_mm: tuple[float, float, float]
+) -> np.ndarray:
+    """Return 1 in the mask, falling smoothly to 0 at `feather_mm` from it; (X, Y, Z) float32."""
+    if not mask.any():
+        return np.zeros(mask.shape, dtype=np.float32)
+    distance = ndimage.distance_transform_edt(~mask, sampling=voxel_mm)
+    if feather_mm <= 0:
+        return mask.astype(np.float32)
+    return smoothstep(1 - distance / feather_mm)
+
+
+def insert_effect(images: np.ndarray, delta: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Add a weighted effect to real images, clipped to [0, 1].
+
+    Args:
+        images: (2, X, Y, Z) T1w and FLAIR.
+        delta: (2, X, Y, Z) effect of the lesion.
+        weight: (X, Y, Z) in [0, 1]; where it is 0 the images come back bit for bit.
+    """
+    changed = np.clip(images + weight * delta, 0, 1)
+    return np.where(weight > 0, changed, images).astype(np.float32)
+
+
+def effect_size(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> float:
+    """Return the root mean square change in the mask over both images, in robust SDs.
+
+    It has the scale of `lesionforge.evaluation.conspicuity.Conspicuity.total`, without its noise.
+    """
+    if not mask.any():
+        return 0.0
+    change = (after[:, mask].astype(np.float64) - before[:, mask]) / ROBUST_SD
+    return float(np.sqrt((change**2).sum(0).mean()))
+
+
+def reach_effect(
+    images: np.ndarray, delta: np.ndarray, weight: np.ndarray, target: float, max_gain: float
+) -> tuple[np.ndarray, float]:
+    """Insert `delta`, scaled so that its size in the core comes near `target` robust SDs.
+
+    Args:
+        images: (2, X, Y, Z) T1w and FLAIR.
+        delta: (2, X, Y, Z) effect as the generator made it.
+        weight: (X, Y, Z) of `feather_weight`; the core is where it is 1.
+        target: effect size that was asked for.
+        max_gain: the effect is scaled by at most this factor, up or down; 1 leaves it as it is.
+
+    Returns:
+        The new images and the gain.
+    """
+    core = weight >= 1
+    size = effect_size(np.zeros_like(delta), delta, core)
+    gain = float(np.clip(target / size, 1 / max_gain, max_gain)) if size > 0 else 1.0
+    return insert_effect(images, np.float32(gain) * delta, weight), gain
+
+
+def fit_intensities(images: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    """Scale each image so that the brain's median is 0.5 and its robust SD 0.1; 0 outside.
+
+    Made volumes thus obey the rule that preparation puts on real ones.
+
+    Args:
+        images: (2, X, Y, Z).
+        brain: (X, Y, Z) bool.
+    """
+    fitted = np.zeros_like(images, dtype=np.float32)
+    for channel, image in zip(fitted, images, strict=True):
+        values = image[brain].astype(np.float64)
+        middle = np.median(values)
+        spread = max(1.4826 * np.median(np.abs(values - middle)), 1e-3)
+        channel[brain] = np.clip((values - middle) / spread * ROBUST_SD + MEDIAN, 0, 1)
+    return fitted

@@ -1,0 +1,101 @@
+"""Insertion leaves the rest of the host bit for bit, and made volumes obey the intensity rule."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from lesionforge.generator.compose import (
+    effect_size,
+    feather_weight,
+    fit_intensities,
+    insert_effect,
+    reach_effect,
+)
+
+SHAPE = (20, 22, 18)
+VOXEL = (2.5, 2.5, 2.5)
+
+
+@pytest.fixture
+def host():
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0.1, 0.9, (2, *SHAPE)).astype(np.float32)
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[8:12, 9:13, 7:10] = True
+    return images, mask, rng.normal(0.1, 0.02, (2, *SHAPE)).astype(np.float32)
+
+
+def test_feather_is_one_in_the_mask_and_zero_beyond(host):
+    _, mask, _ = host
+    weight = feather_weight(mask, 5.0, VOXEL)
+    distance = ndimage.distance_transform_edt(~mask, sampling=VOXEL)
+    assert (weight[mask] == 1).all()
+    assert (weight[distance >= 5.0] == 0).all()
+    rim = (distance > 0) & (distance < 5.0)
+    assert rim.any()
+    assert ((weight[rim] > 0) & (weight[rim] < 1)).all()
+    order = np.argsort(distance.ravel())
+    assert (np.diff(weight.ravel()[order]) <= 1e-6).all()  # never rises on the way out
+
+
+def test_no_mask_no_weight_and_hard_edge_without_feather(host):
+    _, mask, _ = host
+    assert not feather_weight(np.zeros(SHAPE, bool), 5.0, VOXEL).any()
+    np.testing.assert_array_equal(feather_weight(mask, 0.0, VOXEL), mask)
+
+
+def test_insert_is_local_clipped_and_exact(host):
+    images, mask, delta = host
+    weight = feather_weight(mask, 5.0, VOXEL)
+    out = insert_effect(images, delta, weight)
+    far = weight == 0
+    assert out[:, far].tobytes() == images[:, far].tobytes()
+    np.testing.assert_allclose(
+        out[:, mask], np.clip(images[:, mask] + delta[:, mask], 0, 1), atol=1e-6
+    )
+    loud = insert_effect(images, 10 * delta, weight)
+    assert loud.min() >= 0
+    assert loud.max() <= 1
+
+
+def test_effect_size_is_in_robust_sds(host):
+    images, mask, _ = host
+    shifted = images.copy()
+    shifted[0, mask] += 0.3
+    shifted[1, mask] -= 0.4
+    assert effect_size(images, shifted, mask) == pytest.approx(5.0, rel=1e-4)
+    assert effect_size(images, shifted, np.zeros_like(mask)) == 0
+
+
+@pytest.mark.parametrize(("target", "gain"), [(2.0, 1.0), (3.0, 1.5), (20.0, 2.0), (0.1, 0.5)])
+def test_gain_reaches_the_target_within_bounds(host, target, gain):
+    images, mask, _ = host
+    images = images * 0 + np.float32(0.5)
+    delta = np.zeros_like(images)
+    delta[1] = 0.2  # two robust SDs
+    weight = feather_weight(mask, 5.0, VOXEL)
+    out, used = reach_effect(images, delta, weight, target, 2.0)
+    assert used == pytest.approx(gain, rel=1e-5)
+    assert effect_size(images, out, mask) == pytest.approx(2 * gain, rel=1e-4)
+
+
+def test_null_effect_changes_nothing(host):
+    images, mask, delta = host
+    out, gain = reach_effect(images, 0 * delta, feather_weight(mask, 5.0, VOXEL), 2.0, 2.0)
+    assert gain == 1
+    assert out.tobytes() == images.tobytes()
+
+
+def test_fitted_intensities_obey_the_rule():
+    rng = np.random.default_rng(1)
+    brain = np.zeros(SHAPE, bool)
+    brain[3:-3, 3:-3, 3:-3] = True
+    images = rng.normal(0.43, 0.05, (2, *SHAPE)).astype(np.float32)
+    fitted = fit_intensities(images, brain)
+    for image in fitted:
+        values = image[brain]
+        assert np.median(values) == pytest.approx(0.5, abs=1e-4)
+        assert 1.4826 * np.median(np.abs(values - np.median(values))) == pytest.approx(
+            0.1, abs=1e-4
+        )
+        assert (image[~brain] == 0).all()
