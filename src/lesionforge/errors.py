@@ -19,3 +19,7 @@ class GeometryError(DataError):
 
 class LineageError(LesionForgeError):
     """A subject stands where the study's design forbids it (a leak between roles)."""
+
+
+class MaskError(LesionForgeError):
+    """A lesion mask cannot be made as asked on this host, or the prior cannot be fitted."""

@@ -1,0 +1,113 @@
+"""A host: the anatomy a lesion is placed in, with its cortex, regions and forbidden places."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import ndimage
+
+from lesionforge.cohort.regions import LOBES, REGIONS, region_map, side_map
+from lesionforge.cohort.subject import (
+    Subject,
+    read_brain,
+    read_grid,
+    read_lesion,
+    read_tissues,
+)
+from lesionforge.volume import Grid
+
+CLEARANCE_MM = 10.0  # a new lesion keeps this distance from an old one
+JUNCTION_MM = 3.0  # white matter this close to the cortex belongs to the grey-white junction
+VENTRICLE_REACH_MM = 6.0  # a host's own ventricles may exceed the template's by this
+CLOSED = ("background", "ventricles", "brainstem", "cerebellum")
+CSF_CLOSED = 0.8
+
+
+@dataclass(frozen=True, eq=False)
+class Host:
+    """The anatomy of one subject on the study grid.
+
+    Attributes:
+        id: subject id.
+        tissues: (3, X, Y, Z) probabilities of CSF, GM, WM.
+        brain: (X, Y, Z) bool.
+        grid: their grid, in MNI space.
+        forbidden: (X, Y, Z) bool where no lesion may grow (old lesions with their surroundings).
+    """
+
+    id: str
+    tissues: np.ndarray
+    brain: np.ndarray
+    grid: Grid
+    forbidden: np.ndarray
+
+    @cached_property
+    def regions(self) -> np.ndarray:
+        """Indices into `REGIONS`, (X, Y, Z) uint8; brain beyond the template takes the nearest."""
+        regions = region_map(self.grid)
+        nearest = ndimage.distance_transform_edt(
+            regions == 0,
+            sampling=self.grid.voxel_mm,
+            return_distances=False,
+            return_indices=True,
+        )
+        return np.where(self.brain, regions[tuple(nearest)], 0).astype(np.uint8)
+
+    @cached_property
+    def sides(self) -> np.ndarray:
+        """Side of each voxel, (X, Y, Z) int8: -1 left, +1 right."""
+        return side_map(self.grid)
+
+    @cached_property
+    def open(self) -> np.ndarray:
+        """Where a lesion may be, (X, Y, Z) bool: brain without `CLOSED` regions, CSF, forbidden."""
+        ventricles = self._in("ventricles")
+        reach = ndimage.distance_transform_edt(~ventricles, sampling=self.grid.voxel_mm)
+        csf = self.tissues[0]
+        closed = self._in(*CLOSED) | self.forbidden | (csf > CSF_CLOSED)
+        return self.brain & ~closed & ~((csf > 0.5) & (reach <= VENTRICLE_REACH_MM))
+
+    @cached_property
+    def cortex(self) -> np.ndarray:
+        """Voxels that are mostly cortical grey matter, (X, Y, Z) bool."""
+        csf, grey, white = self.tissues
+        return self.brain & self._in(*LOBES) & (grey > white) & (grey >= csf)
+
+    @cached_property
+    def depth_mm(self) -> np.ndarray:
+        """Signed distance to the grey-white junction, (X, Y, Z) float32 mm.
+
+        Negative in the cortex and outside it, positive in white matter and all that lies deeper.
+        """
+        csf, grey, white = self.tissues
+        deep = self.brain & ~self.cortex & ((white >= csf) | self._in("deep-grey", "ventricles"))
+        half = min(self.grid.voxel_mm) / 2
+        inwards = _distance(~self.cortex, self.grid) - half
+        outwards = _distance(~deep, self.grid) - half
+        return np.where(deep, inwards, -outwards).astype(np.float32)
+
+    @cached_property
+    def ribbon(self) -> np.ndarray:
+        """Cortex and its junction, (X, Y, Z) bool: where a `ribbon` lesion belongs."""
+        reach = max(JUNCTION_MM, 0.75 * max(self.grid.voxel_mm))
+        junction = (self.depth_mm > 0) & (self.depth_mm <= reach) & self._in(*LOBES)
+        return (self.cortex | junction) & self.brain
+
+    def _in(self, *names: str) -> np.ndarray:
+        return np.isin(self.regions, [REGIONS.index(name) for name in names])
+
+
+def _distance(outside: np.ndarray, grid: Grid) -> np.ndarray:
+    """Distance to the nearest voxel that is not `outside`; infinite distances become large."""
+    if outside.all():
+        return np.full(outside.shape, 1e3)
+    return ndimage.distance_transform_edt(outside, sampling=grid.voxel_mm)
+
+
+def read_host(subject: Subject) -> Host:
+    """Read a prepared subject as a host; its lesion, if any, and 10 mm around are forbidden."""
+    grid, lesion = read_grid(subject), read_lesion(subject)
+    forbidden = lesion
+    if lesion.any():
+        forbidden = _distance(~lesion, grid) <= CLEARANCE_MM
+    return Host(subject.id, read_tissues(subject), read_brain(subject), grid, forbidden)
