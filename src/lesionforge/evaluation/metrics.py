@@ -1,0 +1,226 @@
+"""The numbers of one regime, with intervals over subjects and seeds, and of a pair of regimes."""
+
+from typing import Any
+
+import numpy as np
+
+from lesionforge.evaluation.bootstrap import Resamples, over_seeds, weighted_mean
+from lesionforge.evaluation.froc import mean_curve, sensitivity_at
+from lesionforge.evaluation.outcomes import Outcome
+from lesionforge.evaluation.statistics import (
+    EvaluationConfig,
+    discordant,
+    mcnemar_exact,
+    minimum_detectable_difference,
+    quantiles,
+    wilcoxon_paired,
+    wilson,
+)
+
+Outcomes = dict[int, Outcome]
+"""One regime: seed to outcome, all on the same test subjects."""
+
+BAND_RATES = np.linspace(0, 4, 81)
+NO_CONTROLS = "The cohort has no test controls, so specificity is undefined."
+
+
+def with_interval(replicates: np.ndarray) -> dict[str, Any]:
+    """Return the value (row 0) and the 95 % interval (the other rows) of replicates (1 + B,)."""
+    return {"value": float(replicates[0]), "ci95": list(quantiles(replicates[1:]))}
+
+
+def sensitivity_replicates(outcomes: Outcomes, draws: Resamples) -> np.ndarray:
+    """Return (1 + B,) sensitivities at the score thresholds, averaged over seeds."""
+    detected = np.stack([o.detected for o in outcomes.values()]).astype(float)
+    return weighted_mean(detected, draws.patients, draws.seeds(tuple(outcomes)))
+
+
+def matched_replicates(outcomes: Outcomes, draws: Resamples, rates: np.ndarray) -> np.ndarray:
+    """Return (1 + B, X) sensitivities at `rates` false positives a patient, averaged over seeds.
+
+    The FROC curve is read again in each replicate.
+    """
+    seeds = draws.seeds(tuple(outcomes))
+    read = np.stack([sensitivity_at(o, draws.patients, rates) for o in outcomes.values()])
+    return np.stack([over_seeds(read[:, :, i].T, seeds) for i in range(len(rates))], axis=1)
+
+
+def regime_metrics(
+    outcomes: Outcomes, draws: Resamples, config: EvaluationConfig
+) -> dict[str, Any]:
+    """Measure one regime.
+
+    Returns:
+        The entries of a regime in `metrics.json` that come from its test subjects; undefined
+        numbers are NaN or infinite.
+    """
+    first = next(iter(outcomes.values()))
+    seeds = draws.seeds(tuple(outcomes))
+    band = matched_replicates(outcomes, draws, BAND_RATES)
+    froc = mean_curve(list(outcomes.values()))
+    at_rate = matched_replicates(outcomes, draws, np.array([config.false_positives_per_subject]))[
+        :, 0
+    ]
+    below = froc[froc[:, 0] <= config.false_positives_per_subject + 1e-9]
+    confidence = np.nanmean(np.stack([o.confidence for o in outcomes.values()]), axis=0)
+    dice = np.stack([o.dice for o in outcomes.values()])
+    return {
+        "seeds": list(outcomes),
+        "sensitivity": _proportion(
+            np.stack([o.detected for o in outcomes.values()]), draws.patients, seeds
+        ),
+        "sensitivity_strict": _proportion(
+            np.stack([o.best_hit_strict >= o.threshold_patients for o in outcomes.values()]),
+            draws.patients,
+            seeds,
+        ),
+        "specificity": _specificity(outcomes, draws, seeds),
+        "lesion_sensitivity": _lesion_sensitivity(outcomes, draws, seeds),
+        "sensitivity_at_half_fp": {
+            **with_interval(at_rate),
+            "false_positives_per_patient": config.false_positives_per_subject,
+            "false_positives_per_control": float(below[-1, 2]),
+        },
+        "false_positives_per_subject": _false_positives(outcomes, draws, seeds),
+        "lesion_site_confidence": {
+            "mean": float(confidence.mean()),
+            "sd": float(confidence.std(ddof=1)) if len(confidence) > 1 else float("nan"),
+            "n": len(confidence),
+        },
+        "dice": {
+            **with_interval(weighted_mean(dice, draws.patients, seeds)),
+            "median": float(np.nanmedian(dice)),
+            "n": len(first.patients),
+        },
+        "froc": froc[:, :2].tolist(),
+        "froc_controls": froc[:, [0, 2]].tolist(),
+        "froc_band": [[float(rate), *quantiles(band[1:, i])] for i, rate in enumerate(BAND_RATES)],
+        "by_site": _strata(outcomes, {s: first.site == s for s in sorted(set(first.site))}),
+        "by_size": _strata(outcomes, _size_thirds(first.lesion_ml)),
+        "by_seed": [_one_seed(seed, o, config) for seed, o in outcomes.items()],
+    }
+
+
+def _proportion(yes: np.ndarray, weights: np.ndarray, seeds: np.ndarray) -> dict[str, Any]:
+    """Describe a share of subjects; `yes` (S, N) bool. All or none falls back on Wilson."""
+    n = yes.shape[1]
+    result = with_interval(weighted_mean(yes.astype(float), weights, seeds))
+    result["method"] = "bootstrap of subjects and seeds"
+    if yes.all() or not yes.any():
+        result["ci95"] = list(wilson(yes[0].sum(), n))
+        result["method"] = "Wilson (all subjects alike)"
+    return {**result, "k": yes.sum(axis=1).tolist(), "n": n}
+
+
+def _specificity(outcomes: Outcomes, draws: Resamples, seeds: np.ndarray) -> dict[str, Any]:
+    clean = np.stack([o.false_positives[1] == 0 for o in outcomes.values()])
+    if clean.shape[1] == 0:
+        return {"value": None, "why": NO_CONTROLS}
+    return _proportion(clean, draws.controls, seeds)
+
+
+def _lesion_sensitivity(outcomes: Outcomes, draws: Resamples, seeds: np.ndarray) -> dict[str, Any]:
+    found = np.stack([o.lesions.at_least(o.threshold_patients) for o in outcomes.values()])
+    first = next(iter(outcomes.values()))
+    lesions = np.bincount(first.lesions.owner, minlength=len(first.patients))
+    share = (draws.patients @ found.T) / (draws.patients @ lesions)[:, None]
+    return {
+        **with_interval(over_seeds(share, seeds)),
+        "k": found.sum(axis=1).tolist(),
+        "n": int(lesions.sum()),
+    }
+
+
+def _false_positives(outcomes: Outcomes, draws: Resamples, seeds: np.ndarray) -> dict[str, Any]:
+    counts = [o.false_positives for o in outcomes.values()]
+    patients = np.stack([p for p, _ in counts]).astype(float)
+    controls = np.stack([c for _, c in counts]).astype(float)
+    weights = np.concatenate([draws.patients, draws.controls], axis=1)
+    return {
+        **with_interval(weighted_mean(np.concatenate([patients, controls], 1), weights, seeds)),
+        "patients": float(patients.mean()),
+        "controls": float(controls.mean()) if controls.size else None,
+    }
+
+
+def _strata(outcomes: Outcomes, members: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Describe sensitivity in parts of the patients, with Wilson's interval at the mean count."""
+    result = {}
+    for name, chosen in members.items():
+        k, n = [int(o.detected[chosen].sum()) for o in outcomes.values()], int(chosen.sum())
+        false = [o.false_positives[0][chosen].mean() for o in outcomes.values()]
+        dice = [np.nanmean(o.dice[chosen]) for o in outcomes.values()]
+        result[name] = {
+            "sensitivity": {
+                "value": float(np.mean(k)) / n,
+                "ci95": list(wilson(float(np.mean(k)), n)),
+                "k": k,
+                "n": n,
+            },
+            "false_positives_per_patient": float(np.mean(false)),
+            "dice": float(np.mean(dice)),
+        }
+    return result
+
+
+def _size_thirds(lesion_ml: np.ndarray) -> dict[str, np.ndarray]:
+    """Part the patients in thirds by lesion volume, named by their bounds in mL."""
+    low, high = np.quantile(lesion_ml, [1 / 3, 2 / 3])
+    thirds = {
+        f"up to {low:.2g} mL": lesion_ml <= low,
+        f"{low:.2g} to {high:.2g} mL": (lesion_ml > low) & (lesion_ml <= high),
+        f"above {high:.2g} mL": lesion_ml > high,
+    }
+    return {name: chosen for name, chosen in thirds.items() if chosen.any()}
+
+
+def _one_seed(seed: int, outcome: Outcome, config: EvaluationConfig) -> dict[str, Any]:
+    k, n = int(outcome.detected.sum()), len(outcome.patients)
+    patients, controls = outcome.false_positives
+    rate = np.array([config.false_positives_per_subject])
+    thresholds = np.concatenate([outcome.threshold_patients, outcome.threshold_controls])
+    return {
+        "seed": seed,
+        "score_thresholds": sorted(set(thresholds.tolist())),
+        "k": k,
+        "n": n,
+        "sensitivity": k / n,
+        "wilson95": list(wilson(k, n)),
+        "specificity": float((controls == 0).mean()) if len(controls) else None,
+        "false_positives_per_patient": float(patients.mean()),
+        "false_positives_per_control": float(controls.mean()) if len(controls) else None,
+        "sensitivity_at_half_fp": float(sensitivity_at(outcome, np.ones((1, n)), rate)[0, 0]),
+        "dice": float(np.nanmean(outcome.dice)),
+    }
+
+
+def compare_pair(
+    a: Outcomes, b: Outcomes, draws: Resamples, config: EvaluationConfig
+) -> dict[str, Any]:
+    """Compare regime `b` with regime `a` on the seeds that both have, paired by patient.
+
+    Returns:
+        The entries of a comparison in `metrics.json`, without the names.
+    """
+    seeds = [seed for seed in a if seed in b]
+    a, b = {s: a[s] for s in seeds}, {s: b[s] for s in seeds}
+    pairs = [discordant(a[s].detected, b[s].detected) for s in seeds]
+    n = len(next(iter(a.values())).patients)
+    rate = np.array([config.false_positives_per_subject])
+    matched = matched_replicates(b, draws, rate) - matched_replicates(a, draws, rate)
+    confidence = [np.nanmean(np.stack([o.confidence for o in x.values()]), axis=0) for x in (a, b)]
+    return {
+        "seeds": seeds,
+        "gained": [gained for gained, _ in pairs],
+        "lost": [lost for _, lost in pairs],
+        "mcnemar_p": [mcnemar_exact(*pair) for pair in pairs],
+        "confidence_p": wilcoxon_paired(*confidence),
+        "difference": with_interval(
+            sensitivity_replicates(b, draws) - sensitivity_replicates(a, draws)
+        ),
+        "difference_at_half_fp": with_interval(matched[:, 0]),
+        "discordance": float(np.mean([gained + lost for gained, lost in pairs]) / n),
+        "minimum_detectable_difference": minimum_detectable_difference(
+            n, float(np.mean([gained + lost for gained, lost in pairs]) / n)
+        ),
+    }
