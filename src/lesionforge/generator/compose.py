@@ -44,25 +44,20 @@ def effect_size(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> floa
     return float(np.sqrt((change**2).sum(0).mean()))
 
 
-def reach_effect(
-    images: np.ndarray, delta: np.ndarray, weight: np.ndarray, target: float, max_gain: float
-) -> tuple[np.ndarray, float]:
-    """Insert `delta`, scaled so that its size in the core comes near `target` robust SDs.
+def reach_gain(delta: np.ndarray, mask: np.ndarray, target: float, max_gain: float) -> float:
+    """Return the factor that brings the effect `delta` in the mask up to `target` robust SDs.
+
+    A generator that learned by reconstruction is timid, never loud: the effect is strengthened by
+    at most `max_gain` and never weakened.
 
     Args:
-        images: (2, X, Y, Z) T1w and FLAIR.
         delta: (2, X, Y, Z) effect as the generator made it.
-        weight: (X, Y, Z) of `feather_weight`; the core is where it is 1.
+        mask: (X, Y, Z) bool, the lesion.
         target: effect size that was asked for.
-        max_gain: the effect is scaled by at most this factor, up or down; 1 leaves it as it is.
-
-    Returns:
-        The new images and the gain.
+        max_gain: largest factor, 1 or more.
     """
-    core = weight >= 1
-    size = effect_size(np.zeros_like(delta), delta, core)
-    gain = float(np.clip(target / size, 1 / max_gain, max_gain)) if size > 0 else 1.0
-    return insert_effect(images, np.float32(gain) * delta, weight), gain
+    size = effect_size(np.zeros_like(delta), delta, mask)
+    return float(np.clip(target / size, 1.0, max_gain)) if size > 0 else 1.0
 
 
 def fit_intensities(images: np.ndarray, brain: np.ndarray) -> np.ndarray:

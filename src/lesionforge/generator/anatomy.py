@@ -1,0 +1,90 @@
+"""A real subject for synthesis: images, healed tissues, lesion; mirrored or bent as drawn."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+
+from lesionforge.cohort.subject import (
+    Subject,
+    read_brain,
+    read_grid,
+    read_images,
+    read_lesion,
+    read_tissues,
+)
+from lesionforge.generator.semantic import check_symmetric, heal_tissues
+from lesionforge.generator.warp import WarpSpec, warp_tissues
+from lesionforge.masks.host import CLEARANCE_MM, Host
+from lesionforge.volume import Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """The volumes of one real subject, as they are or mirrored or bent.
+
+    Attributes:
+        id: of the real subject.
+        images: (2, X, Y, Z) T1w and FLAIR; None once bent, since only tissues are bent.
+        tissues: (3, X, Y, Z) probabilities as segmented.
+        healed: (3, X, Y, Z) probabilities with a healthy estimate at the lesion.
+        lesion: (X, Y, Z) bool, the real lesion; empty for controls and once bent.
+        brain: (X, Y, Z) bool.
+        grid: their grid, symmetric in x.
+    """
+
+    id: str
+    images: np.ndarray | None
+    tissues: np.ndarray
+    healed: np.ndarray
+    lesion: np.ndarray
+    brain: np.ndarray
+    grid: Grid
+
+    def as_host(self) -> Host:
+        """Return the place for a new lesion: the real one and 10 mm around it are forbidden."""
+        forbidden = self.lesion
+        if forbidden.any():
+            distance = ndimage.distance_transform_edt(~forbidden, sampling=self.grid.voxel_mm)
+            forbidden = distance <= CLEARANCE_MM
+        return Host(self.id, self.healed, self.brain, self.grid, forbidden)
+
+
+def read_anatomy(subject: Subject, prior: np.ndarray) -> Anatomy:
+    """Read a prepared subject and heal its tissues; `prior` as for `heal_tissues`.
+
+    Raises:
+        GeometryError: the grid is not symmetric in x.
+    """
+    grid = read_grid(subject)
+    check_symmetric(grid)
+    tissues, lesion, brain = read_tissues(subject), read_lesion(subject), read_brain(subject)
+    healed = heal_tissues(tissues, lesion, brain, grid.voxel_mm, prior)
+    return Anatomy(subject.id, read_images(subject), tissues, healed, lesion, brain, grid)
+
+
+def bend_anatomy(anatomy: Anatomy, spec: WarpSpec) -> Anatomy:
+    """Apply a drawn deformation.
+
+    With amplitude 0 everything is kept or mirrored, images included, exactly. Otherwise the healed
+    tissues are bent and stand for the segmented ones too: no image and no real lesion remains.
+    """
+    if spec.amplitude_mm > 0:
+        healed = warp_tissues(anatomy.healed, spec, anatomy.grid.voxel_mm)
+        brain = healed.sum(0) > 0.5
+        nothing = np.zeros_like(brain)
+        return Anatomy(anatomy.id, None, healed, healed, nothing, brain, anatomy.grid)
+    if not spec.flip:
+        return anatomy
+    return replace(
+        anatomy,
+        images=None if anatomy.images is None else _mirror(anatomy.images),
+        tissues=_mirror(anatomy.tissues),
+        healed=_mirror(anatomy.healed),
+        lesion=_mirror(anatomy.lesion),
+        brain=_mirror(anatomy.brain),
+    )
+
+
+def _mirror(data: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.flip(data, axis=data.ndim - 3))

@@ -1,0 +1,65 @@
+"""What every synthetic subject must pass before it is kept."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from lesionforge.generator.recipe import SynthesisConfig
+
+CONNECTIVITY = np.ones((3, 3, 3), bool)
+MIN_SPREAD = 0.01  # standard deviation in the brain; real images have about 0.15
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """One reason why a drawn subject was not kept: its `reason` in a word and the `detail`."""
+
+    reason: str
+    detail: str
+
+
+def check_images(images: np.ndarray, brain: np.ndarray) -> list[Rejection]:
+    """Check that T1w and FLAIR (2, X, Y, Z) are finite, in [0, 1], 0 outside and not flat."""
+    if not np.isfinite(images).all():
+        return [Rejection("finite", f"{int((~np.isfinite(images)).sum())} voxels are not finite")]
+    found = []
+    if images.min() < 0 or images.max() > 1:
+        found.append(
+            Rejection("range", f"values run from {images.min():.3g} to {images.max():.3g}")
+        )
+    if images[:, ~brain].any():
+        found.append(Rejection("outside", "there is signal outside the brain mask"))
+    flat = [n for n, i in zip(("T1w", "FLAIR"), images, strict=True) if i[brain].std() < MIN_SPREAD]
+    if flat:
+        found.append(Rejection("flat", f"{' and '.join(flat)} show no anatomy"))
+    return found
+
+
+def check_lesion(lesion: np.ndarray, brain: np.ndarray) -> list[Rejection]:
+    """Check that a new lesion (X, Y, Z) is one 26-connected component inside the brain."""
+    found = []
+    count = ndimage.label(lesion, CONNECTIVITY)[1]
+    if count != 1:
+        found.append(Rejection("components", f"the mask has {count} components, not 1"))
+    if (lesion & ~brain).any():
+        found.append(Rejection("brain", f"{int((lesion & ~brain).sum())} voxels leave the brain"))
+    return found
+
+
+def check_effect(effect_sd: float, asked_sd: float, config: SynthesisConfig) -> list[Rejection]:
+    """Check that the lesion changed the images enough to deserve its label.
+
+    Args:
+        effect_sd: `lesionforge.generator.compose.effect_size` of what was added.
+        asked_sd: conspicuity that the spec asks for.
+        config: its `min_effect_sd` and `min_effect_share` are the limits.
+    """
+    least = max(config.min_effect_sd, config.min_effect_share * asked_sd)
+    if effect_sd >= least:
+        return []
+    return [
+        Rejection(
+            "effect", f"{effect_sd:.2f} SD, at least {least:.2f} needed ({asked_sd:.2f} asked)"
+        )
+    ]

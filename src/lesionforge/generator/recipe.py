@@ -1,0 +1,121 @@
+"""How synthetic subjects are drawn: the configuration, the frozen recipe of one, and the draw."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lesionforge.errors import ConfigError, DataError
+from lesionforge.generator.warp import WarpSpec
+from lesionforge.masks.spec import MaskSpec
+
+Mode = Literal["insert", "whole"]
+
+
+@dataclass(frozen=True)
+class SynthesisConfig:
+    """How synthetic subjects are made.
+
+    Attributes:
+        mode: `insert` adds a lesion's effect to real volumes; `whole` makes complete volumes on
+            bent anatomy.
+        feather_mm: insert: the effect fades out over this distance around the mask.
+        redraw_noise: insert: the passes with and without lesion get different noise. With the same
+            noise the texture of the host is left alone and a null lesion changes nothing at all;
+            different noise adds the generator's own texture in the mask, in controls too.
+        flip_hosts: hosts may be mirrored left to right.
+        warp_mm: whole: root mean square displacement of the anatomy; above 0.
+        warp_scale_mm: whole: distance over which the displacement changes.
+        mix_styles: whole: mix the style codes of two training scans of one site.
+        max_gain: an effect that is weaker than asked for is strengthened by at most this factor; 1
+            leaves the generator's effect as it is.
+        min_effect_sd: a lesion must change its voxels by at least this much (root mean square over
+            both images, in robust standard deviations), or it is drawn again.
+        min_effect_share: and by at least this share of the conspicuity asked for.
+        max_attempts: draws for one subject before giving up.
+        tile: edge in voxels of the tiles that volumes are made in; none makes them at once.
+        device: where the generator runs; `auto` takes a GPU if there is one.
+    """
+
+    mode: Mode = "insert"
+    feather_mm: float = 5.0
+    redraw_noise: bool = False
+    flip_hosts: bool = True
+    warp_mm: float = 4.0
+    warp_scale_mm: float = 30.0
+    mix_styles: bool = True
+    max_gain: float = 2.0
+    min_effect_sd: float = 0.2
+    min_effect_share: float = 0.25
+    max_attempts: int = 12
+    tile: int | None = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("insert", "whole"):
+            raise ConfigError(f"`mode` must be insert or whole, got {self.mode!r}.")
+        _within("feather_mm", self.feather_mm, 0, 50)
+        _within("warp_mm", self.warp_mm, 0.5, 20)
+        _within("warp_scale_mm", self.warp_scale_mm, 10, 200)
+        _within("max_gain", self.max_gain, 1, 10)
+        _within("min_effect_sd", self.min_effect_sd, 0, 10)
+        _within("min_effect_share", self.min_effect_share, 0, 1)
+        _within("max_attempts", self.max_attempts, 1, 1000)
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"`{name}` must be between {low:g} and {high:g}, got {value:g}.")
+
+
+@dataclass(frozen=True)
+class SynthesisSpec:
+    """One drawn synthetic subject; replaying it gives the same voxels.
+
+    Attributes:
+        mode: `insert` or `whole`.
+        group: `patient` or `control`; a control's lesion is a null one and is not labelled.
+        host: id of the real subject whose anatomy is used.
+        attempt: how many draws before this one were rejected.
+        warp: how the host is mirrored or bent.
+        lesion: the lesion; None for a control in mode `whole`.
+        styles: ids of the real subjects whose style codes are mixed.
+        style_weights: their weights; they sum to 1.
+        noise_seed: of the generator's noise with the lesion.
+        null_noise_seed: of its noise without.
+    """
+
+    mode: Mode
+    group: Literal["patient", "control"]
+    host: str
+    attempt: int
+    warp: WarpSpec
+    lesion: MaskSpec | None
+    styles: tuple[str, ...]
+    style_weights: tuple[float, ...]
+    noise_seed: int
+    null_noise_seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the spec as JSON-able values; `from_json` gives the same spec back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "SynthesisSpec":
+        """Make a spec from `to_json`'s values or from what JSON made of them.
+
+        Raises:
+            DataError: a field is missing or unknown.
+        """
+        try:
+            warp = WarpSpec(**values["warp"])
+            lesion = values["lesion"] and MaskSpec.from_json(values["lesion"])
+            spec = cls(**{**values, "warp": warp, "lesion": lesion})
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"This is no synthesis spec ({error}). Synthesize the set again."
+            ) from None
+        (a, b, c), (x, y, z) = warp.scaling, warp.rotation_deg
+        warp = dataclasses.replace(warp, scaling=(a, b, c), rotation_deg=(x, y, z))
+        return dataclasses.replace(
+            spec, warp=warp, styles=tuple(spec.styles), style_weights=tuple(spec.style_weights)
+        )
