@@ -79,7 +79,7 @@ class Host:
 
         Negative in the cortex and outside it, positive in white matter and all that lies deeper.
         """
-        csf, grey, white = self.tissues
+        csf, _, white = self.tissues
         deep = self.brain & ~self.cortex & ((white >= csf) | self._in("deep-grey", "ventricles"))
         half = min(self.grid.voxel_mm) / 2
         inwards = _distance(~self.cortex, self.grid) - half
