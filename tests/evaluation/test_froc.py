@@ -1,0 +1,90 @@
+"""FROC against an obvious version and picai_eval, ties and the lowest point included."""
+
+import numpy as np
+import pytest
+from picai_eval.metrics import Metrics
+
+from lesionforge.evaluation.froc import curve, mean_curve, sensitivity_at
+from lesionforge.evaluation.outcomes import NONE
+from lesionforge.seeding import stream
+
+RATES = np.array([0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 50.0])
+
+
+def slow_sensitivity(outcome, weights, rate):
+    """Try every score as the threshold, and one above all; count in a copied list of patients."""
+    drawn = np.repeat(np.arange(len(weights)), weights.astype(int))
+    best = 0.0
+    scores = [*outcome.best_hit[outcome.best_hit > 0], *outcome.false_in_patients.value, 0.01]
+    for threshold in {s for score in scores for s in (score, np.nextafter(score, 2))}:
+        false = sum(
+            (
+                outcome.false_in_patients.value[outcome.false_in_patients.owner == i] >= threshold
+            ).sum()
+            for i in drawn
+        )
+        if false <= rate * len(drawn) + 1e-9:
+            best = max(best, float((outcome.best_hit[drawn] >= threshold).mean()))
+    return best
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_reading_equals_trying_every_threshold_in_every_replicate(seed, make_random_outcome):
+    rng = stream(seed, "froc")
+    outcome = make_random_outcome(rng, n=15, m=4, digits=1)
+    weights = np.concatenate([np.ones((1, 15)), rng.multinomial(15, np.full(15, 1 / 15), 6)])
+    expected = [[slow_sensitivity(outcome, w, rate) for rate in RATES] for w in weights]
+    np.testing.assert_allclose(sensitivity_at(outcome, weights, RATES), expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_curve_agrees_with_picai_eval(seed, make_random_outcome):
+    outcome = make_random_outcome(stream(seed, "picai"), n=30, m=0, digits=3)
+    results = {
+        str(i): [
+            (1, max(score, 0.0), 1.0),
+            *(
+                (0, s, 0.0)
+                for s in outcome.false_in_patients.value[outcome.false_in_patients.owner == i]
+            ),
+        ]
+        for i, score in enumerate(outcome.best_hit)
+    }
+    theirs = Metrics(lesion_results=results)
+    for rate in (0.1, 0.25, 0.5, 1.0):
+        ours = sensitivity_at(outcome, np.ones((1, 30)), np.array([rate]))[0, 0]
+        assert ours == pytest.approx(theirs.lesion_TPR_at_FPR(rate))
+
+
+def test_perfect_detector_has_full_sensitivity_without_false_positives(make_outcome):
+    outcome = make_outcome([0.9, 0.8], [[], []], [[]])
+    assert sensitivity_at(outcome, np.ones((1, 2)), np.array([0.0])).tolist() == [[1.0]]
+    assert mean_curve([outcome]).tolist() == [[0.0, 1.0, 0.0]]
+
+
+def test_blind_detector_finds_nothing_at_any_rate(make_outcome):
+    outcome = make_outcome([NONE, NONE], [[0.9], [0.4]], [])
+    assert not sensitivity_at(outcome, np.ones((1, 2)), RATES).any()
+    assert np.isnan(mean_curve([outcome])[:, 2]).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mean_curve_never_falls_and_equals_the_readings(seed, make_random_outcome):
+    rng = stream(seed, "mean")
+    outcomes = [make_random_outcome(rng) for _ in range(3)]
+    mean = mean_curve(outcomes)
+    assert mean[0, 0] == 0
+    assert (np.diff(mean, axis=0) >= 0).all()
+    read = np.mean([sensitivity_at(o, np.ones((1, 40)), mean[:, 0])[0] for o in outcomes], axis=0)
+    np.testing.assert_allclose(mean[:, 1], read)
+    assert mean[-1, 1] == pytest.approx(np.mean([(o.best_hit > 0).mean() for o in outcomes]))
+
+
+def test_a_tie_of_hit_and_false_positive_counts_both(make_outcome):
+    outcome = make_outcome([0.7], [[0.7]], [[0.7, 0.3]])
+    assert curve(outcome).tolist() == [
+        [np.inf, 0.0, 0.0, 0.0],
+        [0.7, 1.0, 1.0, 1.0],
+        [0.3, 1.0, 1.0, 2.0],
+    ]
+    assert sensitivity_at(outcome, np.ones((1, 1)), np.array([0.5]))[0, 0] == 0
