@@ -9,7 +9,7 @@ import pandas as pd
 from lesionforge import __version__
 from lesionforge.cohort.subject import TISSUES, Subject
 from lesionforge.errors import DataError
-from lesionforge.provenance import atomic, read_tsv, write_json, write_tsv
+from lesionforge.provenance import atomic, read_tsv, sha256, write_json, write_tsv
 from lesionforge.volume import Grid, write_volume
 
 BIDS_VERSION = "1.10.0"
@@ -40,7 +40,8 @@ def write_subject(
         volumes: BIDS suffix (`T1w`, `FLAIR`, `desc-brain_mask`, `label-GM_probseg`,
             `label-lesion_mask` ...) to (X, Y, Z) array.
         grid: their common grid.
-        sidecar: what is to be known of them; `SkullStripped` is added.
+        sidecar: what is to be known of them; `SkullStripped` and `VolumeSHA256` (file name to
+            checksum) are added.
     """
     for suffix, data in volumes.items():
         write_volume(subject.path(suffix), data, grid)
@@ -48,7 +49,13 @@ def write_subject(
             write_json(
                 json_path(subject, suffix), {"Sources": list(subject.sources), **_mask_type(suffix)}
             )
-    content = {"SkullStripped": True, "Sources": list(subject.sources), **sidecar}
+    paths = [subject.path(suffix) for suffix in volumes]
+    content = {
+        "SkullStripped": True,
+        "Sources": list(subject.sources),
+        **sidecar,
+        "VolumeSHA256": {path.name: sha256(path) for path in paths},
+    }
     write_json(json_path(subject, "FLAIR"), content)
     write_json(json_path(subject, "T1w"), content)
 

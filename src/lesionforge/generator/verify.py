@@ -1,0 +1,40 @@
+"""Verify that a synthetic set on disk is what was written."""
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lesionforge.cohort.bids import expected_files, json_path, read_cohort
+from lesionforge.cohort.subject import Subject
+from lesionforge.errors import DataError
+from lesionforge.provenance import read_json, sha256
+
+MAX_NAMED = 10
+
+
+def verify_synthetic(root: Path) -> None:
+    """Check every volume of a synthetic set against the checksum in its subject's sidecar.
+
+    Raises:
+        DataError: files are missing, damaged or exchanged; all are named (up to 10).
+    """
+    damaged: list[str] = []
+    for subject in tqdm(read_cohort(root), desc="Checksums", disable=None, leave=False):
+        damaged += [str(path) for path in damaged_files(subject)]
+    if damaged:
+        more = f" and {len(damaged) - MAX_NAMED} more" if len(damaged) > MAX_NAMED else ""
+        raise DataError(
+            f"{root}: {len(damaged)} file(s) are not what was written: "
+            f"{', '.join(damaged[:MAX_NAMED])}{more}. Synthesize the set again with the same "
+            "command: damaged subjects are made anew, as they were."
+        )
+
+
+def damaged_files(subject: Subject) -> list[Path]:
+    """List a subject's volumes that are missing or do not match their checksum."""
+    known = read_json(json_path(subject, "T1w")).get("VolumeSHA256", {})
+    return [
+        path
+        for path in expected_files(subject)
+        if not path.exists() or known.get(path.name) != sha256(path)
+    ]
