@@ -1,0 +1,61 @@
+"""The detector's network: MONAI's DynUNet, which is nnU-Net's architecture."""
+
+import torch
+from monai.networks.nets import DynUNet
+from torch import nn
+
+from lesionforge.errors import DataError
+from lesionforge.seeding import torch_stream
+
+IN_CHANNELS = 2
+STRIDE = 8
+SUPERVISED = 3
+_ALIASES = "skip_layers."
+
+
+def build_network(filters: tuple[int, ...], seed: int) -> nn.Module:
+    """Build the network with weights drawn from `seed`; the global generators keep their state.
+
+    Four levels (strides 1, 2, 2, 2), kernel 3, instance norm, leaky ReLU. In training mode the
+    output is (B, 3, 1, X, Y, Z): logits at full, half and quarter resolution, the latter two
+    repeated up to full resolution. In evaluation mode it is (B, 1, X, Y, Z). Axes must be
+    multiples of 8, one of them at least 16.
+
+    Args:
+        filters: channels of the four levels.
+        seed: of the initial weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        state = int(torch.randint(2**62, (1,), generator=torch_stream(seed, "detector", "init")))
+        torch.manual_seed(state)
+        network = DynUNet(
+            spatial_dims=3,
+            in_channels=IN_CHANNELS,
+            out_channels=1,
+            kernel_size=[3] * 4,
+            strides=[1, 2, 2, 2],
+            upsample_kernel_size=[2] * 3,
+            filters=list(filters),
+            deep_supervision=True,
+            deep_supr_num=SUPERVISED - 1,
+        )
+    return network.to(memory_format=torch.channels_last_3d)
+
+
+def network_state(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the weights by name, each once: DynUNet lists every layer a second time as a skip."""
+    state = network.state_dict().items()
+    return {k: v.cpu().contiguous() for k, v in state if not k.startswith(_ALIASES)}
+
+
+def load_network_state(network: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Put weights of `network_state` into a network of the same shape.
+
+    Raises:
+        DataError: names or shapes differ.
+    """
+    own = network_state(network)
+    wrong = sorted(own.keys() ^ state.keys()) or [k for k in own if own[k].shape != state[k].shape]
+    if wrong:
+        raise DataError(f"Weights do not fit the network: {', '.join(wrong[:3])} ...")
+    network.load_state_dict(state, strict=False)

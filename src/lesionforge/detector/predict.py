@@ -1,0 +1,201 @@
+"""Predict with a trained detector: whole volumes, then candidates of every held-out subject."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from monai.inferers import sliding_window_inference
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from tqdm import tqdm
+
+from lesionforge.cohort.subject import Subject, read_images, read_lesion
+from lesionforge.detector.augment import AugmentConfig
+from lesionforge.detector.data import brain_box, standardise
+from lesionforge.detector.module import DetectorConfig
+from lesionforge.detector.network import build_network, load_network_state
+from lesionforge.errors import DataError, LineageError
+from lesionforge.evaluation.matching import (
+    CANDIDATE_COLUMNS,
+    SUBJECT_COLUMNS,
+    CandidateRules,
+    evaluate_subject,
+)
+from lesionforge.provenance import read_json, sha256, write_json, write_tsv
+from lesionforge.volume import Volume, read_volume, write_volume
+
+NEGLIGIBLE = 0.005
+WINDOWS_AT_ONCE = 4
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedDetector:
+    """A detector ready to predict.
+
+    Attributes:
+        network: in evaluation mode, on `device`.
+        config: what it was trained with.
+        precision: what it was trained in.
+        sha256: of its weights.
+        device: where it runs.
+    """
+
+    network: nn.Module
+    config: DetectorConfig
+    precision: str
+    sha256: str
+    device: torch.device
+
+
+def load_detector(folder: Path) -> TrainedDetector:
+    """Load the detector that `train_detector` wrote to `folder`.
+
+    Raises:
+        DataError: files are missing, damaged, or do not belong together.
+    """
+    record = read_json(folder / "detector.json")
+    weights = folder / "detector.safetensors"
+    try:
+        content = dict(record["config"])
+        content["augment"] = AugmentConfig(**_tuples(content["augment"]))
+        config = DetectorConfig(**_tuples(content))
+        state = load_file(weights)
+        network = build_network(config.filters, seed=0)
+        load_network_state(network, state)
+    except (KeyError, TypeError, RuntimeError, OSError, SafetensorError) as error:
+        raise DataError(
+            f"{folder} does not hold a detector of this version ({error}). Train it again."
+        ) from None
+    found = sha256(weights)
+    if found != record["weights_sha256"]:
+        raise DataError(f"{weights} is not the file that {folder / 'detector.json'} describes.")
+    gpu = config.accelerator != "cpu" and torch.cuda.is_available()
+    device = torch.device("cuda" if gpu else "cpu")
+    network.eval().to(device)
+    return TrainedDetector(network, config, record["precision"], found, device)
+
+
+def _tuples(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+
+
+def predict_probability(
+    detector: TrainedDetector, images: np.ndarray, brain: np.ndarray
+) -> np.ndarray:
+    """Predict the probability of a lesion at every voxel.
+
+    Sliding windows of the training patch's size with Gaussian weights; with `mirror`, averaged
+    with the prediction of the left-right mirrored volume.
+
+    Args:
+        detector: see `load_detector`.
+        images: (2, X, Y, Z) T1w and FLAIR of a prepared subject.
+        brain: (X, Y, Z) bool.
+
+    Returns:
+        (X, Y, Z) float32 in [0, 1]; 0 outside the brain.
+
+    Raises:
+        DataError: the brain mask is empty.
+    """
+    if not brain.any():
+        raise DataError("A brain mask is empty; nothing can be predicted.")
+    box = brain_box(brain)
+    volume = torch.from_numpy(standardise(images, brain)[(slice(None), *box)].copy())
+    inside = _slide(detector, volume)
+    if detector.config.mirror:
+        inside = (inside + _slide(detector, volume.flip(1)).flip(0)) / 2
+    probability = np.zeros(brain.shape, dtype=np.float32)
+    probability[box] = inside.numpy()
+    return probability * brain
+
+
+def _slide(detector: TrainedDetector, volume: torch.Tensor) -> torch.Tensor:
+    """Return the probability (X, Y, Z) of a standardised `volume` (2, X, Y, Z)."""
+
+    def predict(windows: torch.Tensor) -> torch.Tensor:
+        windows = windows.contiguous(memory_format=torch.channels_last_3d)
+        return torch.sigmoid(detector.network(windows).float())
+
+    bf16 = detector.precision == "bf16-mixed"
+    with torch.inference_mode(), torch.autocast(detector.device.type, torch.bfloat16, bf16):
+        return sliding_window_inference(
+            volume[None],
+            roi_size=detector.config.patch,
+            sw_batch_size=WINDOWS_AT_ONCE,
+            predictor=predict,
+            overlap=detector.config.overlap,
+            mode="gaussian",
+            sw_device=detector.device,
+            device=torch.device("cpu"),
+        )[0, 0].clamp(0, 1)
+
+
+def predict_subjects(
+    folder: Path, subjects: list[Subject], roles: Mapping[str, str], rules: CandidateRules
+) -> None:
+    """Predict held-out subjects and write their maps, candidates and figures; resumes.
+
+    Writes `probability/<id>_probability.nii.gz` (0 where below 0.005, for small files),
+    `candidates.tsv` and `subjects.tsv`, both with a `role` column. Maps that these weights made
+    are kept; `subjects.tsv` comes last.
+
+    Args:
+        folder: of a trained detector.
+        subjects: validation and test subjects.
+        roles: participant id to `validation` or `test`.
+        rules: of candidates and hits.
+
+    Raises:
+        LineageError: a subject stands behind the detector's training.
+    """
+    detector = load_detector(folder)
+    trained_on = set(read_json(folder / "lineage.json")["real_subjects"])
+    leaks = [s.id for s in subjects if trained_on & {s.id, *s.sources}]
+    if leaks:
+        raise LineageError(f"The detector in {folder} was trained on {', '.join(leaks)}.")
+    _drop_maps_of_other_weights(folder / "probability", detector)
+    candidates: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    for subject in tqdm(subjects, desc="predict", unit="subject"):
+        probability = _saved_probability(folder / "probability", subject, detector)
+        found, row = evaluate_subject(
+            subject.id,
+            subject.group,
+            subject.site,
+            probability.data,
+            read_lesion(subject),
+            probability.grid,
+            rules,
+        )
+        candidates += [{**one, "role": roles[subject.id]} for one in found]
+        rows.append({**row, "role": roles[subject.id]})
+    write_json(folder / "rules.json", asdict(rules))
+    write_tsv(
+        folder / "candidates.tsv", pd.DataFrame(candidates, columns=[*CANDIDATE_COLUMNS, "role"])
+    )
+    write_tsv(folder / "subjects.tsv", pd.DataFrame(rows, columns=[*SUBJECT_COLUMNS, "role"]))
+
+
+def _drop_maps_of_other_weights(folder: Path, detector: TrainedDetector) -> None:
+    made_by = folder / "made_by.json"
+    if made_by.exists() and read_json(made_by)["weights_sha256"] == detector.sha256:
+        return
+    for path in folder.glob("*_probability.nii.gz"):
+        path.unlink()
+    write_json(made_by, {"weights_sha256": detector.sha256})
+
+
+def _saved_probability(folder: Path, subject: Subject, detector: TrainedDetector) -> Volume:
+    """Read a subject's map, or predict and write it; both give the same values."""
+    path = folder / f"{subject.id}_probability.nii.gz"
+    if not path.exists():
+        brain = read_volume(subject.brain)
+        data = predict_probability(detector, read_images(subject), brain.data > 0.5)
+        write_volume(path, np.where(data < NEGLIGIBLE, np.float32(0), data), brain.grid)
+    return read_volume(path)

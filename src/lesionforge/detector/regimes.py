@@ -1,0 +1,146 @@
+"""Who trains in which arm, and the refusal of every leak between roles."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from lesionforge.cohort.splits import first_in_order
+from lesionforge.cohort.subject import Subject
+from lesionforge.errors import ConfigError, LineageError
+
+NAMED = 10
+
+
+@dataclass(frozen=True)
+class Regime:
+    """One arm of a study.
+
+    Attributes:
+        patients: real training patients, the first in the seed's order.
+        controls: real training controls, the first in the seed's order.
+        synthetic: name of the synthetic set that is added; none by default.
+        dose: synthetic patients per real patient, and synthetic controls per real control.
+    """
+
+    patients: int
+    controls: int
+    synthetic: str | None = None
+    dose: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.patients < 1 or self.controls < 0:
+            raise ConfigError(
+                "A regime needs `patients` of at least 1 and `controls` of at least 0, got "
+                f"{self.patients} and {self.controls}."
+            )
+        if self.dose < 0:
+            raise ConfigError(f"`dose` must not be negative, got {self.dose}.")
+
+    def synthetic_count(self, group: str) -> int:
+        """Return how many synthetic `patient`s or `control`s the regime adds."""
+        if self.synthetic is None:
+            return 0
+        return round(self.dose * (self.patients if group == "patient" else self.controls))
+
+
+def training_subjects(
+    regime: Regime,
+    baseline: Regime,
+    splits: pd.DataFrame,
+    seed: int,
+    real: list[Subject],
+    synthetic: list[Subject],
+) -> list[Subject]:
+    """Choose the training subjects of a regime.
+
+    The real ones are the first in the seed's order, so that a smaller regime is a subset of a
+    larger one; the synthetic ones are the first of their set.
+
+    Args:
+        regime: the arm.
+        baseline: the arm whose real subjects may stand behind synthetic ones.
+        splits: `splits.tsv`.
+        seed: of the study.
+        real: the prepared cohort.
+        synthetic: the regime's synthetic set; may be empty if it names none.
+
+    Raises:
+        LineageError: a validation, test or unknown subject stands behind a training volume; a
+            synthetic subject goes back to somebody outside the baseline's training set, or does
+            not say whom it goes back to.
+        ConfigError: there are too few subjects.
+    """
+    known = {s.id: s for s in real}
+    chosen = _real_ids(regime, splits, seed)
+    missing = [i for i in chosen if i not in known]
+    if missing:
+        raise LineageError(
+            f"splits.tsv names subjects that the cohort does not have: {_names(missing)}. "
+            "Prepare the cohort again, or give the study another name."
+        )
+    added = [s for g in ("patient", "control") for s in _first_synthetic(regime, g, synthetic)]
+    training = [known[i] for i in chosen] + added
+    _check_sources(training, splits)
+    _check_origin(added, set(_real_ids(baseline, splits, seed)))
+    return training
+
+
+def _real_ids(regime: Regime, splits: pd.DataFrame, seed: int) -> list[str]:
+    return [
+        *first_in_order(splits, "patient", regime.patients, seed),
+        *first_in_order(splits, "control", regime.controls, seed),
+    ]
+
+
+def _first_synthetic(regime: Regime, group: str, synthetic: list[Subject]) -> list[Subject]:
+    n = regime.synthetic_count(group)
+    pool = [s for s in synthetic if s.group == group]
+    if len(pool) < n:
+        raise ConfigError(
+            f"The regime asks for {n} synthetic {group}s, the set `{regime.synthetic}` has "
+            f"{len(pool)}. Synthesize more, or lower `dose`."
+        )
+    return pool[:n]
+
+
+def _check_sources(training: Iterable[Subject], splits: pd.DataFrame) -> None:
+    """Refuse a training volume behind which stands anyone but a training subject."""
+    roles = dict(zip(splits["participant_id"], splits["role"], strict=True))
+    orphans = [s.id for s in training if not any(s.sources)]
+    if orphans:
+        raise LineageError(
+            f"It is not recorded which real subjects stand behind {_names(orphans)}. "
+            "Synthesize them again."
+        )
+    leaks = [
+        f"{s.id} goes back to {source} ({roles.get(source, 'unknown')})"
+        for s in training
+        for source in {*s.sources, *([] if s.synthetic else [s.id])}
+        if roles.get(source) != "train"
+    ]
+    if leaks:
+        raise LineageError(
+            "Only training subjects may stand behind training volumes: " + _names(sorted(leaks))
+        )
+
+
+def _check_origin(synthetic: Iterable[Subject], allowed: set[str]) -> None:
+    """Refuse a synthetic subject made from reals that the baseline does not train on."""
+    extra = [
+        f"{s.id} goes back to {source}"
+        for s in synthetic
+        for source in sorted(set(s.sources) - allowed)
+    ]
+    if extra:
+        raise LineageError(
+            "Synthetic subjects may only go back to the baseline's training subjects: "
+            + _names(extra)
+            + ". Train the generator on the baseline's subjects of this seed and synthesize again."
+        )
+
+
+def _names(items: list[str]) -> str:
+    rest = f" and {len(items) - NAMED} more" if len(items) > NAMED else ""
+    return ", ".join(items[:NAMED]) + rest

@@ -1,0 +1,244 @@
+"""Train the detector of one cell: resumable, the same from any number of workers."""
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from safetensors.torch import save_file
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from lesionforge.cohort.subject import Subject
+from lesionforge.detector.data import Case, PatchDataset, StepSampler, read_case
+from lesionforge.detector.module import DetectorConfig, DetectorModule, resolve_precision
+from lesionforge.detector.network import network_state
+from lesionforge.errors import DataError, LesionForgeError, LineageError
+from lesionforge.provenance import (
+    atomic,
+    environment,
+    read_json,
+    sha256,
+    sha256_json,
+    write_json,
+    write_tsv,
+)
+
+logger = logging.getLogger(__name__)
+TIMED_STEPS = 20
+
+
+def train_detector(
+    training: list[Subject], folder: Path, config: DetectorConfig, seed: int
+) -> Path:
+    """Train a detector on `training` and write it to `folder`; resumes, and is done once.
+
+    Writes `detector.safetensors`, `detector.json` (configuration, environment, training ids),
+    `lineage.json` (every real subject behind every training volume), `losses.tsv` (the loss of
+    each step) and TensorBoard logs. A finished folder is left as it is.
+
+    Args:
+        training: patients and controls, real and synthetic.
+        folder: of this cell.
+        config: the detector's configuration.
+        seed: of initial weights, patches and augmentation.
+
+    Returns:
+        The weights' path.
+
+    Raises:
+        DataError: `folder` holds a detector of another configuration, seed or training set.
+        LineageError: a training subject does not say who stands behind it.
+    """
+    record = {
+        "config": asdict(config),
+        "seed": seed,
+        "training": [s.id for s in training],
+        "lineage": lineage(training),
+    }
+    identity = sha256_json({**record, "volumes": [sha256(s.t1w) for s in training]})
+    if _is_finished(folder, identity):
+        logger.info("%s is trained already", folder)
+        return folder / "detector.safetensors"
+    write_json(folder / "training.json", {"identity": identity})
+    cases = [read_case(s) for s in tqdm(training, desc="read training subjects", unit="subject")]
+    start = time.monotonic()
+    module = _fit(cases, folder, config, seed)
+    record["seconds"] = round(time.monotonic() - start, 1)
+    _write_result(folder, module, {**record, "identity": identity})
+    return folder / "detector.safetensors"
+
+
+def lineage(training: Sequence[Subject]) -> dict[str, list[str]]:
+    """Return the real ids behind each training subject.
+
+    Raises:
+        LineageError: a subject has none.
+    """
+    orphans = [s.id for s in training if not s.sources]
+    if orphans:
+        raise LineageError(
+            f"It is not recorded which real subjects stand behind {', '.join(orphans)}. "
+            "Synthesize them again."
+        )
+    return {s.id: sorted(s.sources) for s in training}
+
+
+def _is_finished(folder: Path, identity: str) -> bool:
+    """Tell whether the folder's detector is done; refuse one that was meant to be another."""
+    if (folder / "training.json").exists():
+        known = read_json(folder / "training.json")["identity"]
+        if known != identity:
+            raise DataError(
+                f"{folder} holds a detector of another configuration, seed or training set. "
+                "Delete the folder to train it again, or give the study another name."
+            )
+    return (folder / "detector.json").exists()
+
+
+def _fit(cases: list[Case], folder: Path, config: DetectorConfig, seed: int) -> DetectorModule:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    checkpoint = folder / "checkpoint.ckpt"
+    module = DetectorModule(config, seed)
+    trainer = Trainer(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.num_nodes,
+        precision=resolve_precision(config),  # type: ignore[arg-type]
+        max_steps=config.steps,
+        gradient_clip_val=config.gradient_clip,
+        logger=TensorBoardLogger(folder, name="logs", version=""),
+        log_every_n_steps=10,
+        callbacks=[Checkpoint(checkpoint), Progress()],
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    trainer.fit(
+        module,
+        PatchData(cases, config, seed),
+        ckpt_path=checkpoint if checkpoint.exists() else None,
+        weights_only=True,
+    )
+    if trainer.global_step < config.steps:
+        raise LesionForgeError(
+            f"{folder}: the training stopped at step {trainer.global_step} of {config.steps}. "
+            "Run the same command again to resume it."
+        )
+    return module
+
+
+def _write_result(folder: Path, module: DetectorModule, record: dict[str, Any]) -> None:
+    """Write the weights and tables; `detector.json` comes last and marks them complete."""
+    with atomic(folder / "detector.safetensors") as part:
+        save_file(network_state(module.network), part)
+    curve = pd.DataFrame(module.curve, columns=["step", "loss", "learning_rate"])
+    write_tsv(folder / "losses.tsv", curve)
+    sources = sorted({i for ids in record["lineage"].values() for i in ids})
+    write_json(
+        folder / "lineage.json", {"training": record.pop("lineage"), "real_subjects": sources}
+    )
+    write_json(
+        folder / "detector.json",
+        {
+            **record,
+            "weights_sha256": sha256(folder / "detector.safetensors"),
+            "final_loss": float(curve["loss"].tail(50).mean()),
+            "precision": resolve_precision(module.config),
+            "threads": torch.get_num_threads(),
+            "environment": environment(),
+        },
+    )
+    (folder / "checkpoint.ckpt").unlink(missing_ok=True)
+
+
+class PatchData(LightningDataModule):
+    """Feed each device its part of every step's patches.
+
+    Args:
+        cases: the training subjects.
+        config: the detector's configuration.
+        seed: of the training.
+    """
+
+    def __init__(self, cases: list[Case], config: DetectorConfig, seed: int) -> None:
+        super().__init__()
+        self.dataset = PatchDataset(cases, config, seed)
+        self.config = config
+
+    def train_dataloader(self) -> DataLoader:
+        """Return the loader of this process; Lightning sets its sampler's epoch."""
+        trainer = self.trainer
+        rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        sampler = StepSampler(self.config, rank, world)
+        return DataLoader(
+            self.dataset,
+            batch_size=sampler.part,
+            sampler=sampler,
+            num_workers=self.config.workers,
+            persistent_workers=self.config.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+class Checkpoint(Callback):
+    """Write the training's state at the end of every epoch, beside and then renamed.
+
+    Args:
+        path: of the one checkpoint.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the checkpoint."""
+        part = self.path.with_suffix(".part")
+        trainer.save_checkpoint(part, weights_only=False)
+        if trainer.is_global_zero:
+            os.replace(part, self.path)  # noqa: PTH105 (atomic on one file system)
+
+
+class Progress(Callback):
+    """Show one bar over all steps, and log how long the training will take."""
+
+    def __init__(self) -> None:
+        self.first = 0
+        self.clock = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the bar where a resumed run takes up."""
+        self.first = trainer.global_step
+        self.bar = tqdm(
+            desc="train detector",
+            total=trainer.max_steps,
+            initial=self.first,
+            unit="step",
+            disable=not trainer.is_global_zero,
+        )
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        """Move the bar; start the clock after the run's first step and read it 20 steps later."""
+        self.bar.update(trainer.global_step - self.bar.n)
+        done, now = trainer.global_step - self.first, time.monotonic()
+        if done == 1:
+            self.clock = now
+        elif done == 1 + TIMED_STEPS:
+            pace = (now - self.clock) / TIMED_STEPS
+            left = trainer.max_steps - trainer.global_step
+            message = "%.2f s a step: %d steps left, about %.1f minutes"
+            logger.info(message, pace, left, pace * left / 60)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the bar."""
+        self.bar.close()
