@@ -19,6 +19,9 @@ from lesionforge.volume import Grid
 CLEARANCE_MM = 10.0  # a new lesion keeps this distance from an old one
 JUNCTION_MM = 3.0  # white matter this close to the cortex belongs to the grey-white junction
 VENTRICLE_REACH_MM = 6.0  # a host's own ventricles may exceed the template's by this
+# Grey matter this close to the template's ventricles or deep nuclei is their border, not cortex.
+VENTRICLE_RIM_MM = 4.0
+NUCLEUS_RIM_MM = 3.0
 CLOSED = ("background", "ventricles", "brainstem", "cerebellum")
 CSF_CLOSED = 0.8
 
@@ -61,8 +64,7 @@ class Host:
     @cached_property
     def open(self) -> np.ndarray:
         """Where a lesion may be, (X, Y, Z) bool: brain without `CLOSED` regions, CSF, forbidden."""
-        ventricles = self._in("ventricles")
-        reach = ndimage.distance_transform_edt(~ventricles, sampling=self.grid.voxel_mm)
+        reach = _distance(~self._in("ventricles"), self.grid)
         csf = self.tissues[0]
         closed = self._in(*CLOSED) | self.forbidden | (csf > CSF_CLOSED)
         return self.brain & ~closed & ~((csf > 0.5) & (reach <= VENTRICLE_REACH_MM))
@@ -71,7 +73,10 @@ class Host:
     def cortex(self) -> np.ndarray:
         """Voxels that are mostly cortical grey matter, (X, Y, Z) bool."""
         csf, grey, white = self.tissues
-        return self.brain & self._in(*LOBES) & (grey > white) & (grey >= csf)
+        rim = _distance(~self._in("ventricles"), self.grid) <= VENTRICLE_RIM_MM
+        rim |= _distance(~self._in("deep-grey"), self.grid) <= NUCLEUS_RIM_MM
+        outer = self._in("insula") | (self._in(*LOBES) & ~rim)
+        return self.brain & outer & (grey > white) & (grey >= csf)
 
     @cached_property
     def depth_mm(self) -> np.ndarray:
