@@ -1,0 +1,181 @@
+"""Reads the layout of a BIDS-like folder: who has which T1w, FLAIR and lesion mask."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lesionforge.cohort.subject import Group
+from lesionforge.errors import DataError
+from lesionforge.provenance import read_tsv
+
+CONTROL_WORDS = ("control", "hc", "healthy", "con", "ctrl", "normal")
+_MASK_WORDS = ("lesion", "roi", "tumor", "tumour", "fcd")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with the input: which subject and file, what, and what to do.
+
+    Attributes:
+        subject: participant label or table.
+        file: the file, or the folder that should hold it.
+        what: the finding.
+        remedy: what to do.
+        fatal: False for a remark that does not stop preparation.
+    """
+
+    subject: str
+    file: str
+    what: str
+    remedy: str
+    fatal: bool = True
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        return f"{self.subject}: {self.what} ({self.file}). {self.remedy}"
+
+
+@dataclass(frozen=True)
+class RawSubject:
+    """One subject of a raw folder.
+
+    Attributes:
+        id: `sub-...`.
+        group: from participants.tsv, or from the presence of a mask.
+        site: from participants.tsv, `n/a` where unknown.
+        t1w: T1-weighted volume.
+        flair: FLAIR volume.
+        lesion: mask drawn by hand, None for controls.
+        brain: brain mask that came with the data, None as a rule.
+        notes: choices that were made in reading the folder.
+    """
+
+    id: str
+    group: Group
+    site: str
+    t1w: Path
+    flair: Path
+    lesion: Path | None = None
+    brain: Path | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_raw(bids: Path) -> tuple[list[RawSubject], list[Problem]]:
+    """List the usable subjects of a BIDS-like folder, by id, and what stops the others.
+
+    Files are found by their endings in `sub-*/anat` or `sub-*/ses-*/anat`: `_T1w`, `_FLAIR`, and a
+    lesion mask that ends in `_mask` with a `label-` that names a lesion, or in `_roi`. Of several
+    T1w or FLAIR the first by name is taken, and a note says so.
+
+    Raises:
+        DataError: the folder is missing or holds no subject.
+    """
+    folders = sorted(p for p in Path(bids).glob("sub-*") if p.is_dir())
+    if not folders:
+        raise DataError(
+            f"{bids} holds no `sub-*` folder. Give the root of a BIDS data set (--cohort.bids DIR)."
+        )
+    table = _participants(Path(bids))
+    subjects, problems = [], []
+    for folder in folders:
+        row = table.get(folder.name, {})
+        found = _read_subject(folder, row.get("group", ""), row.get("site", "n/a"))
+        if isinstance(found, RawSubject):
+            subjects.append(found)
+        else:
+            problems += found
+    names = {folder.name for folder in folders}
+    for name in sorted(set(table) - names):
+        problems.append(
+            Problem(
+                name,
+                str(Path(bids) / "participants.tsv"),
+                "is listed but has no folder",
+                "Add its files or remove its row.",
+                fatal=False,
+            )
+        )
+    return subjects, problems
+
+
+def _participants(bids: Path) -> dict[str, dict[str, str]]:
+    """Read group and site of each participant; BOM, `n/a` and missing `sub-` are taken care of."""
+    path = bids / "participants.tsv"
+    if not path.exists():
+        return {}
+    table = read_tsv(path, participant_id=str)
+    rows: dict[str, dict[str, str]] = {}
+    for row in table.to_dict("records"):
+        name = str(row["participant_id"])
+        name = name if name.startswith("sub-") else f"sub-{name}"
+        rows[name] = {
+            column: str(row[column]).strip()
+            for column in ("group", "site")
+            if column in row and not pd.isna(row[column]) and str(row[column]).strip()
+        }
+    return rows
+
+
+def _read_subject(folder: Path, group: str, site: str) -> RawSubject | list[Problem]:
+    """Read one subject's folder; its problems if it cannot be used."""
+    files = sorted(p for p in folder.rglob("*.nii*") if p.name.endswith((".nii", ".nii.gz")))
+    masks = [p for p in files if _is_lesion(p)]
+    brains = [p for p in files if _stem(p).endswith("_desc-brain_mask")]
+    images = {kind: [p for p in files if _stem(p).endswith(f"_{kind}")] for kind in _KINDS}
+    problems = [
+        Problem(folder.name, str(folder), f"has no {kind}", "Add it, or exclude the subject.")
+        for kind in _KINDS
+        if not images[kind]
+    ]
+    is_control = group.lower() in CONTROL_WORDS or (not group and not masks)
+    if not is_control and not masks:
+        problems.append(
+            Problem(
+                folder.name,
+                str(folder),
+                f"is in group `{group}` but has no lesion mask",
+                "Add `*_label-lesion_mask.nii.gz` or `*_roi.nii.gz`, or set its group to control.",
+            )
+        )
+    if is_control and masks:
+        problems.append(
+            Problem(
+                folder.name,
+                str(masks[0]),
+                "is in the control group but has a lesion mask",
+                "Set its group to patient, or remove the mask.",
+            )
+        )
+    if problems:
+        return problems
+    notes = [
+        f"{len(chosen)} {kind} files, took {chosen[0].name}"
+        for kind, chosen in [*images.items(), ("lesion mask", masks)]
+        if len(chosen) > 1
+    ]
+    return RawSubject(
+        folder.name,
+        "control" if is_control else "patient",
+        site,
+        images["T1w"][0],
+        images["FLAIR"][0],
+        masks[0] if masks else None,
+        brains[0] if brains else None,
+        tuple(notes),
+    )
+
+
+_KINDS = ("T1w", "FLAIR")
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def _is_lesion(path: Path) -> bool:
+    stem = _stem(path).lower()
+    if stem.endswith("_roi"):
+        return True
+    label = [part for part in stem.split("_") if part.startswith(("label-", "desc-"))]
+    return stem.endswith(("_mask", "_dseg")) and any(w in e for e in label for w in _MASK_WORDS)
