@@ -1,0 +1,293 @@
+"""The embedded phantom cohort: a raw BIDS data set as a hospital would give it, and its truth."""
+
+import logging
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from scipy import ndimage
+from tqdm import tqdm
+
+from lesionforge import __version__
+from lesionforge.cohort.bids import BIDS_VERSION
+from lesionforge.cohort.phantom_anatomy import Head, build_head, healthy_contrast
+from lesionforge.cohort.phantom_knobs import DIFFICULTY, PHANTOM_VERSION, SCANNERS, Difficulty
+from lesionforge.cohort.phantom_lesion import Signs, add_findings
+from lesionforge.cohort.phantom_scan import (
+    acquire,
+    brain_mask,
+    head_to_scanner,
+    resample,
+    scan_grid,
+)
+from lesionforge.cohort.phantom_spec import PhantomSpec, ScanSpec, draw_phantom, spec_from_json
+from lesionforge.cohort.subject import TISSUES, Group
+from lesionforge.errors import ConfigError, DataError
+from lesionforge.provenance import atomic, read_json, write_json, write_tsv
+from lesionforge.volume import Grid, write_volume
+
+__all__ = [
+    "DIFFICULTY",
+    "PHANTOM_VERSION",
+    "SCANNERS",
+    "Phantom",
+    "PhantomConfig",
+    "draw_cohort",
+    "read_spec",
+    "render_phantom",
+    "write_phantoms",
+]
+SECONDS_EACH = 0.8  # of one core at 2.5 mm
+log = logging.getLogger("lesionforge.cohort.phantom")
+
+
+@dataclass(frozen=True)
+class PhantomConfig:
+    """How many phantoms, and how fine.
+
+    Attributes:
+        patients: phantoms with a lesion.
+        controls: phantoms without.
+        seed: of the cohort; each phantom depends on it, its group and its number only.
+        voxel_mm: nominal voxel size of the scans; scanners differ around it.
+    """
+
+    patients: int = 42
+    controls: int = 42
+    seed: int = 0
+    voxel_mm: float = 2.5
+
+    def __post_init__(self) -> None:
+        for name in ("patients", "controls"):
+            if not 0 <= getattr(self, name) <= 9999:
+                raise ConfigError(
+                    f"`{name}` must be in [0, 9999], got {getattr(self, name)}. "
+                    "Ids have four digits."
+                )
+        if self.patients + self.controls == 0:
+            raise ConfigError("`patients` and `controls` are both 0: nothing to write.")
+        if not 0.8 <= self.voxel_mm <= 5:
+            raise ConfigError(
+                f"`voxel_mm` must be in [0.8, 5], got {self.voxel_mm}. The template has 1 mm."
+            )
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A rendered phantom; arrays are (X, Y, Z) on the grid of their scan.
+
+    Attributes:
+        t1w: T1w, whole numbers, 0 outside the brain.
+        flair: FLAIR likewise, on its own grid and in its own pose.
+        t1w_grid: grid of the T1w, in the scanner's world.
+        flair_grid: grid of the FLAIR.
+        lesion: bool, drawn on the FLAIR; None for a control.
+        lesion_t1w: the same on the T1w's grid.
+        tissue: (3, X, Y, Z) true healthy CSF, GM, WM on the T1w's grid; sums to 1 in the brain.
+        measured: what the truth table says of the lesion; empty for a control.
+    """
+
+    t1w: np.ndarray
+    flair: np.ndarray
+    t1w_grid: Grid
+    flair_grid: Grid
+    lesion: np.ndarray | None
+    lesion_t1w: np.ndarray | None
+    tissue: np.ndarray
+    measured: dict[str, Any]
+
+
+def draw_cohort(config: PhantomConfig, difficulty: Difficulty = DIFFICULTY) -> list[PhantomSpec]:
+    """Draw the phantoms of `config`: patients, then controls."""
+    counts: dict[Group, int] = {"patient": config.patients, "control": config.controls}
+    return [
+        draw_phantom(config.seed, group, number, config.voxel_mm, difficulty)
+        for group, count in counts.items()
+        for number in range(1, count + 1)
+    ]
+
+
+def render_phantom(spec: PhantomSpec) -> Phantom:
+    """Render a phantom; a pure function: the same `spec` gives the same voxels."""
+    head = build_head(spec)
+    signs = add_findings(spec, head)
+    images, clean = {}, {}
+    for name, scan, added in (("T1w", spec.t1w, signs.t1w), ("FLAIR", spec.flair, signs.flair)):
+        levels = healthy_contrast(spec, head, scan, name)
+        signal = (signs.tissue * levels).sum(axis=0) + added
+        mask = brain_mask(head.brain, head.grid, scan)
+        images[name] = acquire(spec, head.grid, scan, np.maximum(signal, 0), mask, name)
+        clean[name] = signal - (head.tissue * levels).sum(axis=0)
+    lesion = lesion_t1w = None
+    measured: dict[str, Any] = {}
+    if spec.lesion is not None:
+        lesion = _mask(signs, head, spec.flair, images["FLAIR"])
+        lesion_t1w = _mask(signs, head, spec.t1w, images["T1w"])
+        measured = _measure(spec, head, signs, lesion, clean)
+    return Phantom(
+        t1w=images["T1w"],
+        flair=images["FLAIR"],
+        t1w_grid=scan_grid(spec.t1w),
+        flair_grid=scan_grid(spec.flair),
+        lesion=lesion,
+        lesion_t1w=lesion_t1w,
+        tissue=_true_tissue(head, spec.t1w, images["T1w"]),
+        measured=measured,
+    )
+
+
+def _mask(signs: Signs, head: Head, scan: ScanSpec, image: np.ndarray) -> np.ndarray:
+    """Draw the lesion as an expert would: one piece, where the effect exceeds a half."""
+    effect = resample(signs.lesion, head.grid, scan) * (image > 0)
+    mask = effect > 0.5 if (effect > 0.5).any() else effect >= effect.max()
+    labels, _ = ndimage.label(mask, np.ones((3, 3, 3)))
+    return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+
+
+def _true_tissue(head: Head, scan: ScanSpec, image: np.ndarray) -> np.ndarray:
+    maps = np.stack([resample(t, head.grid, scan) for t in head.tissue])
+    maps /= np.maximum(maps.sum(axis=0), 1e-3)
+    maps = np.rint(maps * 255) / 255  # steps of a byte: files compress four times better
+    maps[2] = 1 - maps[0] - maps[1]
+    return np.maximum(maps, 0) * (image > 0)
+
+
+def _measure(
+    spec: PhantomSpec, head: Head, signs: Signs, mask: np.ndarray, clean: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """Measure the rendered lesion: volume, centre (T1w world and MNI), contrast to noise."""
+    inside = signs.lesion > 0.5 if (signs.lesion > 0.5).any() else signs.lesion > 0
+    cells = np.argwhere(inside).mean(axis=0)
+    world = head_to_scanner(spec.t1w) @ [*head.grid.world(cells), 1]
+    mni = head.mni[inside[head.inside]].mean(axis=0)
+    return {
+        "volume_mm3": float(mask.sum() * scan_grid(spec.flair).voxel_mm3),
+        **{f"{a}_mm": float(v) for a, v in zip("xyz", world[:3], strict=True)},
+        **{f"{a}_mni_mm": float(v) for a, v in zip("xyz", mni, strict=True)},
+        "cnr_t1w": float(np.abs(clean["T1w"][inside]).mean() / spec.t1w.noise),
+        "cnr_flair": float(np.abs(clean["FLAIR"][inside]).mean() / spec.flair.noise),
+    }
+
+
+def write_phantoms(config: PhantomConfig, raw: Path, truth: Path, workers: int = 2) -> None:
+    """Write the phantoms of `config` as a raw BIDS data set, and their truth apart.
+
+    Finished phantoms are kept, half-written ones replaced. The bytes do not depend on `workers`.
+
+    Args:
+        config: how many, which seed.
+        raw: raw BIDS data set: `sub-p0001/anat/sub-p0001_T1w.nii.gz`, `..._FLAIR.nii.gz` and, for
+            patients, `..._label-lesion_mask.nii.gz` on the FLAIR's grid; participants.tsv.
+        truth: tissue maps and lesion on the T1w's grid, one `..._phantom.json` a subject (its
+            spec), lesions.tsv. Nothing that learns may read it.
+        workers: processes.
+
+    Raises:
+        DataError: the folders hold phantoms of other settings.
+    """
+    raw, truth = Path(raw), Path(truth)
+    specs = draw_cohort(config)
+    todo = [spec for spec in specs if not _is_finished(spec, raw, truth)]
+    if todo:
+        cost = SECONDS_EACH * (2.5 / config.voxel_mm) ** 3 * len(todo) / max(workers, 1)
+        log.info("%d phantoms to make, about %.0f s", len(todo), cost)
+    start = time.monotonic()
+    jobs = Parallel(n_jobs=workers, return_as="generator_unordered")(
+        delayed(_write_phantom)(spec, raw, truth) for spec in todo
+    )
+    for _ in tqdm(jobs, total=len(todo), desc="phantoms", disable=not todo):
+        pass
+    _write_tables(specs, raw, truth)
+    log.info("%d phantoms in %s after %.0f s", len(specs), raw, time.monotonic() - start)
+
+
+def read_spec(truth: Path, participant_id: str) -> PhantomSpec:
+    """Read the spec a phantom was rendered from."""
+    return spec_from_json(read_json(_record(truth, participant_id))["spec"])
+
+
+def _record(truth: Path, name: str) -> Path:
+    return truth / name / "anat" / f"{name}_phantom.json"
+
+
+def _files(spec: PhantomSpec, raw: Path, truth: Path) -> dict[str, Path]:
+    """List the files of a phantom by what they hold."""
+    stem, true = (folder / spec.id / "anat" / spec.id for folder in (raw, truth))
+    files = {
+        "T1w": Path(f"{stem}_T1w.nii.gz"),
+        "FLAIR": Path(f"{stem}_FLAIR.nii.gz"),
+        **{t: Path(f"{true}_label-{t}_probseg.nii.gz") for t in TISSUES},
+    }
+    if spec.lesion is not None:
+        files["lesion"] = Path(f"{stem}_label-lesion_mask.nii.gz")
+        files["lesion_t1w"] = Path(f"{true}_label-lesion_mask.nii.gz")
+    return files
+
+
+def _is_finished(spec: PhantomSpec, raw: Path, truth: Path) -> bool:
+    record = _record(truth, spec.id)
+    if not record.exists():
+        return False
+    if spec_from_json(read_json(record)["spec"]) != spec:
+        raise DataError(
+            f"{record} was made with another seed, voxel size or phantom version. Give other "
+            f"folders, or delete {raw} and {truth}."
+        )
+    return all(path.exists() for path in _files(spec, raw, truth).values())
+
+
+def _write_phantom(spec: PhantomSpec, raw: Path, truth: Path) -> None:
+    """Write one phantom; its record comes last and marks it finished."""
+    record = _record(truth, spec.id)
+    record.unlink(missing_ok=True)
+    phantom = render_phantom(spec)
+    files = _files(spec, raw, truth)
+    for name, scan, image, area in (
+        ("T1w", spec.t1w, phantom.t1w, phantom.t1w_grid),
+        ("FLAIR", spec.flair, phantom.flair, phantom.flair_grid),
+    ):
+        write_volume(files[name], image, area)
+        sidecar = files[name].with_name(files[name].name.removesuffix(".nii.gz") + ".json")
+        write_json(
+            sidecar,
+            {
+                "Manufacturer": f"Simulated {spec.site}",
+                "SkullStripped": True,
+                "SliceThickness": scan.voxel_mm[2],
+            },
+        )
+    for name, data in zip(TISSUES, phantom.tissue, strict=True):
+        write_volume(files[name], data, phantom.t1w_grid)
+    if phantom.lesion is not None and phantom.lesion_t1w is not None:
+        write_volume(files["lesion"], phantom.lesion, phantom.flair_grid)
+        write_volume(files["lesion_t1w"], phantom.lesion_t1w, phantom.t1w_grid)
+    write_json(record, {"spec": asdict(spec), "measured": phantom.measured})
+
+
+def _write_tables(specs: list[PhantomSpec], raw: Path, truth: Path) -> None:
+    write_json(
+        raw / "dataset_description.json",
+        {
+            "Name": f"LesionForge phantoms, version {PHANTOM_VERSION}",
+            "BIDSVersion": BIDS_VERSION,
+            "DatasetType": "raw",
+            "GeneratedBy": [{"Name": "LesionForge", "Version": __version__}],
+        },
+    )
+    with atomic(raw / "README") as part:
+        part.write_text("Simulated heads with simulated focal cortical dysplasia. Not people.\n")
+    people = [{"participant_id": s.id, "group": s.group, "site": s.site} for s in specs]
+    write_tsv(truth / "lesions.tsv", pd.DataFrame([_row(s, truth) for s in specs if s.lesion]))
+    write_tsv(raw / "participants.tsv", pd.DataFrame(people))
+
+
+def _row(spec: PhantomSpec, truth: Path) -> dict[str, Any]:
+    lesion = asdict(spec.lesion) if spec.lesion else {}
+    lesion["drawn_volume_mm3"] = lesion.pop("volume_mm3")
+    lesion["transmantle"] = int(lesion["transmantle"])
+    measured = read_json(_record(truth, spec.id))["measured"]
+    return {"participant_id": spec.id, "site": spec.site, **measured, **lesion}

@@ -1,0 +1,110 @@
+"""What is fixed about the phantoms: difficulty, lobes, signs by subtype, three scanners.
+
+Difficulty is calibrated on seeds that no study uses (9000 and above), then frozen under
+`PHANTOM_VERSION`: whoever changes a value here changes the version.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+PHANTOM_VERSION = "1"
+LOBES = ("frontal", "temporal", "parietal", "occipital", "insula")
+LOBE_SHARES = (0.48, 0.23, 0.16, 0.07, 0.06)
+SUBTYPES = ("t1w", "flair", "both")
+# Share of the full strength of each sign, in the order of `Difficulty.signs`, by subtype.
+SIGN_MIX = {"t1w": (1.0, 1.0, 0.12, 0.5), "flair": (0.3, 0.4, 1.0, 0.5), "both": (0.8, 0.9, 0.8, 1)}
+ConfounderKind = Literal["wm_spot", "cortical_spot", "vessel", "blurred_junction"]
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """The knobs that decide how hard the cohort is; intensities are shares of the brightest tissue.
+
+    Attributes:
+        conspicuity: lowest and highest conspicuity; every sign of a lesion is scaled by it.
+        conspicuity_shape: the two parameters of the beta distribution between them.
+        thickening_mm: cortical thickening at conspicuity 1.
+        blur_mm: standard deviation of the blurred grey-white junction at conspicuity 1.
+        flair: FLAIR hyperintensity at conspicuity 1.
+        t1w: T1w hypointensity at conspicuity 1.
+        subtype_shares: of lesions that show on T1w, on FLAIR, on both.
+        transmantle_share: of lesions with a tail toward the ventricle.
+        volume_mm3: smallest, median and largest lesion volume.
+        volume_log_sd: standard deviation of the logarithm of volume.
+        confounder_rates: mean number a subject of each `ConfounderKind`.
+        confounder_flair: weakest and strongest FLAIR signal of a benign bright spot.
+        ghost_share: of scans with motion ghosts.
+        ghost: weakest and strongest ghost.
+        contrast_sd: subject-to-subject standard deviation of a tissue's mean intensity.
+        regional_sd: standard deviation of slow intensity changes inside one tissue.
+        cortex_sd: standard deviation of the local shift of the grey-white boundary (log-odds).
+        fold_sd: standard deviation of the local shift of the pial boundary (log-odds).
+        noise: factor on every scanner's noise.
+    """
+
+    conspicuity: tuple[float, float] = (0.12, 1.0)
+    conspicuity_shape: tuple[float, float] = (1.1, 1.3)
+    thickening_mm: float = 2.5
+    blur_mm: float = 3.0
+    flair: float = 0.38
+    t1w: float = 0.10
+    subtype_shares: tuple[float, float, float] = (0.3, 0.3, 0.4)
+    transmantle_share: float = 0.3
+    volume_mm3: tuple[float, float, float] = (400.0, 2000.0, 15000.0)
+    volume_log_sd: float = 0.85
+    confounder_rates: tuple[float, float, float, float] = (2.5, 1.5, 1.5, 1.0)
+    confounder_flair: tuple[float, float] = (0.08, 0.40)
+    ghost_share: float = 0.25
+    ghost: tuple[float, float] = (0.02, 0.09)
+    contrast_sd: float = 0.025
+    regional_sd: float = 0.035
+    cortex_sd: float = 0.45
+    fold_sd: float = 0.9
+    noise: float = 1.0
+
+
+DIFFICULTY = Difficulty()
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One sequence of one scanner; `voxel` and `blur` are factors on the nominal voxel size."""
+
+    voxel: tuple[float, float, float]
+    orientation: str
+    tissue: tuple[float, float, float]
+    deep_grey: float
+    blur: float
+    noise: float
+    bias: float
+    gain: float
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """A simulated scanner: its share of subjects and its two protocols."""
+
+    share: float
+    t1w: Protocol
+    flair: Protocol
+
+
+# Tissue intensities are those of CSF, GM, WM. A is a quiet, sharp 3 T scanner; B has a stronger
+# bias field and softer images; C is an old 1.5 T scanner with thick FLAIR slices.
+SCANNERS = {
+    "A": Scanner(
+        0.40,
+        Protocol((1.0, 1.0, 1.0), "RAS", (0.22, 0.62, 1.0), 0.14, 0.8, 0.022, 0.12, 900.0),
+        Protocol((1.0, 1.0, 1.0), "RAS", (0.16, 1.0, 0.76), -0.05, 0.8, 0.030, 0.12, 420.0),
+    ),
+    "B": Scanner(
+        0.35,
+        Protocol((0.96, 0.96, 1.04), "LAS", (0.28, 0.66, 1.0), 0.12, 1.1, 0.032, 0.24, 2300.0),
+        Protocol((0.92, 0.92, 1.2), "LAS", (0.20, 1.0, 0.80), -0.07, 1.1, 0.042, 0.22, 1100.0),
+    ),
+    "C": Scanner(
+        0.25,
+        Protocol((1.04, 1.0, 1.0), "ASR", (0.33, 0.71, 1.0), 0.10, 1.2, 0.048, 0.16, 310.0),
+        Protocol((1.0, 1.0, 1.5), "LPS", (0.26, 1.0, 0.84), -0.04, 1.1, 0.055, 0.16, 170.0),
+    ),
+}
