@@ -16,7 +16,7 @@ from lesionforge.cohort.brainmask import deepbet_mask, is_stripped, nonzero_mask
 from lesionforge.cohort.prepare import PrepareConfig, PreparedScan
 from lesionforge.cohort.register import best_start, bias_field, centroid, register
 from lesionforge.cohort.resample import isotropic, resample, resample_label
-from lesionforge.cohort.segment import template, tissue_maps
+from lesionforge.cohort.segment import even_out, template, tissue_maps
 from lesionforge.cohort.subject import TISSUES
 from lesionforge.errors import DataError
 from lesionforge.volume import Volume, grid, mni_grid
@@ -73,10 +73,13 @@ def prepare_images(
         raise DataError("T1w, FLAIR and brain mask have next to nothing in common.")
     images = np.stack(
         [
-            scale(resample(native.t1w, target, t1w_from_mni, order=3), inside, "T1w"),
-            scale(resample(native.flair, target, flair_from_mni, order=3), inside, "FLAIR"),
+            resample(native.t1w, target, t1w_from_mni, order=3),
+            resample(native.flair, target, flair_from_mni, order=3),
         ]
     )
+    if config.n4:
+        images = even_out(images, inside, target)
+    images = np.stack([scale(i, inside, n) for i, n in zip(images, ("T1w", "FLAIR"), strict=True)])
     tissues = tissue_maps(images, inside, target)
     figures: dict[str, float] = {
         **native.figures,

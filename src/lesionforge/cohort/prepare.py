@@ -57,7 +57,7 @@ class PrepareConfig:
     voxel_mm: float = 2.5
     brain_mask: Literal["auto", "deepbet", "given"] = "auto"
     n4: bool = True
-    n4_voxel_mm: float = 5.0
+    n4_voxel_mm: float = 8.0
     register_flair: bool = True
     levels_mm: tuple[float, ...] = (8.0, 4.0, 3.0)
     tilts_deg: tuple[float, ...] = (-20.0, -10.0, 0.0, 10.0, 20.0)

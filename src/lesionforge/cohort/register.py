@@ -205,7 +205,7 @@ def bias_field(volume: Volume, mask: np.ndarray, voxel_mm: float) -> np.ndarray:
             "brain: the brain mask or the image is empty."
         )
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
-    n4.SetMaximumNumberOfIterations([25, 25, 25])
+    n4.SetMaximumNumberOfIterations([10, 10, 5])
     n4.SetConvergenceThreshold(1e-3)
     image = to_itk(Volume(np.maximum(small, 1e-6 * float(small.max())), coarse))
     try:
