@@ -66,6 +66,10 @@ def regime_metrics(
     dice = np.stack([o.dice for o in outcomes.values()])
     return {
         "seeds": list(outcomes),
+        "score_threshold": [
+            float(np.mean([*o.threshold_patients, *o.threshold_controls]))
+            for o in outcomes.values()
+        ],
         "sensitivity": _proportion(
             np.stack([o.detected for o in outcomes.values()]), draws.patients, seeds
         ),

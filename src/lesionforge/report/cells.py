@@ -1,0 +1,209 @@
+"""The trained detectors that a report compares: their tables, and the refusal of every leak."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lesionforge.errors import DataError, LineageError
+from lesionforge.evaluation.matching import CandidateRules
+from lesionforge.provenance import read_json, read_tsv
+
+NAMED = 10
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One trained detector: a regime, a seed and, with cross-fitting, a fold.
+
+    Attributes:
+        regime: name of the arm.
+        seed: of the study.
+        fold: number of the fold; None without cross-fitting.
+        folder: holds candidates.tsv, subjects.tsv, lineage.json and probability maps.
+        n_patients: real training patients.
+        n_controls: real training controls.
+        n_synthetic_patients: synthetic training patients.
+        n_synthetic_controls: synthetic training controls.
+    """
+
+    regime: str
+    seed: int
+    fold: int | None
+    folder: Path
+    n_patients: int
+    n_controls: int
+    n_synthetic_patients: int = 0
+    n_synthetic_controls: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name for messages: `augmented, seed 1, fold 0`."""
+        fold = "" if self.fold is None else f", fold {self.fold}"
+        return f"{self.regime}, seed {self.seed}{fold}"
+
+    def probability(self, subject_id: str) -> Path:
+        """Probability map of a held-out subject."""
+        return self.folder / "probability" / f"{subject_id}_probability.nii.gz"
+
+
+@dataclass(frozen=True, eq=False)
+class CellTables:
+    """What a cell's files say.
+
+    Attributes:
+        cell: whose files.
+        subjects: `subjects.tsv`.
+        candidates: `candidates.tsv`.
+        training: training id to the real ids behind it.
+    """
+
+    cell: Cell
+    subjects: pd.DataFrame
+    candidates: pd.DataFrame
+    training: dict[str, list[str]]
+
+    def ids(self, role: str) -> list[str]:
+        """Return the sorted ids of `validation` or `test`."""
+        return sorted(self.subjects.loc[self.subjects["role"] == role, "participant_id"])
+
+    @property
+    def real(self) -> set[str]:
+        """Real training subjects: those that stand behind themselves."""
+        return {name for name, sources in self.training.items() if name in sources}
+
+    @property
+    def behind(self) -> set[str]:
+        """Every real subject behind a training volume."""
+        return {source for sources in self.training.values() for source in sources}
+
+
+def read_cell(cell: Cell, rules: CandidateRules) -> CellTables:
+    """Read a cell's tables.
+
+    Raises:
+        DataError: a file is missing or damaged, or was made under other rules.
+        LineageError: the cell was trained on other numbers of subjects than it says.
+    """
+    made_with = read_json(cell.folder / "rules.json")
+    if made_with != asdict(rules):
+        raise DataError(
+            f"{cell.folder} was evaluated with the rules {made_with}, the study asks for "
+            f"{asdict(rules)}. Run train_detector again: trained detectors and maps are kept."
+        )
+    subjects = read_tsv(
+        cell.folder / "subjects.tsv",
+        participant_id=str,
+        group=str,
+        site=str,
+        role=str,
+        lesion_ml=float,
+        max_probability_in_lesion=float,
+        dice=float,
+        lesion_scores=str,
+    )
+    candidates = read_tsv(
+        cell.folder / "candidates.tsv", participant_id=str, score=float, hit=int, hit_strict=int
+    )
+    tables = CellTables(
+        cell, subjects, candidates, read_json(cell.folder / "lineage.json")["training"]
+    )
+    _check_counts(tables)
+    return tables
+
+
+def _check_counts(tables: CellTables) -> None:
+    cell, real = tables.cell, len(tables.real)
+    said = (
+        cell.n_patients + cell.n_controls,
+        cell.n_synthetic_patients + cell.n_synthetic_controls,
+    )
+    if (real, len(tables.training) - real) != said:
+        raise LineageError(
+            f"{cell.folder} was trained on {real} real and {len(tables.training) - real} synthetic "
+            f"subjects; the study says {said[0]} and {said[1]}. Train it again, or give the study "
+            "another name."
+        )
+
+
+def check_lineage(cells: list[CellTables]) -> None:
+    """Refuse a comparison that a leak or an unequal test would spoil.
+
+    Raises:
+        LineageError: with the ids, when a validation or test subject stands behind a training
+            volume, regimes differ in their validation or test subjects, `baseline` is not a subset
+            of `expanded`, or `augmented` goes back to somebody outside the baseline's training set.
+    """
+    problems: list[str] = []
+    for tables in cells:
+        for role in ("validation", "test"):
+            leaked = sorted(set(tables.ids(role)) & tables.behind)
+            if leaked:
+                problems.append(
+                    f"{_names(leaked)} ({role}) stand behind training volumes of {tables.cell.name}"
+                )
+    by_fold: dict[int | None, CellTables] = {}
+    for tables in cells:
+        first = by_fold.setdefault(tables.cell.fold, tables)
+        for role in ("validation", "test"):
+            other = set(first.ids(role)) ^ set(tables.ids(role))
+            if other:
+                problems.append(
+                    f"{first.cell.name} and {tables.cell.name} differ in their {role} subjects: "
+                    + _names(sorted(other))
+                )
+    problems += _nesting_problems({(t.cell.regime, t.cell.seed, t.cell.fold): t for t in cells})
+    if problems:
+        raise LineageError("The regimes cannot be compared:\n- " + "\n- ".join(problems))
+
+
+def _nesting_problems(cells: dict[tuple[str, int, int | None], CellTables]) -> list[str]:
+    problems = []
+    for (regime, seed, fold), tables in cells.items():
+        baseline = cells.get(("baseline", seed, fold))
+        if baseline is None:
+            continue
+        if regime == "expanded" and baseline.real - tables.real:
+            missing = sorted(baseline.real - tables.real)
+            problems.append(
+                f"{_names(missing)} train {baseline.cell.name}, but not {tables.cell.name}"
+            )
+        if regime == "augmented" and tables.behind - baseline.real:
+            extra = sorted(tables.behind - baseline.real)
+            problems.append(
+                f"{tables.cell.name} goes back to {_names(extra)}, outside the baseline's training"
+            )
+    return problems
+
+
+def _names(ids: list[str]) -> str:
+    rest = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+    return ", ".join(ids[:NAMED]) + rest
+
+
+def complete_runs(
+    cells: Iterable[CellTables],
+) -> tuple[dict[str, dict[int, list[CellTables]]], list[str]]:
+    """Group cells by regime and seed, and leave out runs that lack a fold.
+
+    Returns:
+        Regime to seed to its cells (one a fold), and a warning for each run left out.
+    """
+    grouped: dict[str, dict[int, list[CellTables]]] = {}
+    folds: set[Any] = set()
+    for tables in cells:
+        grouped.setdefault(tables.cell.regime, {}).setdefault(tables.cell.seed, []).append(tables)
+        folds.add(tables.cell.fold)
+    warnings = []
+    for regime, seeds in grouped.items():
+        for seed, members in list(seeds.items()):
+            lacking = folds - {t.cell.fold for t in members}
+            if lacking:
+                names = ", ".join(str(f) for f in sorted(lacking))
+                warnings.append(
+                    f"{regime}, seed {seed} is left out: fold(s) {names} are not trained yet."
+                )
+                del seeds[seed]
+    return {regime: dict(sorted(s.items())) for regime, s in grouped.items() if s}, warnings

@@ -1,0 +1,249 @@
+"""Charts of the report, drawn from `metrics.json` and `losses.tsv`; no global matplotlib state."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lesionforge.provenance import atomic, read_tsv
+from lesionforge.report.cells import Cell
+
+NAMED_COLOURS = {"baseline": "#64748b", "augmented": "#d97706", "expanded": "#1d4ed8"}
+OTHER_COLOURS = ("#0f766e", "#9333ea", "#be123c", "#4d7c0f")
+NAMED_MARKERS = {"baseline": "o", "augmented": "D", "expanded": "s"}
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.edgecolor": "#94a3b8",
+    "axes.labelcolor": "#334155",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#e2e8f0",
+    "grid.linewidth": 0.7,
+    "xtick.color": "#475569",
+    "ytick.color": "#475569",
+    "legend.frameon": False,
+    "text.color": "#1e293b",
+}
+DPI = 160
+SMOOTHING = 40
+
+
+def colour(regime: str, regimes: list[str]) -> str:
+    """Return a regime's colour, the same in every figure."""
+    others = [name for name in regimes if name not in NAMED_COLOURS]
+    if regime in NAMED_COLOURS:
+        return NAMED_COLOURS[regime]
+    return OTHER_COLOURS[others.index(regime) % len(OTHER_COLOURS)]
+
+
+def marker(regime: str) -> str:
+    """Return a regime's marker, so that figures can be read without colour."""
+    return NAMED_MARKERS.get(regime, "^")
+
+
+@contextmanager
+def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """Yield a figure of `width` x `height` inches, written to `path` (PNG) at the end."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        with atomic(path) as part:
+            figure.savefig(part, dpi=DPI, format="png", metadata={"Software": None})
+
+
+def draw_sensitivity(metrics: dict[str, Any], path: Path) -> None:
+    """Draw sensitivity of each regime at both operating points: mean, interval, a dot a seed."""
+    regimes = list(metrics["regimes"])
+    with drawing(path, 7.2, 0.75 + 0.62 * len(regimes)) as figure:
+        axes = figure.subplots(1, 2, sharey=True)
+        for axis, key, each in (
+            (axes[0], "sensitivity", "sensitivity"),
+            (axes[1], "sensitivity_at_half_fp", "sensitivity_at_half_fp"),
+        ):
+            for row, name in enumerate(regimes):
+                regime = metrics["regimes"][name]
+                dots = [seed[each] for seed in regime["by_seed"]]
+                _interval_row(axis, row, regime[key], dots, (colour(name, regimes), marker(name)))
+            axis.set(xlim=(-0.02, 1.02), ylim=(len(regimes) - 0.4, -0.6))
+            axis.grid(visible=False, axis="y")
+        rate = metrics["regimes"]["baseline"]["sensitivity_at_half_fp"]
+        rate = rate["false_positives_per_patient"]
+        axes[0].set_xlabel("sensitivity at the validation threshold  →  better")
+        axes[1].set_xlabel(f"sensitivity at {rate:g} FP a patient  →  better")
+        axes[0].set_yticks(range(len(regimes)), regimes)
+
+
+def _interval_row(
+    axis: Axes, row: float, entry: dict[str, Any], dots: list[float], look: tuple[str, str]
+) -> None:
+    if entry["value"] is None:
+        return
+    if entry["ci95"] and None not in entry["ci95"]:
+        axis.plot(entry["ci95"], [row, row], color=look[0], linewidth=2.2, solid_capstyle="round")
+    axis.plot(
+        dots,
+        row + 0.24 * np.ones(len(dots)),
+        linestyle="none",
+        marker="o",
+        markersize=4,
+        color=look[0],
+        alpha=0.55,
+        markeredgewidth=0,
+    )
+    axis.plot(entry["value"], row, color=look[0], marker=look[1], markersize=8)
+
+
+def draw_froc(metrics: dict[str, Any], path: Path) -> None:
+    """Draw FROC curves with bands, the two operating points and the controls' rate."""
+    regimes = list(metrics["regimes"])
+    with drawing(path, 7.2, 4.1) as figure:
+        axis = figure.subplots()
+        limit = _froc_limit(metrics)
+        for name, regime in metrics["regimes"].items():
+            shade = colour(name, regimes)
+            band = np.array(regime["froc_band"], dtype=float)
+            axis.fill_between(
+                band[:, 0],
+                band[:, 1],
+                band[:, 2],
+                color=shade,
+                alpha=0.13,
+                linewidth=0,
+                step="post",
+            )
+            froc = np.array([*regime["froc"], [max(limit, regime["froc"][-1][0]), np.nan]])
+            froc[-1, 1] = froc[-2, 1]
+            axis.plot(froc[:, 0], froc[:, 1], color=shade, drawstyle="steps-post", label=name)
+            axis.plot(
+                regime["false_positives_per_subject"]["patients"],
+                regime["sensitivity"]["value"],
+                color=shade,
+                marker=marker(name),
+                markersize=8,
+                markeredgecolor="white",
+                zorder=4,
+            )
+        rate = regime["sensitivity_at_half_fp"]["false_positives_per_patient"]
+        axis.axvline(rate, color="#94a3b8", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        axis.text(rate, 1.0, f" (b) {rate:g} FP a patient", color="#64748b", fontsize=8.5, va="top")
+        axis.set(
+            xlim=(0, limit),
+            ylim=(0, 1.02),
+            xlabel="false positives a patient   ← better",
+            ylabel="sensitivity, patients   → better",
+        )
+        axis.legend(loc="lower right")
+
+
+def _froc_limit(metrics: dict[str, Any]) -> float:
+    """End the axis where every curve is flat, between 1 and 4 false positives a patient."""
+    ends = [regime["froc"][-1][0] for regime in metrics["regimes"].values()]
+    return float(np.clip(1.1 * max(ends), 1.0, 4.0))
+
+
+def draw_gap(metrics: dict[str, Any], path: Path) -> None:
+    """Draw sensitivity against training patients: the straight line that defines label saving."""
+    regimes = metrics["regimes"]
+    base, other, more = (regimes[name] for name in NAMED_COLOURS)
+    start, end = base["n_patients"], more["n_patients"]
+    low, high = base["sensitivity"]["value"], more["sensitivity"]["value"]
+    level = other["sensitivity"]["value"]
+    with drawing(path, 7.2, 3.3) as figure:
+        axis = figure.subplots()
+        axis.plot([start, end], [low, high], color="#94a3b8", linewidth=1.4, zorder=1)
+        for x, name in ((start, "baseline"), (start, "augmented"), (end, "expanded")):
+            entry = regimes[name]["sensitivity"]
+            shift = 0.012 * (end - start) * {"baseline": -1, "augmented": 1}.get(name, 0)
+            axis.plot([x + shift] * 2, entry["ci95"], color=NAMED_COLOURS[name], linewidth=2.2)
+            axis.plot(
+                x + shift,
+                entry["value"],
+                color=NAMED_COLOURS[name],
+                marker=NAMED_MARKERS[name],
+                markersize=8,
+                linestyle="none",
+                label=name,
+            )
+        meets = start + (level - low) / (high - low) * (end - start) if high != low else start
+        axis.plot([start, meets, meets], [level, level, 0], color="#d97706", linestyle=(0, (4, 3)))
+        axis.annotate(
+            f"worth {meets:.1f} patients",
+            (meets, 0.02),
+            xytext=(6, 0),
+            textcoords="offset points",
+            color="#b45309",
+        )
+        axis.set(
+            xlabel="real training patients",
+            ylabel="sensitivity, patients   → better",
+            ylim=(0, 1.02),
+        )
+        axis.legend(loc="lower right")
+
+
+def draw_strata(metrics: dict[str, Any], path: Path) -> None:
+    """Draw sensitivity by site and by lesion size, a marker a regime."""
+    regimes = list(metrics["regimes"])
+    first = metrics["regimes"][regimes[0]]
+    rows = [(key, part) for key in ("by_site", "by_size") for part in first[key]]
+    step = 0.62 / max(len(regimes) - 1, 1)
+    with drawing(path, 7.2, 0.9 + 0.6 * len(rows)) as figure:
+        axis = figure.subplots()
+        for i, name in enumerate(regimes):
+            for row, (key, part) in enumerate(rows):
+                entry = metrics["regimes"][name][key][part]["sensitivity"]
+                y = row + (i - (len(regimes) - 1) / 2) * step
+                axis.plot(entry["ci95"], [y, y], color=colour(name, regimes), linewidth=2)
+                axis.plot(
+                    entry["value"],
+                    y,
+                    color=colour(name, regimes),
+                    marker=marker(name),
+                    linestyle="none",
+                    label=name if row == 0 else None,
+                )
+        sizes = [first[key][part]["sensitivity"]["n"] for key, part in rows]
+        labels = [
+            f"{'site ' if key == 'by_site' else ''}{part}  (n = {n})"
+            for (key, part), n in zip(rows, sizes, strict=True)
+        ]
+        axis.set_yticks(range(len(rows)), labels)
+        axis.grid(visible=False, axis="y")
+        axis.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.4, -0.6))
+        axis.set_xlabel("sensitivity, patients   → better")
+        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(regimes))
+
+
+def draw_losses(cells: list[Cell], path: Path) -> bool:
+    """Draw the training loss of every cell that kept one; tell whether there was any."""
+    kept = [cell for cell in cells if (cell.folder / "losses.tsv").exists()]
+    if not kept:
+        return False
+    regimes = list(dict.fromkeys(cell.regime for cell in cells))
+    with drawing(path, 7.2, 3.2) as figure:
+        axis = figure.subplots()
+        named: set[str] = set()
+        for cell in kept:
+            losses = read_tsv(cell.folder / "losses.tsv", step=float, loss=float)
+            width = max(1, min(SMOOTHING, len(losses) // 10))
+            axis.plot(
+                losses["step"],
+                losses["loss"].rolling(width, min_periods=1).median(),
+                color=colour(cell.regime, regimes),
+                linewidth=1.2,
+                alpha=0.85,
+                label=None if cell.regime in named else cell.regime,
+            )
+            named.add(cell.regime)
+        axis.set(xlabel="step", ylabel="training loss (running median)   ← better", ylim=(0, None))
+        axis.legend(loc="upper right")
+    return True

@@ -1,0 +1,228 @@
+"""The report: `metrics.json`, tables, figures and one page that stands alone."""
+
+import base64
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from tqdm import tqdm
+
+from lesionforge import __version__
+from lesionforge.cohort.subject import Subject
+from lesionforge.evaluation.matching import CandidateRules
+from lesionforge.evaluation.statistics import EvaluationConfig
+from lesionforge.provenance import atomic, environment, read_json, write_json, write_tsv
+from lesionforge.report import figures, gallery, tables
+from lesionforge.report.cells import Cell, CellTables, complete_runs, read_cell
+from lesionforge.report.results import score_threshold
+from lesionforge.report.verdict import LIMITS, verdict
+
+logger = logging.getLogger(__name__)
+COMMANDS = (
+    "scripts/prepare_cohort.py --config CONFIG",
+    "scripts/train_generator.py --config CONFIG",
+    "scripts/synthesize.py --config CONFIG",
+    "scripts/train_detector.py --config CONFIG",
+    "scripts/compare_regimes.py --config CONFIG",
+)
+NO_SYNTHETIC = "There is no synthetic set yet."
+
+
+@dataclass(frozen=True)
+class Disagreements:
+    """Patients that regimes disagree on.
+
+    Attributes:
+        strips: a row of pictures for each that is shown.
+        note: how many there are, and how those shown were chosen.
+    """
+
+    strips: tuple[gallery.Strip, ...]
+    note: str
+
+
+def write_report(
+    metrics: dict[str, Any],
+    cells: list[Cell],
+    cohort: list[Subject],
+    synthetic: dict[str, list[Subject]],
+    out: Path,
+) -> Path:
+    """Write the report to `out`; reads files only, so it can be rebuilt without training.
+
+    Args:
+        metrics: see `results.compute_metrics`.
+        cells: the trained detectors, for pictures and losses.
+        cohort: the real subjects.
+        synthetic: name of a synthetic set to its subjects.
+        out: folder for index.html, metrics.json, tables/ and figures/.
+
+    Returns:
+        The path of index.html.
+    """
+    write_json(out / "metrics.json", metrics)
+    for name, table in tables.TABLES.items():
+        write_tsv(out / "tables" / f"{name}.tsv", table(metrics))
+    charts = _draw_charts(metrics, cells, out / "figures")
+    page = (
+        _environment()
+        .get_template("index.html")
+        .render(
+            metrics=metrics,
+            verdict=verdict(metrics),
+            rows=tables.regime_rows(metrics),
+            regimes=list(metrics["regimes"]),
+            colours={n: figures.colour(n, list(metrics["regimes"])) for n in metrics["regimes"]},
+            charts=charts,
+            disagreements=_draw_disagreements(metrics, cells, cohort, out / "figures" / "patients"),
+            synthesis=_draw_synthesis(cells, cohort, synthetic, out / "figures" / "synthetic"),
+            stages=list(_stage_records(out.parent / "stages")),
+            weights=list(_weights(cells)),
+            environment=environment(),
+            commands=COMMANDS,
+            limits=LIMITS,
+            version=__version__,
+        )
+    )
+    with atomic(out / "index.html") as part:
+        part.write_text(page, encoding="utf-8")
+    logger.info("The report is in %s", out / "index.html")
+    return out / "index.html"
+
+
+def _environment() -> Environment:
+    loader = PackageLoader("lesionforge.report", "templates")
+    made = Environment(
+        loader=loader,
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "picture": _picture,
+        "percent": tables.percent,
+        "points": tables.points,
+        "interval": tables.interval,
+        "number": tables.number,
+    }
+    return made
+
+
+def _picture(path: Path) -> str:
+    """Return a PNG file as the text of a data URI."""
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _draw_charts(metrics: dict[str, Any], cells: list[Cell], folder: Path) -> dict[str, Path]:
+    """Draw the charts that the metrics allow; name to file."""
+    charts = {name: folder / f"{name}.png" for name in ("sensitivity", "froc", "strata")}
+    figures.draw_sensitivity(metrics, charts["sensitivity"])
+    figures.draw_froc(metrics, charts["froc"])
+    figures.draw_strata(metrics, charts["strata"])
+    if metrics["gap_recovered"]["value"] is not None:
+        charts["gap"] = folder / "gap.png"
+        figures.draw_gap(metrics, charts["gap"])
+    if figures.draw_losses(cells, folder / "losses.png"):
+        charts["losses"] = folder / "losses.png"
+    return charts
+
+
+def _draw_disagreements(
+    metrics: dict[str, Any], cells: list[Cell], cohort: list[Subject], folder: Path
+) -> Disagreements:
+    """Draw the patients that the regimes disagree on, in the first seed that all have."""
+    runs, thresholds = _runs_of_one_seed(metrics, cells)
+    if len(runs) < 2:
+        return Disagreements((), "There is only one regime, or no seed that all regimes have.")
+    detected = {
+        regime: {
+            name: bool((t.candidates["score"][_hits(t, name)] >= thresholds[t.cell]).any())
+            for t in members
+            for name in t.subjects.loc[_test_patients(t), "participant_id"]
+        }
+        for regime, members in runs.items()
+    }
+    chosen, kinds = gallery.disagreements(detected)
+    subjects = {s.id: s for s in cohort}
+    strips, lacking = [], []
+    for name in tqdm(chosen, desc="draw patients", unit="patient", disable=not chosen):
+        own = {r: next(t for t in ts if name in t.ids("test")) for r, ts in runs.items()}
+        if name not in subjects or not all(t.cell.probability(name).exists() for t in own.values()):
+            lacking.append(name)
+            continue
+        pairs = {regime: (t, thresholds[t.cell]) for regime, t in own.items()}
+        strips.append(gallery.disagreement_strip(subjects[name], pairs, metrics["rules"], folder))
+    note = (
+        f"In seed {next(iter(runs.values()))[0].cell.seed} the regimes disagree on "
+        f"{sum(kinds.values())} of {metrics['test']['patients']} test patients: {kinds['gained']} "
+        f"gained and {kinds['lost']} lost by synthetic data, {kinds['otherwise']} others. Shown: "
+        f"{len(strips)}, taken by turns from each kind in the order of their names."
+    )
+    if lacking:
+        note += f" Without a picture, since files are missing: {', '.join(lacking)}."
+    return Disagreements(tuple(strips), note)
+
+
+def _hits(tables_of_cell: CellTables, name: str) -> Any:
+    table = tables_of_cell.candidates
+    return (table["participant_id"] == name) & (table["hit"] == 1)
+
+
+def _test_patients(tables_of_cell: CellTables) -> Any:
+    table = tables_of_cell.subjects
+    return (table["role"] == "test") & (table["group"] == "patient")
+
+
+def _runs_of_one_seed(
+    metrics: dict[str, Any], cells: list[Cell]
+) -> tuple[dict[str, list[CellTables]], dict[Cell, float]]:
+    """Read the cells of the first seed that all regimes have, and their score thresholds."""
+    common = set.intersection(*(set(r["seeds"]) for r in metrics["regimes"].values()))
+    if not common:
+        return {}, {}
+    names = {field.name for field in fields(CandidateRules)}
+    rules = CandidateRules(**{k: v for k, v in metrics["rules"].items() if k in names})
+    rate = metrics["regimes"]["baseline"]["sensitivity_at_half_fp"]["false_positives_per_patient"]
+    config = EvaluationConfig(false_positives_per_subject=rate)
+    seed = min(common)
+    chosen = [read_cell(cell, rules) for cell in cells if cell.seed == seed]
+    runs, _ = complete_runs(chosen)
+    return (
+        {regime: members[seed] for regime, members in runs.items()},
+        {tables.cell: score_threshold(tables, rules, config) for tables in chosen},
+    )
+
+
+def _draw_synthesis(
+    cells: list[Cell], cohort: list[Subject], synthetic: dict[str, list[Subject]], folder: Path
+) -> dict[str, list[gallery.Strip]]:
+    """Draw rows of mask | real | synthetic for every synthetic set."""
+    baseline = [cell for cell in cells if cell.regime == "baseline"]
+    trained = set(read_json(baseline[0].folder / "lineage.json")["real_subjects"])
+    real = [s for s in cohort if s.id in trained and s.group == "patient"]
+    return {
+        name: gallery.synthesis_strips(
+            real, [s for s in subjects if s.group == "patient"], folder / name
+        )
+        for name, subjects in synthetic.items()
+    }
+
+
+def _stage_records(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield what each stage recorded of its run, oldest first."""
+    records = [read_json(path) for path in sorted(folder.glob("*.json"))]
+    for record in sorted(records, key=lambda r: str(r.get("started"))):
+        if record.get("status") != "running":
+            yield record
+
+
+def _weights(cells: list[Cell]) -> Iterator[tuple[str, str]]:
+    """Yield each detector's name and the checksum of its weights."""
+    for cell in cells:
+        path = cell.folder / "detector.json"
+        if path.exists():
+            yield cell.name, str(read_json(path).get("weights_sha256", "unknown"))

@@ -1,0 +1,218 @@
+"""From the cells' tables to `metrics.json`: every number of the report, nothing drawn or worded."""
+
+import itertools
+import math
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from lesionforge.errors import DataError
+from lesionforge.evaluation.bootstrap import Resamples, resample
+from lesionforge.evaluation.matching import CandidateRules
+from lesionforge.evaluation.metrics import (
+    Outcomes,
+    compare_pair,
+    matched_replicates,
+    regime_metrics,
+    sensitivity_replicates,
+)
+from lesionforge.evaluation.outcomes import Outcome, choose_threshold, outcome
+from lesionforge.evaluation.statistics import (
+    GAP_DEFINITION,
+    SAVING_DEFINITION,
+    Estimate,
+    EvaluationConfig,
+    gap_recovered,
+    label_saving,
+)
+from lesionforge.report.cells import Cell, CellTables, check_lineage, complete_runs, read_cell
+
+__all__ = ["Cell", "compute_metrics"]
+SCHEMA = 1
+ARMS = ("baseline", "augmented", "expanded")
+
+
+def compute_metrics(
+    study: str,
+    config_sha256: str,
+    data: Literal["phantom", "real"],
+    cells: list[Cell],
+    rules: CandidateRules,
+    config: EvaluationConfig,
+) -> dict[str, Any]:
+    """Compute the content of `metrics.json` (schema 1) from the cells' files.
+
+    Args:
+        study: its name.
+        config_sha256: of the study's configuration.
+        data: what the study was run on.
+        cells: trained detectors; runs of a seed that lack a fold are left out with a warning.
+        rules: of candidates and hits.
+        config: operating points and bootstrap.
+
+    Returns:
+        A JSON-able dictionary; what is undefined is None.
+
+    Raises:
+        LineageError: a leak, or regimes that cannot be compared.
+        DataError: a file is missing or damaged, or no run is complete.
+    """
+    tables = [read_cell(cell, rules) for cell in cells]
+    check_lineage(tables)
+    runs, warnings = complete_runs(tables)
+    if "baseline" not in runs:
+        raise DataError("No complete run of the baseline. Run train_detector --regime baseline.")
+    outcomes = {
+        regime: {seed: _pooled(members, rules, config) for seed, members in seeds.items()}
+        for regime, seeds in runs.items()
+    }
+    first = next(iter(outcomes["baseline"].values()))
+    if not len(first.patients):
+        raise DataError("There are no test patients; sensitivity cannot be measured.")
+    draws = resample(len(first.patients), len(first.controls), config.bootstrap, config.seed)
+    rate = config.false_positives_per_subject
+    metrics = {
+        "schema": SCHEMA,
+        "study": study,
+        "config_sha256": config_sha256,
+        "data": data,
+        "rules": {**rules.describe(), "operating_points": _operating_points(rate)},
+        "test": {"patients": len(first.patients), "controls": len(first.controls)},
+        "bootstrap": config.bootstrap,
+        "regimes": {
+            regime: {**_counts(runs[regime]), **regime_metrics(mine, draws, config)}
+            for regime, mine in outcomes.items()
+        },
+        "comparisons": [
+            {"a": a, "b": b, **compare_pair(outcomes[a], outcomes[b], draws, config)}
+            for a, b in itertools.combinations(outcomes, 2)
+            if set(outcomes[a]) & set(outcomes[b])
+        ],
+        **_headline_ratios(outcomes, draws, runs, rate),
+        "warnings": warnings + _uneven_seeds(outcomes),
+    }
+    return jsonable(metrics)
+
+
+def _operating_points(rate: float) -> list[str]:
+    return [
+        f"(a) score threshold of each regime, seed and fold: the lowest with at most {rate:g} "
+        "false positives a subject on the validation patients and controls",
+        f"(b) matched: sensitivity at {rate:g} false positives a patient, read from the test FROC "
+        "(again in each bootstrap replicate)",
+    ]
+
+
+def _pooled(members: list[CellTables], rules: CandidateRules, config: EvaluationConfig) -> Outcome:
+    """Pool the test subjects of a run's folds, each with its own fold's score threshold."""
+    subjects, candidates, thresholds = [], [], {}
+    for tables in members:
+        threshold = score_threshold(tables, rules, config)
+        test = set(tables.ids("test"))
+        thresholds.update(dict.fromkeys(test, threshold))
+        subjects.append(tables.subjects[tables.subjects["participant_id"].isin(test)])
+        candidates.append(tables.candidates[tables.candidates["participant_id"].isin(test)])
+    return outcome(
+        pd.concat(candidates, ignore_index=True),
+        pd.concat(subjects, ignore_index=True),
+        thresholds,
+    )
+
+
+def score_threshold(tables: CellTables, rules: CandidateRules, config: EvaluationConfig) -> float:
+    """Choose a cell's score threshold on its validation subjects."""
+    validation = tables.ids("validation")
+    mine = tables.candidates["participant_id"].isin(validation) & (tables.candidates["hit"] == 0)
+    return choose_threshold(
+        tables.candidates.loc[mine, "score"].to_numpy(),
+        len(validation),
+        config.false_positives_per_subject,
+        rules.candidate_threshold,
+    )
+
+
+def _counts(runs: dict[int, list[CellTables]]) -> dict[str, Any]:
+    """Return training and validation counts (with folds: their mean, rounded)."""
+    cells = [tables for members in runs.values() for tables in members]
+    counts = {
+        name: round(float(np.mean([getattr(t.cell, name) for t in cells])))
+        for name in ("n_patients", "n_controls", "n_synthetic_patients", "n_synthetic_controls")
+    }
+    validation = [t.subjects[t.subjects["role"] == "validation"] for t in cells]
+    n_patients = round(float(np.mean([(v["group"] == "patient").sum() for v in validation])))
+    return {
+        **counts,
+        "n_validation": round(float(np.mean([len(v) for v in validation]))),
+        "n_validation_patients": n_patients,
+        "label_budget": counts["n_patients"] + n_patients,
+        "folds": max(len(members) for members in runs.values()),
+    }
+
+
+def _headline_ratios(
+    outcomes: dict[str, Outcomes],
+    draws: Resamples,
+    runs: dict[str, dict[int, list[CellTables]]],
+    rate: float,
+) -> dict[str, Any]:
+    """Return gap recovered and label saving at both operating points."""
+    gaps = _gaps(outcomes, draws, rate)
+    savings = []
+    for gap in gaps:
+        if gap.value is None:
+            savings.append(gap)
+            continue
+        n = [_counts(runs[arm])["n_patients"] for arm in ("baseline", "expanded")]
+        savings.append(label_saving(gap, *n))
+    return {
+        "gap_recovered": _estimates(gaps, GAP_DEFINITION),
+        "label_saving": _estimates(savings, SAVING_DEFINITION),
+    }
+
+
+def _gaps(outcomes: dict[str, Outcomes], draws: Resamples, rate: float) -> list[Estimate]:
+    missing = [arm for arm in ARMS if arm not in outcomes]
+    if missing:
+        why = f"No trained regime {' and '.join(missing)}; it needs baseline, augmented, expanded."
+        return [Estimate(None, None, why)] * 2
+    seeds = [s for s in outcomes["baseline"] if all(s in outcomes[arm] for arm in ARMS)]
+    if not seeds:
+        return [Estimate(None, None, "The three regimes have no seed in common.")] * 2
+    arms = [{s: outcomes[arm][s] for s in seeds} for arm in ARMS]
+    plain = [sensitivity_replicates(arm, draws) for arm in arms]
+    matched = [matched_replicates(arm, draws, np.array([rate]))[:, 0] for arm in arms]
+    return [
+        gap_recovered((b[0], a[0], e[0]), (b[1:], a[1:], e[1:])) for b, a, e in (plain, matched)
+    ]
+
+
+def _estimates(pair: list[Estimate], definition: str) -> dict[str, Any]:
+    first, second = (
+        {"value": e.value, "ci95": None if e.ci95 is None else list(e.ci95), "why": e.why}
+        for e in pair
+    )
+    return {**first, "definition": definition, "at_half_fp": second}
+
+
+def _uneven_seeds(outcomes: dict[str, Outcomes]) -> list[str]:
+    every = sorted({seed for mine in outcomes.values() for seed in mine})
+    return [
+        f"{regime} has no trained detector for seed(s) {', '.join(map(str, lacking))}; "
+        "comparisons use the seeds that both regimes have."
+        for regime, mine in outcomes.items()
+        if (lacking := [seed for seed in every if seed not in mine])
+    ]
+
+
+def jsonable(value: Any) -> Any:
+    """Return `value` with plain Python numbers, and None for what is not finite."""
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if isinstance(value, np.generic):
+        return jsonable(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,153 @@
+"""The verdict in plain words: what was gained and lost, how sure that is, and what it cost."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from lesionforge.report.tables import interval, number, percent, points
+
+LIMITS = (
+    "Research use only. This is no medical device; nothing here may guide the care of a patient.",
+    "Score thresholds come from the validation subjects, whose labels are in the label budget; "
+    "the matched comparison reads the test FROC and is not a deployable operating point.",
+    "Intervals are bootstrap intervals over subjects and seeds; few seeds understate the spread "
+    "between trainings. Intervals of sites and sizes are Wilson's at the mean count. Nothing is "
+    "corrected for the number of comparisons.",
+    "Seeds are repeated trainings on the same test subjects: they are never counted as more "
+    "patients.",
+    "A control counts as a false alarm with any candidate at or above the threshold. Candidates in "
+    "patients that miss the outlined lesion count as false positives, even where an outline may "
+    "be incomplete.",
+)
+PHANTOM_LIMIT = (
+    "The subjects are phantoms: simulated heads with simulated lesions. The numbers test the "
+    "method and the program; they say nothing about patients."
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the page says first.
+
+    Attributes:
+        headline: one sentence.
+        points: the sentences that follow.
+        banner: what must not be overlooked (phantoms); empty if nothing.
+    """
+
+    headline: str
+    points: tuple[str, ...]
+    banner: str = ""
+
+
+def verdict(metrics: dict[str, Any]) -> Verdict:
+    """Put `metrics` (the content of metrics.json) into words."""
+    pairs = {(p["a"], p["b"]): p for p in metrics["comparisons"]}
+    lines: list[str] = []
+    for (a, b), pair in pairs.items():
+        if a == "baseline":
+            lines += _pair_lines(metrics, pair, b)
+    lines.append(_gap_line(metrics))
+    for pair in [p for key, p in pairs.items() if key == ("augmented", "expanded")]:
+        lines.append(
+            "Against expanded, the regime with real patients in place of synthetic ones, the "
+            f"difference is {points(pair['difference']['value'])} points (expanded minus "
+            f"augmented; {interval(pair['difference']['ci95'])})."
+        )
+    return Verdict(
+        _headline(metrics, pairs),
+        tuple(lines),
+        PHANTOM_LIMIT if metrics["data"] == "phantom" else "",
+    )
+
+
+def _headline(metrics: dict[str, Any], pairs: dict[tuple[str, str], Any]) -> str:
+    key = ("baseline", "augmented")
+    if key not in pairs:
+        key = next((k for k in pairs if k[0] == "baseline"), key)
+    if key not in pairs:
+        only = metrics["regimes"]["baseline"]["sensitivity"]
+        return f"One regime only: the baseline detects {percent(only['value'])} of the patients."
+    pair = pairs[key]
+    shares = [metrics["regimes"][name]["sensitivity"]["value"] for name in key]
+    text = f"{key[1].capitalize()} detects {percent(shares[1])} of the test patients, the baseline "
+    text += f"{percent(shares[0])}: a difference of {points(pair['difference']['value'])} points, "
+    return (
+        text
+        + {
+            "above": "and the whole interval lies above 0.",
+            "below": "and the whole interval lies below 0.",
+            "around": "but the interval includes 0, so no difference is shown.",
+        }[side(pair["difference"]["ci95"])]
+    )
+
+
+def side(ci95: list[float | None]) -> str:
+    """Tell whether an interval lies `above`, `below` or `around` 0."""
+    low, high = ci95
+    if low is not None and low > 0:
+        return "above"
+    return "below" if high is not None and high < 0 else "around"
+
+
+def _pair_lines(metrics: dict[str, Any], pair: dict[str, Any], name: str) -> list[str]:
+    base, other = metrics["regimes"]["baseline"], metrics["regimes"][name]
+    n, many = metrics["test"]["patients"], len(pair["seeds"]) > 1
+    gained, lost = (" / ".join(map(str, pair[key])) for key in ("gained", "lost"))
+    p = " / ".join(f"{value:.3f}" for value in pair["mcnemar_p"])
+    seeds = f" in seeds {' / '.join(map(str, pair['seeds']))}" if many else ""
+    plain, matched = pair["difference"], pair["difference_at_half_fp"]
+    rate = other["sensitivity_at_half_fp"]["false_positives_per_patient"]
+    return [
+        f"{name.capitalize()} found {gained} of {n} patients that the baseline missed and lost "
+        f"{lost} that it had found{seeds} (exact McNemar p = {p}).",
+        f"The difference in sensitivity is {points(plain['value'])} points "
+        f"(95 % interval {interval(plain['ci95'])}), which {_words(plain['ci95'])}; at the same "
+        f"{rate:g} false positives a patient it is {points(matched['value'])} "
+        f"({interval(matched['ci95'])}), which {_words(matched['ci95'])}.",
+        _power(pair, n),
+        _cost(base["false_positives_per_subject"], other["false_positives_per_subject"], name),
+    ]
+
+
+def _words(ci95: list[float | None]) -> str:
+    return {
+        "above": "lies wholly above 0",
+        "below": "lies wholly below 0",
+        "around": "includes 0: it may be chance",
+    }[side(ci95)]
+
+
+def _power(pair: dict[str, Any], n: int) -> str:
+    least = pair["minimum_detectable_difference"]
+    if least is None:
+        return f"{n} test patients are too few to show any difference."
+    text = (
+        f"With {n} test patients, of whom {percent(pair['discordance'])} differ between the two "
+        f"regimes, one seed can show a difference of {100 * least:.1f} points or more (80 % power)"
+    )
+    if abs(pair["difference"]["value"] or 0) < least:
+        return (
+            text + "; the difference seen is smaller than that, so the study is too small for it."
+        )
+    return text + "."
+
+
+def _cost(base: dict[str, Any], other: dict[str, Any], name: str) -> str:
+    text = (
+        f"The cost: {number(other['value'])} false positives a subject in {name}, "
+        f"{number(base['value'])} in the baseline"
+    )
+    if other["controls"] is not None:
+        text += f" (in controls {number(other['controls'])} and {number(base['controls'])})"
+    return text + "."
+
+
+def _gap_line(metrics: dict[str, Any]) -> str:
+    gap, saving = metrics["gap_recovered"], metrics["label_saving"]
+    if gap["value"] is None:
+        return f"Gap recovered and label saving are undefined. {gap['why']}"
+    return (
+        f"Synthetic patients made {percent(gap['value'])} of the step from baseline to expanded "
+        f"(95 % interval {interval(gap['ci95'])}), a label saving of {percent(saving['value'])} "
+        f"({interval(saving['ci95'])})."
+    )

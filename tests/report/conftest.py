@@ -1,0 +1,145 @@
+"""Cells on disk, fabricated from a simulation of scores with known sensitivities."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import ndimage
+
+from lesionforge.cohort.subject import Subject, read_brain, read_lesion
+from lesionforge.evaluation.matching import (
+    CANDIDATE_COLUMNS,
+    SUBJECT_COLUMNS,
+    CandidateRules,
+    evaluate_subject,
+)
+from lesionforge.provenance import write_json, write_tsv
+from lesionforge.report.cells import Cell
+from lesionforge.seeding import stream
+from lesionforge.volume import Grid, write_volume
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from conftest import write_toy_cohort
+
+RULES = CandidateRules()
+LEVEL = {"baseline": -0.4, "augmented": -0.1, "expanded": 1.2}
+SIZES = {"baseline": 4, "augmented": 4, "expanded": 8}
+N_VALIDATION = 4
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A cohort, its synthetic set, and trained cells on disk."""
+
+    root: Path
+    cohort: list[Subject]
+    synthetic: list[Subject]
+    cells: list[Cell]
+
+
+def simulate_probability(subject: Subject, regime: str, seed: int, shape: tuple) -> np.ndarray:
+    """A blob on the lesion when it is found, and blobs elsewhere; ease is a patient's own."""
+    rng = stream(seed, "map", subject.id, regime)
+    ease = stream(0, "ease", subject.id).normal()
+    probability = np.zeros(shape, np.float32)
+    lesion, brain = read_lesion(subject), read_brain(subject)
+    score = 1 / (1 + np.exp(-(ease + LEVEL[regime] + rng.normal(0, 0.3))))
+    if lesion.any() and score > 0.5:
+        probability = np.maximum(probability, lesion * np.float32(score))
+    away = np.argwhere(
+        brain & (ndimage.distance_transform_edt(~lesion) > 3 if lesion.any() else brain)
+    )
+    for _ in range(rng.poisson(0.7)):
+        x, y, z = away[rng.integers(len(away))]
+        probability[x : x + 2, y : y + 2, z : z + 2] = rng.uniform(0.3, 0.85)
+    return probability
+
+
+def write_cell(cell: Cell, roles: dict, subjects: list, training: dict, grid: Grid) -> None:
+    """Write what training and prediction leave in a cell's folder."""
+    candidates, rows = [], []
+    for subject in subjects:
+        if roles[subject.id] == "train":
+            continue
+        probability = simulate_probability(subject, cell.regime, cell.seed, grid.shape)
+        write_volume(cell.probability(subject.id), probability, grid)
+        found, row = evaluate_subject(
+            subject.id, subject.group, subject.site, probability, read_lesion(subject), grid, RULES
+        )
+        candidates += [{**c, "role": roles[subject.id]} for c in found]
+        rows.append({**row, "role": roles[subject.id]})
+    columns = [*CANDIDATE_COLUMNS, "role"]
+    write_tsv(cell.folder / "candidates.tsv", pd.DataFrame(candidates, columns=columns))
+    write_tsv(cell.folder / "subjects.tsv", pd.DataFrame(rows, columns=[*SUBJECT_COLUMNS, "role"]))
+    write_json(cell.folder / "rules.json", asdict(RULES))
+    real = sorted({s for sources in training.values() for s in sources})
+    write_json(cell.folder / "lineage.json", {"training": training, "real_subjects": real})
+    write_json(cell.folder / "detector.json", {"weights_sha256": f"{cell.seed:064d}"})
+    step = np.arange(0, 300, 5)
+    loss = 0.4 + 1.2 * np.exp(-step / 80) + stream(cell.seed, cell.regime).normal(0, 0.05, 60)
+    write_tsv(cell.folder / "losses.tsv", pd.DataFrame({"step": step, "loss": loss}))
+
+
+def build_bench(
+    root: Path, grid: Grid, n: int = 24, m: int = 18, seeds: tuple = (0, 1), folds: int = 0
+) -> Bench:
+    """Write a cohort of `n` patients and `m` controls, and the cells of three regimes."""
+    cohort = write_toy_cohort(root / "cohort", grid, n, m)
+    synthetic = [
+        Subject(f"sub-syn{i:04d}", "patient", s.site, s.root, True, (s.id,))
+        for i, s in enumerate(cohort[:4])
+    ]
+    groups = {g: [s.id for s in cohort if s.group == g] for g in ("patient", "control")}
+    cells = []
+    for fold in range(folds) if folds else (None,):
+        roles = roles_of(groups, fold, folds)
+        for regime, size in SIZES.items():
+            for seed in seeds:
+                place = root if fold is None else root / f"fold-{fold}"
+                chosen = [
+                    i for g in groups for i in [x for x in groups[g] if roles[x] == "train"][:size]
+                ]
+                training = {i: [i] for i in chosen}
+                n_synthetic = 4 if regime == "augmented" else 0
+                for k in range(n_synthetic):
+                    training[f"sub-syn{k:04d}"] = [chosen[k]]
+                cell = Cell(
+                    regime,
+                    seed,
+                    fold,
+                    place / "detector" / regime / f"seed-{seed}",
+                    size,
+                    size,
+                    n_synthetic,
+                    0,
+                )
+                write_cell(cell, roles, cohort, training, grid)
+                cells.append(cell)
+    return Bench(root, cohort, synthetic, cells)
+
+
+def roles_of(groups: dict, fold: int | None, folds: int) -> dict[str, str]:
+    """Train first, validation next, the rest tests; with folds every `folds`-th subject tests."""
+    roles = {}
+    for ids in groups.values():
+        test = set(ids[8 + N_VALIDATION :]) if fold is None else set(ids[fold::folds])
+        rest = [i for i in ids if i not in test]
+        roles.update(dict.fromkeys(test, "test"))
+        roles.update(dict.fromkeys(rest[:8], "train"))
+        roles.update(dict.fromkeys(rest[8:], "validation"))
+    return roles
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory, toy_grid: Grid) -> Bench:
+    """24 patients, 18 controls, three regimes, two seeds; read-only."""
+    return build_bench(tmp_path_factory.mktemp("bench"), toy_grid)
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path, toy_grid: Grid) -> Callable[..., Bench]:
+    return lambda **options: build_bench(tmp_path, toy_grid, **options)
