@@ -1,0 +1,297 @@
+"""Train the generator of one seed: resumable, with the lineage of every real subject it saw."""
+
+import logging
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from lesionforge.cohort.subject import Subject, read_grid
+from lesionforge.errors import ConfigError, DataError, LesionForgeError
+from lesionforge.generator.data import PatchBatches, Scan, StepSampler, read_scan
+from lesionforge.generator.module import (
+    GeneratorConfig,
+    GeneratorModule,
+    Synthesizer,
+    reconstruct,
+    resolve_precision,
+)
+from lesionforge.generator.network import TISSUE_CHANNELS, Generator
+from lesionforge.generator.panel import draw_panel
+from lesionforge.generator.semantic import atlas_prior
+from lesionforge.generator.style import StyleEncoder, encode_scan
+from lesionforge.provenance import atomic, environment, read_json, sha256, sha256_json, write_json
+
+logger = logging.getLogger(__name__)
+WEIGHTS = "generator.safetensors"
+RECORD = "generator.json"
+TIMED_STEPS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedGenerator:
+    """A generator from disk.
+
+    Attributes:
+        network: the generator, in evaluation mode.
+        encoder: its style encoder, in evaluation mode.
+        config: what it was trained with.
+        styles: training subject id to style code (style_dim,) float32.
+        sources: ids of every real subject it has seen.
+        sha256: of the weights' file.
+    """
+
+    network: Generator
+    encoder: StyleEncoder
+    config: GeneratorConfig
+    styles: dict[str, np.ndarray]
+    sources: tuple[str, ...]
+    sha256: str
+
+
+def train_generator(
+    subjects: list[Subject], folder: Path, config: GeneratorConfig, seed: int
+) -> Path:
+    """Train a generator on `subjects` and write it to `folder`; resumes, and is done once.
+
+    Writes `generator.safetensors` (moving average of the weights), `generator.json`
+    (configuration, style code of each subject, environment), `lineage.json` (every real subject
+    seen) and TensorBoard logs. A finished folder is left as it is.
+
+    Args:
+        subjects: real training patients and controls, on one grid that is symmetric in x.
+        folder: of this generator.
+        config: of generator and training.
+        seed: of initial weights, patches and noise.
+
+    Returns:
+        The weights' path.
+
+    Raises:
+        DataError: `folder` holds another generator's training, or a subject cannot be used.
+    """
+    folder = Path(folder)
+    record = {
+        "config": asdict(config),
+        "seed": seed,
+        "training": [s.id for s in subjects],
+        "sources": sorted({source for s in subjects for source in s.sources}),
+    }
+    if _is_finished(folder, sha256_json(record)):
+        logger.info("%s is trained already", folder)
+        return folder / WEIGHTS
+    write_json(folder / "lineage.json", {"real_subjects": record["sources"]})
+    write_json(folder / "training.json", {"identity": sha256_json(record)})
+    scans = read_scans(subjects)
+    start = time.monotonic()
+    module = _fit(PatchBatches(scans, config, seed), folder, config, seed)
+    record["seconds_of_last_run"] = round(time.monotonic() - start, 1)
+    _write_result(folder, module, scans, record)
+    return folder / WEIGHTS
+
+
+def load_generator(folder: Path) -> TrainedGenerator:
+    """Read a trained generator; no code of the file is run.
+
+    Raises:
+        DataError: the folder has no finished generator, or its files do not belong together.
+    """
+    record = read_json(Path(folder) / RECORD)
+    path = Path(folder) / WEIGHTS
+    try:
+        config = GeneratorConfig(
+            **{**record["config"], "channels": tuple(record["config"]["channels"])}
+        )
+        synthesizer = Synthesizer(config)
+        synthesizer.load_state_dict(load_file(path))
+        found = sha256(path)
+        if found != record["weights_sha256"]:
+            raise DataError(f"its SHA-256 is {found}, not the {record['weights_sha256']} recorded")
+    except (OSError, RuntimeError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path} and {RECORD} beside it are not a generator of this version ({error}). "
+            "Delete the folder and train it again."
+        ) from None
+    synthesizer.eval().requires_grad_(False)
+    return TrainedGenerator(
+        synthesizer.network,
+        synthesizer.encoder,
+        config,
+        {name: np.array(code, dtype=np.float32) for name, code in record["styles"].items()},
+        tuple(record["sources"]),
+        record["weights_sha256"],
+    )
+
+
+def read_scans(subjects: list[Subject]) -> list[Scan]:
+    """Read training subjects into memory.
+
+    Raises:
+        ConfigError: there are none.
+        DataError: one cannot be used, or grids differ.
+    """
+    if not subjects:
+        raise ConfigError("The generator needs at least one training subject.")
+    grid = read_grid(subjects[0])
+    prior = atlas_prior(grid)
+    scans = []
+    for subject in tqdm(subjects, desc="read training subjects", unit="subject"):
+        if not read_grid(subject).matches(grid):
+            raise DataError(
+                f"{subject.brain} is on another grid than {subjects[0].brain}. "
+                "Prepare the cohort again."
+            )
+        scans.append(read_scan(subject, prior))
+    return scans
+
+
+def _is_finished(folder: Path, identity: str) -> bool:
+    """Tell whether the folder's generator is done; refuse one that was meant to be another."""
+    known = folder / "training.json"
+    if known.exists() and read_json(known)["identity"] != identity:
+        raise DataError(
+            f"{folder} holds a generator of another configuration, seed or training set. "
+            "Delete the folder to train it again, or give the study another name."
+        )
+    return (folder / RECORD).exists()
+
+
+def _fit(
+    batches: PatchBatches, folder: Path, config: GeneratorConfig, seed: int
+) -> GeneratorModule:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    checkpoint = folder / "checkpoint.ckpt"
+    module = GeneratorModule(config, seed)
+    epochs = config.steps // config.checkpoint_every
+    trainer = Trainer(
+        accelerator=config.accelerator,
+        devices=1,
+        precision=resolve_precision(config),  # type: ignore[arg-type]
+        max_epochs=epochs,  # two optimizers count every step twice: never `max_steps`
+        logger=TensorBoardLogger(folder, name="logs", version=""),
+        log_every_n_steps=config.log_every,
+        callbacks=[Panel(batches, config), Checkpoint(checkpoint), Progress(config.steps)],
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=StepSampler(config),
+        num_workers=config.workers,
+        persistent_workers=config.workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+    trainer.fit(
+        module, loader, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True
+    )
+    if trainer.current_epoch < epochs or trainer.interrupted:
+        raise LesionForgeError(
+            f"{folder}: the training stopped in epoch {trainer.current_epoch} of {epochs}. "
+            "Run the same command again to resume it."
+        )
+    return module
+
+
+def _write_result(
+    folder: Path, module: GeneratorModule, scans: list[Scan], record: dict[str, Any]
+) -> None:
+    """Write the averaged weights and the record, which comes last and marks them complete."""
+    average = module.average.cpu().eval()
+    with atomic(folder / WEIGHTS) as part:
+        save_file(average.state_dict(), part)
+    styles = {}
+    for scan in scans:
+        tissues = torch.from_numpy(scan.semantic[:TISSUE_CHANNELS].astype(np.float32))
+        images = torch.from_numpy(scan.images.astype(np.float32))
+        styles[scan.id] = encode_scan(average.encoder, images, tissues, module.config.patch)
+    write_json(
+        folder / RECORD,
+        {
+            **record,
+            "styles": {name: [float(v) for v in code] for name, code in styles.items()},
+            "conspicuity": {scan.id: scan.conspicuity for scan in scans if len(scan.lesion)},
+            "weights_sha256": sha256(folder / WEIGHTS),
+            "precision": resolve_precision(module.config),
+            "threads": torch.get_num_threads(),
+            "environment": environment(),
+        },
+    )
+    (folder / "checkpoint.ckpt").unlink(missing_ok=True)
+
+
+class Panel(Callback):
+    """Show mask | real | synthetic of the same patches in TensorBoard, by the averaged weights."""
+
+    def __init__(self, batches: PatchBatches, config: GeneratorConfig) -> None:
+        self.batch = batches.panel()
+        self.every = config.panel_every
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, _: int
+    ) -> None:
+        """Draw the panel after every `panel_every` steps."""
+        step = int(batch["step"]) + 1
+        if step % self.every or not isinstance(trainer.logger, TensorBoardLogger):
+            return
+        here = {name: value.to(pl_module.device) for name, value in self.batch.items()}
+        average: Any = pl_module.average
+        made = reconstruct(average, here, noise_seed=0)
+        picture = draw_panel(here["images"], made, here["semantic"])
+        trainer.logger.experiment.add_image("mask | real | synthetic", picture, step)
+
+
+class Checkpoint(Callback):
+    """Write the training's state at the end of every epoch, beside and then renamed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the checkpoint."""
+        part = self.path.with_suffix(".part")
+        trainer.save_checkpoint(part)
+        os.replace(part, self.path)  # noqa: PTH105 (atomic on one file system)
+
+
+class Progress(Callback):
+    """Show one bar over all steps, and log how long the training will take."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.seen = 0
+        self.clock = 0.0
+        self.bar: tqdm | None = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, _: int
+    ) -> None:
+        """Move the bar; start the clock after the run's first step and read it 10 steps later."""
+        done, now = int(batch["step"]) + 1, time.monotonic()
+        if self.bar is None:
+            self.bar = tqdm(desc="train generator", total=self.steps, initial=done - 1, unit="step")
+            self.clock = now
+        self.bar.update(done - self.bar.n)
+        self.seen += 1
+        if self.seen == 1 + TIMED_STEPS:
+            pace = (now - self.clock) / TIMED_STEPS
+            left = self.steps - done
+            message = "%.2f s a step: %d steps left, about %.1f minutes"
+            logger.info(message, pace, left, pace * left / 60)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.close()
