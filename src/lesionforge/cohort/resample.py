@@ -8,8 +8,6 @@ from scipy import ndimage
 
 from lesionforge.volume import Grid, Volume, grid
 
-_FWHM = 2 * np.sqrt(2 * np.log(2))
-
 
 def resample(
     source: Volume, target: Grid, to_source: np.ndarray | None = None, order: int = 1
@@ -45,12 +43,13 @@ def index_matrix(source: Grid, target: Grid, to_source: np.ndarray | None = None
 
 
 def _antialias_sigma(index: np.ndarray) -> np.ndarray:
-    """Return the Gaussian's sigma a source axis: the width that a source voxel lacks of a target's.
+    """Return the Gaussian's sigma along each source axis, in source voxels.
 
-    Widths are full widths at half maximum and add in squares.
+    It has the variance that averaging over a target voxel adds to averaging over a source voxel
+    (a box of width w has w^2 / 12).
     """
     step = np.abs(index[:3, :3]).max(axis=1)
-    return np.sqrt(np.maximum(step**2 - 1, 0)) / _FWHM
+    return np.sqrt(np.maximum(step**2 - 1, 0) / 12)
 
 
 def isotropic(source: Grid, voxel_mm: float) -> Grid:

@@ -12,6 +12,7 @@ PRIOR_BLUR_MM = 3.0
 """Blur of the prior: what an affine registration leaves of the differences between brains."""
 _FLOOR = 0.02
 _FREEDOM = 6.0
+_OUTLIER_DISTANCE = 16.0
 _ITERATIONS = 30
 _FIT_VOXELS = 40_000
 _NEIGHBOUR_WEIGHT = 0.5
@@ -74,7 +75,7 @@ def even_out(images: np.ndarray, brain: np.ndarray, grid: Grid) -> np.ndarray:
         density, distance = _log_density(even[:, ::step], means, scales)
         share = _normalized(np.log(prior[:, ::step]) + density)
         solid = share[1] + share[2]
-        usual = solid * (share / (_FREEDOM + distance)).sum(axis=0)
+        usual = solid * _typical(distance) * (share / (_FREEDOM + distance)).sum(axis=0)
         for channel in range(len(values)):
             expected = np.maximum(means[:, channel] @ share, 1e-3)
             ratio = np.log(np.maximum(even[channel, ::step], 0.05 * expected) / expected)
@@ -139,6 +140,7 @@ def _fit(values: np.ndarray, prior: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     for _ in range(_ITERATIONS):
         density, distance = _log_density(values, means, scales)
         share = _normalized(np.log(prior) + density)
+        share = share * _typical(distance)
         weight = share * (_FREEDOM + len(values)) / (_FREEDOM + distance)
         new = weight @ values.T / weight.sum(axis=1, keepdims=True)
         for k in range(3):
@@ -148,6 +150,15 @@ def _fit(values: np.ndarray, prior: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         if moved < 1e-4:
             break
     return means, scales
+
+
+def _typical(distance: np.ndarray) -> np.ndarray:
+    """Tell which voxels some class explains (trimmed likelihood); at least 70 % of them.
+
+    A large bright lesion would otherwise pull a class over to itself.
+    """
+    nearest = distance.min(axis=0)
+    return nearest <= max(_OUTLIER_DISTANCE, float(np.quantile(nearest, 0.7)))
 
 
 def _start(values: np.ndarray, prior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
