@@ -1,5 +1,6 @@
 """The embedded phantom cohort: a raw BIDS data set as a hospital would give it, and its truth."""
 
+import json
 import logging
 import time
 from dataclasses import asdict, dataclass
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from scipy import ndimage
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from lesionforge import __version__
@@ -18,13 +19,14 @@ from lesionforge.cohort.phantom_anatomy import Head, build_head, healthy_contras
 from lesionforge.cohort.phantom_knobs import DIFFICULTY, PHANTOM_VERSION, SCANNERS, Difficulty
 from lesionforge.cohort.phantom_lesion import Signs, add_findings
 from lesionforge.cohort.phantom_scan import (
+    Sampler,
     acquire,
-    brain_mask,
     head_to_scanner,
-    resample,
+    largest_piece,
+    place_head,
     scan_grid,
 )
-from lesionforge.cohort.phantom_spec import PhantomSpec, ScanSpec, draw_phantom, spec_from_json
+from lesionforge.cohort.phantom_spec import PhantomSpec, draw_phantom, spec_from_json
 from lesionforge.cohort.subject import TISSUES, Group
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.provenance import atomic, read_json, write_json, write_tsv
@@ -113,51 +115,49 @@ def draw_cohort(config: PhantomConfig, difficulty: Difficulty = DIFFICULTY) -> l
 
 def render_phantom(spec: PhantomSpec) -> Phantom:
     """Render a phantom; a pure function: the same `spec` gives the same voxels."""
-    head = build_head(spec)
+    with threadpool_limits(1):  # the order of sums, so the bytes, must not depend on threads
+        return _render(spec, build_head(spec))
+
+
+def _render(spec: PhantomSpec, head: Head) -> Phantom:
     signs = add_findings(spec, head)
-    images, clean = {}, {}
+    images, clean, samplers = [], [], []
     for name, scan, added in (("T1w", spec.t1w, signs.t1w), ("FLAIR", spec.flair, signs.flair)):
         levels = healthy_contrast(spec, head, scan, name)
         signal = (signs.tissue * levels).sum(axis=0) + added
-        mask = brain_mask(head.brain, head.grid, scan)
-        images[name] = acquire(spec, head.grid, scan, np.maximum(signal, 0), mask, name)
-        clean[name] = signal - (head.tissue * levels).sum(axis=0)
-    lesion = lesion_t1w = None
-    measured: dict[str, Any] = {}
-    if spec.lesion is not None:
-        lesion = _mask(signs, head, spec.flair, images["FLAIR"])
-        lesion_t1w = _mask(signs, head, spec.t1w, images["T1w"])
-        measured = _measure(spec, head, signs, lesion, clean)
+        sampler = place_head(head.grid, head.brain, scan)
+        images.append(acquire(spec, scan, np.maximum(signal, 0), sampler, name))
+        clean.append(signal - (head.tissue * levels).sum(axis=0))
+        samplers.append(sampler)
+    lesions = [_mask(signs, sampler) for sampler in samplers] if spec.lesion else [None, None]
     return Phantom(
-        t1w=images["T1w"],
-        flair=images["FLAIR"],
-        t1w_grid=scan_grid(spec.t1w),
-        flair_grid=scan_grid(spec.flair),
-        lesion=lesion,
-        lesion_t1w=lesion_t1w,
-        tissue=_true_tissue(head, spec.t1w, images["T1w"]),
-        measured=measured,
+        t1w=images[0],
+        flair=images[1],
+        t1w_grid=samplers[0].grid,
+        flair_grid=samplers[1].grid,
+        lesion=lesions[1],
+        lesion_t1w=lesions[0],
+        tissue=_true_tissue(head, samplers[0]),
+        measured={} if lesions[1] is None else _measure(spec, head, signs, lesions[1], clean),
     )
 
 
-def _mask(signs: Signs, head: Head, scan: ScanSpec, image: np.ndarray) -> np.ndarray:
+def _mask(signs: Signs, sampler: Sampler) -> np.ndarray:
     """Draw the lesion as an expert would: one piece, where the effect exceeds a half."""
-    effect = resample(signs.lesion, head.grid, scan) * (image > 0)
-    mask = effect > 0.5 if (effect > 0.5).any() else effect >= effect.max()
-    labels, _ = ndimage.label(mask, np.ones((3, 3, 3)))
-    return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    effect = sampler.sample(signs.lesion) * sampler.mask
+    return largest_piece(effect > min(0.5, 0.7 * float(effect.max())))
 
 
-def _true_tissue(head: Head, scan: ScanSpec, image: np.ndarray) -> np.ndarray:
-    maps = np.stack([resample(t, head.grid, scan) for t in head.tissue])
+def _true_tissue(head: Head, sampler: Sampler) -> np.ndarray:
+    maps = np.stack([sampler.sample(t) for t in head.tissue])
     maps /= np.maximum(maps.sum(axis=0), 1e-3)
     maps = np.rint(maps * 255) / 255  # steps of a byte: files compress four times better
     maps[2] = 1 - maps[0] - maps[1]
-    return np.maximum(maps, 0) * (image > 0)
+    return np.maximum(maps, 0) * sampler.mask
 
 
 def _measure(
-    spec: PhantomSpec, head: Head, signs: Signs, mask: np.ndarray, clean: dict[str, np.ndarray]
+    spec: PhantomSpec, head: Head, signs: Signs, mask: np.ndarray, clean: list[np.ndarray]
 ) -> dict[str, Any]:
     """Measure the rendered lesion: volume, centre (T1w world and MNI), contrast to noise."""
     inside = signs.lesion > 0.5 if (signs.lesion > 0.5).any() else signs.lesion > 0
@@ -168,8 +168,8 @@ def _measure(
         "volume_mm3": float(mask.sum() * scan_grid(spec.flair).voxel_mm3),
         **{f"{a}_mm": float(v) for a, v in zip("xyz", world[:3], strict=True)},
         **{f"{a}_mni_mm": float(v) for a, v in zip("xyz", mni, strict=True)},
-        "cnr_t1w": float(np.abs(clean["T1w"][inside]).mean() / spec.t1w.noise),
-        "cnr_flair": float(np.abs(clean["FLAIR"][inside]).mean() / spec.flair.noise),
+        "cnr_t1w": float(np.abs(clean[0][inside]).mean() / spec.t1w.noise),
+        "cnr_flair": float(np.abs(clean[1][inside]).mean() / spec.flair.noise),
     }
 
 
@@ -232,7 +232,7 @@ def _is_finished(spec: PhantomSpec, raw: Path, truth: Path) -> bool:
     record = _record(truth, spec.id)
     if not record.exists():
         return False
-    if spec_from_json(read_json(record)["spec"]) != spec:
+    if read_json(record)["spec"] != json.loads(json.dumps(asdict(spec))):
         raise DataError(
             f"{record} was made with another seed, voxel size or phantom version. Give other "
             f"folders, or delete {raw} and {truth}."

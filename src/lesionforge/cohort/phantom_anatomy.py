@@ -18,11 +18,12 @@ from lesionforge.volume import Grid, grid
 HEAD_CORNER_MM = (-90.0, -126.0, -86.0)
 HEAD_SIZE_MM = (180.0, 216.0, 180.0)
 HEAD_VOXEL = 0.8  # of the nominal voxel: finer than the scans, so that scanning blurs
-WARPS_MM = ((55.0, 3.5), (28.0, 2.2), (14.0, 1.3), (8.0, 0.8))  # scale, standard deviation
+WARPS_MM = ((55.0, 2.0), (28.0, 1.4), (14.0, 1.1), (8.0, 0.8))  # scale, standard deviation
+REGIONS_MM = ((32.0, 0.6), (16.0, 0.6), (9.0, 0.5))  # scale, share of `regional_sd`
 SHARPNESS = 1.8  # exponent on the template's probabilities: an average head is too smooth
 FLOOR = 0.01
-# CSF, GM, WM, brain, texture of T1w, deep grey, distance to the ventricles in mm
-CHANNELS = 7
+# CSF, GM, brain, texture of T1w, deep grey, distance to the ventricles in mm
+CHANNELS = 6
 
 
 @dataclass(frozen=True)
@@ -112,28 +113,35 @@ def load_template(voxel_mm: float) -> Template:
     distance = _ventricle_distance(csf, origin)
     texture, deep = _texture(t1w, csf, grey, white), _deep_grey(grey, origin)
     sigma = 0.3 * HEAD_VOXEL * voxel_mm
-    maps = [ndimage.gaussian_filter(m, sigma) for m in (csf, grey, white, brain)]
+    maps = [ndimage.gaussian_filter(m, sigma) for m in (csf, grey, brain)]
     stacked = np.stack([*maps, texture, deep, distance]).astype(np.float32)
     return Template(stacked, np.asarray(origin, dtype=float), _ventricle_pull(distance))
 
 
-def _coordinates(shape: tuple[int, ...], origin: np.ndarray) -> list[np.ndarray]:
-    axes = [origin[a] + np.arange(shape[a]) for a in range(3)]
+def _world(shape: tuple[int, ...], origin: np.ndarray, step: int) -> list[np.ndarray]:
+    axes = [origin[a] + step * np.arange(shape[a]) for a in range(3)]
     return list(np.meshgrid(*axes, indexing="ij", sparse=True))
 
 
 def _ventricle_distance(csf: np.ndarray, origin: np.ndarray) -> np.ndarray:
     """Return the distance (mm) to the lateral and third ventricles, negative inside."""
-    x, y, z = _coordinates(csf.shape, origin)
-    central = (np.abs(x) < 40) & (y > -60) & (y < 45) & (z > -22) & (z < 36)
-    labels, count = ndimage.label((csf > 0.5) & central)
-    sizes = ndimage.sum_labels(csf > 0.5, labels, np.arange(1, count + 1))
-    near = ndimage.minimum(
-        np.abs(x) + np.abs(y + 10) + np.abs(z - 14) + 0 * csf, labels, np.arange(1, count + 1)
+    fluid = csf[::2, ::2, ::2] > 0.5  # half the resolution is enough for a distance
+    x, y, z = _world(fluid.shape, origin, 2)
+    fluid &= (np.abs(x) < 40) & (y > -60) & (y < 45) & (z > -22) & (z < 36)
+    labels, count = ndimage.label(fluid)
+    numbers = np.arange(1, count + 1)
+    from_centre = np.abs(x) + np.abs(y + 10) + np.abs(z - 14)
+    near = ndimage.minimum(from_centre, labels, numbers) < 40
+    large = ndimage.sum_labels(fluid, labels, numbers) > 20
+    inside = np.isin(labels, numbers[near & large])
+    half = ndimage.distance_transform_edt(~inside) - ndimage.distance_transform_edt(inside)
+    return ndimage.affine_transform(
+        2 * half.astype(np.float32),
+        np.full(3, 0.5),
+        output_shape=csf.shape,
+        order=1,
+        mode="nearest",
     )
-    keep = np.flatnonzero((sizes > 150) & (near < 40)) + 1
-    inside = np.isin(labels, keep)
-    return ndimage.distance_transform_edt(~inside) - ndimage.distance_transform_edt(inside)
 
 
 def _ventricle_pull(distance: np.ndarray) -> np.ndarray:
@@ -153,7 +161,7 @@ def _texture(t1w: np.ndarray, csf: np.ndarray, grey: np.ndarray, white: np.ndarr
 
 def _deep_grey(grey: np.ndarray, origin: np.ndarray) -> np.ndarray:
     """Return a soft mask of thalamus, caudate, putamen and pallidum."""
-    x, y, z = _coordinates(grey.shape, origin)
+    x, y, z = _world(grey.shape, origin, 1)
     ball = ((np.abs(x) - 14) / 20) ** 2 + ((y + 4) / 28) ** 2 + ((z - 5) / 17) ** 2
     return ndimage.gaussian_filter(grey * (ball < 1), 1.5)
 
@@ -165,23 +173,25 @@ def build_head(spec: PhantomSpec) -> Head:
     places = _template_places(spec, area, template)
     limits = np.array(template.maps.shape[1:]) - 1
     nearest = [np.clip(np.rint(places[a]), 0, limits[a]).astype(np.intp) for a in range(3)]
-    inside = template.maps[3][tuple(nearest)] > 0.01
+    inside = template.maps[2][tuple(nearest)] > 0.01
     points = places[:, inside]
     sampled = np.zeros((CHANNELS, *area.shape), dtype=np.float32)
     for channel in range(CHANNELS):
         sampled[channel][inside] = ndimage.map_coordinates(
             template.maps[channel], points, order=1, mode="nearest", output=np.float32
         )
-    tissue = _refold(spec, area, sampled[:3]) * sampled[3]
+    csf, grey, brain, texture, deep_grey, ventricle_mm = sampled
+    white = np.maximum(brain - csf - grey, 0)
+    tissue = _refold(spec, area, np.stack([csf, grey, white])) * brain
     return Head(
         grid=area,
         inside=inside,
         mni=points.T + template.origin_mm,
         tissue=tissue,
-        brain=sampled[3],
-        texture=sampled[4],
-        deep_grey=sampled[5],
-        ventricle_mm=np.where(inside, sampled[6], 99.0).astype(np.float32),
+        brain=brain,
+        texture=texture,
+        deep_grey=deep_grey,
+        ventricle_mm=np.where(inside, ventricle_mm, 99.0).astype(np.float32),
     )
 
 
@@ -227,7 +237,10 @@ def healthy_contrast(spec: PhantomSpec, head: Head, scan: ScanSpec, name: str) -
     """
     anatomy = spec.anatomy
     rng = stream(spec.seed, "phantom", spec.id, "regions", name)
-    slow = smooth_field(rng, head.grid, 32.0) * 0.7 + smooth_field(rng, head.grid, 16.0) * 0.7
+    slow = sum(
+        (share * smooth_field(rng, head.grid, scale) for scale, share in REGIONS_MM),
+        start=np.zeros(head.grid.shape, dtype=np.float32),
+    )
     white = smooth_field(rng, head.grid, 40.0)
     levels = np.empty_like(head.tissue)
     levels[0] = scan.tissue[0]

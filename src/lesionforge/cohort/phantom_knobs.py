@@ -42,11 +42,11 @@ class Difficulty:
         noise: factor on every scanner's noise.
     """
 
-    conspicuity: tuple[float, float] = (0.12, 1.0)
-    conspicuity_shape: tuple[float, float] = (1.1, 1.3)
+    conspicuity: tuple[float, float] = (0.10, 1.0)
+    conspicuity_shape: tuple[float, float] = (1.1, 1.5)
     thickening_mm: float = 2.5
     blur_mm: float = 3.0
-    flair: float = 0.38
+    flair: float = 0.30
     t1w: float = 0.10
     subtype_shares: tuple[float, float, float] = (0.3, 0.3, 0.4)
     transmantle_share: float = 0.3
@@ -94,17 +94,17 @@ class Scanner:
 SCANNERS = {
     "A": Scanner(
         0.40,
-        Protocol((1.0, 1.0, 1.0), "RAS", (0.22, 0.62, 1.0), 0.14, 0.8, 0.022, 0.12, 900.0),
-        Protocol((1.0, 1.0, 1.0), "RAS", (0.16, 1.0, 0.76), -0.05, 0.8, 0.030, 0.12, 420.0),
+        Protocol((1.0, 1.0, 1.0), "RAS", (0.22, 0.62, 1.0), 0.14, 0.8, 0.020, 0.10, 900.0),
+        Protocol((1.0, 1.0, 1.0), "RAS", (0.16, 1.0, 0.76), -0.05, 0.8, 0.026, 0.10, 420.0),
     ),
     "B": Scanner(
         0.35,
-        Protocol((0.96, 0.96, 1.04), "LAS", (0.28, 0.66, 1.0), 0.12, 1.1, 0.032, 0.24, 2300.0),
-        Protocol((0.92, 0.92, 1.2), "LAS", (0.20, 1.0, 0.80), -0.07, 1.1, 0.042, 0.22, 1100.0),
+        Protocol((0.96, 0.96, 1.04), "LAS", (0.28, 0.66, 1.0), 0.12, 1.1, 0.028, 0.18, 2300.0),
+        Protocol((0.92, 0.92, 1.2), "LAS", (0.20, 1.0, 0.80), -0.07, 1.1, 0.036, 0.18, 1100.0),
     ),
     "C": Scanner(
         0.25,
-        Protocol((1.04, 1.0, 1.0), "ASR", (0.33, 0.71, 1.0), 0.10, 1.2, 0.048, 0.16, 310.0),
-        Protocol((1.0, 1.0, 1.5), "LPS", (0.26, 1.0, 0.84), -0.04, 1.1, 0.055, 0.16, 170.0),
+        Protocol((1.04, 1.0, 1.0), "ASR", (0.33, 0.71, 1.0), 0.10, 1.2, 0.040, 0.14, 310.0),
+        Protocol((1.0, 1.0, 1.5), "LPS", (0.26, 1.0, 0.84), -0.04, 1.1, 0.044, 0.14, 170.0),
     ),
 }

@@ -73,9 +73,10 @@ def lobe_map(head: Head) -> np.ndarray:
 
 def _pick(weight: np.ndarray, place: float) -> tuple[int, int, int]:
     """Return the voxel at the share `place` of the cumulated `weight`."""
-    total = np.cumsum(weight.ravel(), dtype=np.float64)
-    flat = int(np.searchsorted(total, place * total[-1], side="right"))
-    x, y, z = np.unravel_index(min(flat, weight.size - 1), weight.shape)
+    allowed = np.flatnonzero(weight)
+    total = np.cumsum(weight.ravel()[allowed], dtype=np.float64)
+    chosen = int(np.searchsorted(total, place * total[-1], side="right"))
+    x, y, z = np.unravel_index(allowed[min(chosen, len(allowed) - 1)], weight.shape)
     return int(x), int(y), int(z)
 
 
@@ -131,10 +132,13 @@ def _host(head: Head, lobes: np.ndarray, kind: str) -> np.ndarray:
 def _wobble(spec: PhantomSpec, box: Box, number: int) -> np.ndarray:
     """Draw a smooth displacement (3, x, y, z) of a box, so that spots are not ellipsoids."""
     rng = stream(spec.seed, "phantom", spec.id, "finding", number)
-    knots = rng.standard_normal((3, 5, 5, 5)).astype(np.float32)
-    shape = [s.stop - s.start for s in box]
-    zooms = (1, *(n / 5 for n in shape))
-    return ndimage.zoom(knots, zooms, order=1, mode="nearest", grid_mode=True)
+    field = rng.standard_normal((5, 5, 5, 3))
+    for side in box:
+        places = np.linspace(0, 4, side.stop - side.start)
+        basis = np.exp(-0.5 * ((places[:, None] - np.arange(5)) / 0.7) ** 2)
+        basis /= np.linalg.norm(basis, axis=1, keepdims=True)
+        field = np.tensordot(field, basis, axes=(0, 1))
+    return field  # tensordot has turned the axes once around: (3, x, y, z)
 
 
 def _spot(offset: np.ndarray, finding: ConfounderSpec) -> np.ndarray:

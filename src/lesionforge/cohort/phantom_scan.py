@@ -1,5 +1,7 @@
 """The scanner of a phantom: pose, voxels, blur, bias field, ghosts and Rician noise."""
 
+from dataclasses import dataclass
+
 import nibabel as nib
 import numpy as np
 from scipy import ndimage
@@ -36,48 +38,78 @@ def head_to_scanner(scan: ScanSpec) -> np.ndarray:
     return matrix
 
 
-def resample(data: np.ndarray, head: Grid, scan: ScanSpec) -> np.ndarray:
-    """Sample a map of the head frame on the scan's grid; linear, 0 outside; float32."""
+@dataclass(frozen=True)
+class Sampler:
+    """Where a scan's voxels lie in the head.
+
+    Attributes:
+        head: grid of the head frame.
+        grid: the scan's grid.
+        near: (X, Y, Z) bool, the scan's voxels in or near the brain.
+        points: (3, N) head voxel coordinates of those.
+        mask: (X, Y, Z) bool, the brain in one piece; all else is skull-stripped.
+    """
+
+    head: Grid
+    grid: Grid
+    near: np.ndarray
+    points: np.ndarray
+    mask: np.ndarray
+
+    def sample(self, data: np.ndarray) -> np.ndarray:
+        """Sample a map of the head frame on the scan's grid; linear, 0 far from the brain."""
+        return _sample(data, self.near, self.points)
+
+
+def _sample(data: np.ndarray, near: np.ndarray, points: np.ndarray) -> np.ndarray:
+    values = np.zeros(near.shape, dtype=np.float32)
+    values[near] = ndimage.map_coordinates(
+        data.astype(np.float32, copy=False), points, order=1, mode="nearest", output=np.float32
+    )
+    return values
+
+
+def place_head(head: Grid, brain: np.ndarray, scan: ScanSpec) -> Sampler:
+    """Lay a head, with its soft `brain` mask, into a scan's grid."""
     target = scan_grid(scan)
     matrix = np.linalg.inv(head.matrix) @ np.linalg.inv(head_to_scanner(scan)) @ target.matrix
-    return ndimage.affine_transform(
-        data.astype(np.float32, copy=False),
-        matrix[:3, :3],
-        matrix[:3, 3],
-        target.shape,
-        order=1,
-        mode="constant",
-        output=np.float32,
+    i, j, k = np.meshgrid(*map(np.arange, target.shape), indexing="ij", sparse=True)
+    rows = [a * i + b * j + c * k + d for a, b, c, d in matrix[:3].astype(np.float32)]
+    limits = np.array(brain.shape) - 1
+    nearest = tuple(
+        np.clip(np.rint(r), 0, n).astype(np.intp) for r, n in zip(rows, limits, strict=True)
     )
+    near = brain[nearest] > 0.02
+    points = np.stack([r[near] for r in rows])
+    return Sampler(head, target, near, points, largest_piece(_sample(brain, near, points) > EDGE))
 
 
-def brain_mask(brain: np.ndarray, head: Grid, scan: ScanSpec) -> np.ndarray:
-    """Return the brain on the scan's grid, (X, Y, Z) bool."""
-    return resample(brain, head, scan) > EDGE
+def largest_piece(mask: np.ndarray) -> np.ndarray:
+    """Return the largest 26-connected component of a mask that is not empty."""
+    labels, _ = ndimage.label(mask, np.ones((3, 3, 3)))
+    return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
 
 
 def acquire(
-    spec: PhantomSpec, head: Grid, scan: ScanSpec, signal: np.ndarray, mask: np.ndarray, name: str
+    spec: PhantomSpec, scan: ScanSpec, signal: np.ndarray, sampler: Sampler, name: str
 ) -> np.ndarray:
-    """Scan the noiseless `signal` of the head frame; whole numbers as float32, 0 outside `mask`.
+    """Scan the noiseless `signal` of the head frame; whole numbers as float32, 0 outside the brain.
 
     Args:
         spec: whose head.
-        head: grid of `signal`.
         scan: acquisition.
-        signal: (X, Y, Z), about 1 in the brightest tissue.
-        mask: brain on the scan's grid.
+        signal: (X, Y, Z) on the head's grid, about 1 in the brightest tissue.
+        sampler: the head in the scan.
         name: `T1w` or `FLAIR`, names the random streams.
     """
     rng = stream(spec.seed, "phantom", spec.id, "scan", name)
     thickness = np.array(scan.voxel_mm) / min(scan.voxel_mm)
-    sigma = BLUR * scan.blur_mm * thickness / np.array(head.voxel_mm)
-    biased = signal * np.exp(scan.bias * smooth_field(rng, head, 75.0))
-    image = resample(ndimage.gaussian_filter(biased, sigma), head, scan)
-    image = _with_ghosts(image, scan)
+    sigma = BLUR * scan.blur_mm * thickness / np.array(sampler.head.voxel_mm)
+    biased = signal * np.exp(scan.bias * smooth_field(rng, sampler.head, 75.0))
+    image = _with_ghosts(sampler.sample(ndimage.gaussian_filter(biased, sigma)), scan)
     noise = rng.standard_normal((2, *image.shape), dtype=np.float32) * scan.noise
     image = np.hypot(image + noise[0], noise[1])
-    return np.where(mask, np.maximum(np.rint(image * scan.gain), 1), 0).astype(np.float32)
+    return np.where(sampler.mask, np.maximum(np.rint(image * scan.gain), 1), 0).astype(np.float32)
 
 
 def _with_ghosts(image: np.ndarray, scan: ScanSpec) -> np.ndarray:

@@ -143,7 +143,7 @@ def _draw_anatomy(rng: np.random.Generator, difficulty: Difficulty) -> AnatomySp
         scale=_floats(scale),
         warp=float(rng.uniform(0.7, 1.3)),
         ventricle_mm=float(np.clip(rng.gamma(2.0, 0.9) - 1.0, -1.0, 4.5)),
-        atrophy=float(rng.normal(0.15, 0.25)),
+        atrophy=float(rng.normal(0.7, 0.35)),
         thickness=float(rng.normal(0.1, 0.2)),
         cortex_sd=float(difficulty.cortex_sd * rng.uniform(0.6, 1.4)),
         fold_sd=difficulty.fold_sd,
