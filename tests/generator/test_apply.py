@@ -60,6 +60,15 @@ def test_the_comparison_notices_a_planted_fault(whole, fault, monkeypatch):
     assert np.abs(made - whole).max() > 1e-3
 
 
+@pytest.mark.parametrize("tile", [None, 16])
+@pytest.mark.parametrize("part", [((5, 23), (20, 45), (0, 17)), ((30, 31), (2, 3), (49, 50))])
+def test_a_part_equals_that_part_of_the_whole(whole, part, tile):
+    made = apply_generator(make_network(), make_map(), STYLE, 5, tile=tile, part=part)
+    expected = whole[(slice(None), *(slice(a, b) for a, b in part))]
+    assert made.shape == expected.shape
+    assert np.abs(made - expected).max() < 1e-4
+
+
 def test_whole_equals_the_plain_forward_pass(whole):
     semantic = np.zeros((5, 72, 48, 52), dtype=np.float32)
     semantic[:, : SIZE[0], : SIZE[1], : SIZE[2]] = make_map()

@@ -22,8 +22,9 @@ def apply_generator(
     noise_seed: int,
     tile: int | None = None,
     device: torch.device | str = "cpu",
+    part: Window | None = None,
 ) -> np.ndarray:
-    """Make T1w and FLAIR of a whole semantic map.
+    """Make T1w and FLAIR of a whole semantic map, or of a part of it.
 
     Tiles know their surroundings as far as the network sees and noise belongs to voxels, so the
     result is the same with any `tile` up to rounding (below 1e-4).
@@ -35,9 +36,11 @@ def apply_generator(
         noise_seed: chooses the noise.
         tile: edge of a tile in voxels, a multiple of 4; None makes the volume at once.
         device: where to compute, in float32.
+        part: first voxel and one past the last along x, y, z; None makes everything. A part is
+            equal to the same part of the whole up to rounding, at less cost.
 
     Returns:
-        (2, X, Y, Z) float32 in [0, 1].
+        (2, X, Y, Z) float32 in [0, 1], of the size of `part` if given.
 
     Raises:
         ConfigError: `tile` is not a positive multiple of 4.
@@ -48,21 +51,21 @@ def apply_generator(
     semantic = torch.as_tensor(semantic, dtype=torch.float32)
     code = torch.as_tensor(style, dtype=torch.float32, device=device)[None]
     size = tuple(-(-n // ALIGNMENT) * ALIGNMENT for n in semantic.shape[1:])
-    output = np.empty((2, *semantic.shape[1:]), dtype=np.float32)
+    part = part or tuple((0, n) for n in semantic.shape[1:])
+    region = tuple((a // ALIGNMENT * ALIGNMENT, -(-b // ALIGNMENT) * ALIGNMENT) for a, b in part)
+    output = np.empty((2, *(b - a for a, b in region)), dtype=np.float32)
     with torch.inference_mode():
-        for target in _tiles(size, tile):
+        for target in _tiles(region, tile):
             made = _apply_tile(network, semantic, code, noise_seed, (target, size))
-            place = tuple(slice(a, min(b, n)) for (a, b), n in
-                          zip(target, output.shape[1:], strict=True))  # fmt: skip
-            inside = tuple(slice(0, s.stop - s.start) for s in place)
-            output[(slice(None), *place)] = made[(slice(None), *inside)].cpu().numpy()
-    return output
+            place = _within(target, region, 1)
+            output[(slice(None), *place)] = made.cpu().numpy()
+    return np.ascontiguousarray(output[(slice(None), *_within(part, region, 1))])
 
 
-def _tiles(size: tuple[int, ...], tile: int | None) -> Iterator[Window]:
-    steps = [n if tile is None else tile for n in size]
-    for corner in product(*(range(0, n, s) for n, s in zip(size, steps, strict=True))):
-        yield tuple((c, min(c + s, n)) for c, s, n in zip(corner, steps, size, strict=True))
+def _tiles(region: Window, tile: int | None) -> Iterator[Window]:
+    steps = [b - a if tile is None else tile for a, b in region]
+    for corner in product(*(range(a, b, s) for (a, b), s in zip(region, steps, strict=True))):
+        yield tuple((c, min(c + s, b)) for c, s, (_, b) in zip(corner, steps, region, strict=True))
 
 
 def _apply_tile(
