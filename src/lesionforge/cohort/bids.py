@@ -106,6 +106,7 @@ def read_cohort(root: Path) -> list[Subject]:
         synthetic=int,
         sources=str,
     )
+    table["site"] = table["site"].fillna("n/a")
     subjects = [
         Subject(
             row["participant_id"],
