@@ -103,8 +103,8 @@ def load_template(voxel_mm: float) -> Template:
         )
     ]
     t1w, grey, white, brain = (np.asarray(i.dataobj, dtype=np.float32) for i in images)
-    occupied = ndimage.find_objects((brain > 0).astype(int))[0]
-    box = tuple(slice(max(s.start - 6, 0), s.stop + 6) for s in occupied)
+    spans = [np.flatnonzero(brain.any(axis=(a - 1, a - 2))) for a in range(3)]
+    box = tuple(slice(max(s[0] - 6, 0), s[-1] + 7) for s in spans)
     origin = images[0].affine[:3, 3] + [s.start for s in box]
     t1w, grey, white, brain = (a[box] for a in (t1w, grey, white, brain))
     total = np.maximum(grey + white, 1)
@@ -114,7 +114,7 @@ def load_template(voxel_mm: float) -> Template:
     texture, deep = _texture(t1w, csf, grey, white), _deep_grey(grey, origin)
     sigma = 0.3 * HEAD_VOXEL * voxel_mm
     maps = [ndimage.gaussian_filter(m, sigma) for m in (csf, grey, brain)]
-    stacked = np.stack([*maps, texture, deep, distance]).astype(np.float32)
+    stacked = np.stack([*maps, texture, deep, distance], dtype=np.float32)
     return Template(stacked, np.asarray(origin, dtype=float), _ventricle_pull(distance))
 
 
@@ -153,9 +153,10 @@ def _ventricle_pull(distance: np.ndarray) -> np.ndarray:
 def _texture(t1w: np.ndarray, csf: np.ndarray, grey: np.ndarray, white: np.ndarray) -> np.ndarray:
     """Return what the template's T1w has beyond a mix of tissues: myelin, iron; as shares of WM."""
     inside = csf + grey + white > 0.9
-    parts = np.stack([a[inside] for a in (csf, grey, white)], axis=1)
-    weights, *_ = np.linalg.lstsq(parts, t1w[inside], rcond=None)
-    rest = (t1w - np.tensordot(weights, np.stack([csf, grey, white]), 1)) / weights[2]
+    parts = np.stack([a[inside][::20] for a in (csf, grey, white)], axis=1)
+    weights, *_ = np.linalg.lstsq(parts, t1w[inside][::20], rcond=None)
+    csf_level, grey_level, white_level = (float(w) for w in weights)
+    rest = (t1w - csf_level * csf - grey_level * grey - white_level * white) / white_level
     return ndimage.gaussian_filter(np.clip(rest, -0.15, 0.2) * (grey + white), 1.0)
 
 

@@ -68,9 +68,14 @@ DIFFICULTY = Difficulty()
 
 @dataclass(frozen=True)
 class Protocol:
-    """One sequence of one scanner; `voxel` and `blur` are factors on the nominal voxel size."""
+    """One sequence of one scanner.
+
+    `voxel` and `blur` are factors on the nominal voxel size; `tilt_deg` turns the slices about
+    the left-right axis, `orientation` is how the file stores them; `tissue` is CSF, GM, WM.
+    """
 
     voxel: tuple[float, float, float]
+    tilt_deg: float
     orientation: str
     tissue: tuple[float, float, float]
     deep_grey: float
@@ -89,22 +94,22 @@ class Scanner:
     flair: Protocol
 
 
-# Tissue intensities are those of CSF, GM, WM. A is a quiet, sharp 3 T scanner; B has a stronger
+# A is a quiet, sharp 3 T scanner; B has a stronger
 # bias field and softer images; C is an old 1.5 T scanner with thick FLAIR slices.
 SCANNERS = {
     "A": Scanner(
         0.40,
-        Protocol((1.0, 1.0, 1.0), "RAS", (0.22, 0.62, 1.0), 0.14, 0.8, 0.020, 0.10, 900.0),
-        Protocol((1.0, 1.0, 1.0), "RAS", (0.16, 1.0, 0.76), -0.05, 0.8, 0.026, 0.10, 420.0),
+        Protocol((1.0, 1.0, 1.0), 0.0, "RAS", (0.22, 0.62, 1.0), 0.14, 0.8, 0.020, 0.10, 900.0),
+        Protocol((1.04, 1.04, 1.08), 0.0, "RAS", (0.16, 1.0, 0.76), -0.05, 0.8, 0.026, 0.10, 420.0),
     ),
     "B": Scanner(
         0.35,
-        Protocol((0.96, 0.96, 1.04), "LAS", (0.28, 0.66, 1.0), 0.12, 1.1, 0.028, 0.18, 2300.0),
-        Protocol((0.92, 0.92, 1.2), "LAS", (0.20, 1.0, 0.80), -0.07, 1.1, 0.036, 0.18, 1100.0),
+        Protocol((0.96, 0.96, 1.04), 0.0, "LAS", (0.28, 0.66, 1.0), 0.12, 1.1, 0.028, 0.18, 2300.0),
+        Protocol((0.92, 0.92, 1.2), 9.0, "LAS", (0.20, 1.0, 0.80), -0.07, 1.1, 0.036, 0.18, 1100.0),
     ),
     "C": Scanner(
         0.25,
-        Protocol((1.04, 1.0, 1.0), "ASR", (0.33, 0.71, 1.0), 0.10, 1.2, 0.040, 0.14, 310.0),
-        Protocol((1.0, 1.0, 1.5), "LPS", (0.26, 1.0, 0.84), -0.04, 1.1, 0.044, 0.14, 170.0),
+        Protocol((1.04, 1.0, 1.0), 0.0, "ASR", (0.33, 0.71, 1.0), 0.10, 1.2, 0.040, 0.14, 310.0),
+        Protocol((1.0, 1.0, 1.5), -14.0, "LPS", (0.26, 1.0, 0.84), -0.04, 1.1, 0.044, 0.14, 170.0),
     ),
 }

@@ -22,9 +22,11 @@ def scan_grid(scan: ScanSpec) -> Grid:
     shape = np.ceil(np.array(HEAD_SIZE_MM) / voxel).astype(int)
     affine = np.diag([*voxel, 1.0])
     affine[:3, 3] = -voxel * (shape - 1) / 2
+    tilt = np.eye(4)
+    tilt[:3, :3] = Rotation.from_euler("x", scan.tilt_deg, degrees=True).as_matrix()
     stored = nib.orientations.axcodes2ornt(scan.orientation)
     turn = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), stored)
-    affine = affine @ nib.orientations.inv_ornt_aff(turn, tuple(shape))
+    affine = tilt @ affine @ nib.orientations.inv_ornt_aff(turn, tuple(shape))
     turned = tuple(int(shape[i]) for i in np.argsort(turn[:, 0]))
     return grid(turned, affine)
 

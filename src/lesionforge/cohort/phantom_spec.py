@@ -43,6 +43,7 @@ class ScanSpec:
     """One acquisition: voxels, pose of the head (degrees, mm), contrast and faults."""
 
     voxel_mm: tuple[float, float, float]
+    tilt_deg: float
     orientation: str
     rotation_deg: tuple[float, float, float]
     translation_mm: tuple[float, float, float]
@@ -170,6 +171,7 @@ def _draw_scan(
     ghost = rng.uniform(*difficulty.ghost)
     return ScanSpec(
         voxel_mm=_floats(np.array(protocol.voxel) * voxel_mm),
+        tilt_deg=protocol.tilt_deg,
         orientation=protocol.orientation,
         rotation_deg=_floats(turn),
         translation_mm=_floats(move),

@@ -1,0 +1,106 @@
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lesionforge.cohort.phantom import PhantomConfig, draw_cohort
+from lesionforge.cohort.phantom_knobs import DIFFICULTY, SCANNERS
+from lesionforge.cohort.phantom_spec import draw_phantom, spec_from_json
+from lesionforge.errors import ConfigError
+
+SEED = 9100
+
+
+@pytest.fixture(scope="module")
+def specs():
+    return draw_cohort(PhantomConfig(patients=400, controls=400, seed=SEED))
+
+
+def test_same_seed_same_specs_and_another_seed_others():
+    config = PhantomConfig(patients=2, controls=2, seed=SEED)
+    assert draw_cohort(config) == draw_cohort(config)
+    other = draw_cohort(PhantomConfig(patients=2, controls=2, seed=SEED + 1))
+    assert all(a != b for a, b in zip(draw_cohort(config), other, strict=True))
+
+
+def test_adding_subjects_changes_nobody(specs):
+    few = draw_cohort(PhantomConfig(patients=3, controls=2, seed=SEED))
+    assert few == [*specs[:3], *specs[400:402]]
+
+
+def test_global_generator_is_untouched():
+    np.random.seed(3)  # noqa: NPY002 (the global state is what is tested)
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    draw_phantom(SEED, "patient", 1, 2.5)
+    np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_spec_survives_json(specs):
+    for spec in (specs[0], specs[-1]):
+        assert spec_from_json(json.loads(json.dumps(asdict(spec)))) == spec
+
+
+def test_volumes_are_right_skewed_around_two_millilitres(specs):
+    volumes = np.array([s.lesion.volume_mm3 for s in specs if s.lesion])
+    assert 1700 < np.median(volumes[:60]) < 2600
+    assert 1800 < np.median(volumes) < 2250
+    assert volumes.mean() > 1.2 * np.median(volumes)
+    assert stats.skew(volumes) > 1
+    assert volumes.min() >= DIFFICULTY.volume_mm3[0]
+    assert volumes.max() <= DIFFICULTY.volume_mm3[2]
+
+
+def test_lesions_vary_in_place_kind_and_conspicuity(specs):
+    lesions = [s.lesion for s in specs if s.lesion]
+    lobes = [lesion.lobe for lesion in lesions]
+    assert max(set(lobes), key=lobes.count) == "frontal"
+    assert len(set(lobes)) == 5
+    assert {lesion.subtype for lesion in lesions} == {"t1w", "flair", "both"}
+    assert 0.24 < np.mean([lesion.transmantle for lesion in lesions]) < 0.36
+    assert 0.45 < np.mean([lesion.side == "left" for lesion in lesions]) < 0.55
+    conspicuity = np.array([lesion.conspicuity for lesion in lesions])
+    assert np.mean(conspicuity < 0.3) > 0.2
+    assert np.mean(conspicuity > 0.7) > 0.1
+
+
+def test_benign_findings_and_ghosts_are_alike_in_both_groups(specs):
+    groups = [[s for s in specs if s.group == g] for g in ("patient", "control")]
+    kinds = ("wm_spot", "cortical_spot", "vessel", "blurred_junction")
+    for kind, rate in zip(kinds, DIFFICULTY.confounder_rates, strict=True):
+        counts = [[sum(c.kind == kind for c in s.confounders) for s in group] for group in groups]
+        assert stats.mannwhitneyu(*counts).pvalue > 0.01
+        assert all(abs(np.mean(c) - rate) < 0.25 for c in counts)
+    strength = [[c.flair for s in group for c in s.confounders if c.flair] for group in groups]
+    assert stats.ks_2samp(*strength, method="asymp").pvalue > 0.01
+    for value in (
+        lambda s: s.t1w.ghost,
+        lambda s: s.flair.ghost,
+        lambda s: s.t1w.noise,
+        lambda s: s.anatomy.scale[0],
+        lambda s: list(SCANNERS).index(s.site),
+    ):
+        samples = [[value(s) for s in group] for group in groups]
+        assert stats.ks_2samp(*samples, method="asymp").pvalue > 0.01
+
+
+def test_the_head_moves_little_between_scans(specs):
+    turn = [np.subtract(s.flair.rotation_deg, s.t1w.rotation_deg) for s in specs]
+    move = [np.subtract(s.flair.translation_mm, s.t1w.translation_mm) for s in specs]
+    assert 1 < np.linalg.norm(turn, axis=1).max() <= 2
+    assert 1 < np.linalg.norm(move, axis=1).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ({"patients": -1}, "patients"),
+        ({"controls": 10000}, "controls"),
+        ({"patients": 0, "controls": 0}, "both 0"),
+        ({"voxel_mm": 0.5}, "voxel_mm"),
+    ],
+)
+def test_wrong_config_is_refused(wrong, name):
+    with pytest.raises(ConfigError, match=name):
+        PhantomConfig(**wrong)
