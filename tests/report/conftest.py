@@ -1,6 +1,6 @@
 """Cells on disk, fabricated from a simulation of scores with known sensitivities."""
 
-import sys
+import importlib.util
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
+from lesionforge.cohort.bids import write_subject
 from lesionforge.cohort.subject import Subject, read_brain, read_lesion
 from lesionforge.evaluation.matching import (
     CANDIDATE_COLUMNS,
@@ -22,8 +23,9 @@ from lesionforge.report.cells import Cell
 from lesionforge.seeding import stream
 from lesionforge.volume import Grid, write_volume
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from conftest import write_toy_cohort
+_spec = importlib.util.spec_from_file_location("toy", Path(__file__).parents[1] / "conftest.py")
+toy = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(toy)
 
 RULES = CandidateRules()
 LEVEL = {"baseline": -0.4, "augmented": -0.1, "expanded": 1.2}
@@ -88,11 +90,13 @@ def build_bench(
     root: Path, grid: Grid, n: int = 24, m: int = 18, seeds: tuple = (0, 1), folds: int = 0
 ) -> Bench:
     """Write a cohort of `n` patients and `m` controls, and the cells of three regimes."""
-    cohort = write_toy_cohort(root / "cohort", grid, n, m)
+    cohort = toy.write_toy_cohort(root / "cohort", grid, n, m)
     synthetic = [
-        Subject(f"sub-syn{i:04d}", "patient", s.site, s.root, True, (s.id,))
+        Subject(f"sub-syn{i:04d}", "patient", s.site, root / "synthetic", True, (s.id,))
         for i, s in enumerate(cohort[:4])
     ]
+    for subject in synthetic:
+        write_subject(subject, toy.toy_volumes(subject.id, True, grid), grid, {})
     groups = {g: [s.id for s in cohort if s.group == g] for g in ("patient", "control")}
     cells = []
     for fold in range(folds) if folds else (None,):

@@ -20,7 +20,7 @@ from lesionforge.evaluation.statistics import (
 Outcomes = dict[int, Outcome]
 """One regime: seed to outcome, all on the same test subjects."""
 
-BAND_RATES = np.linspace(0, 4, 81)
+BAND_RATES = np.concatenate([np.arange(50) * 0.02, np.linspace(1, 4, 61)])
 NO_CONTROLS = "The cohort has no test controls, so specificity is undefined."
 
 

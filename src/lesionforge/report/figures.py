@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lesionforge.provenance import atomic, read_tsv
 from lesionforge.report.cells import Cell
@@ -182,10 +183,14 @@ def draw_gap(metrics: dict[str, Any], path: Path) -> None:
             textcoords="offset points",
             color="#b45309",
         )
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set(
             xlabel="real training patients",
             ylabel="sensitivity, patients   → better",
-            ylim=(0, 1.02),
+            ylim=(
+                0,
+                min(1.02, 0.15 + max(regimes[n]["sensitivity"]["ci95"][1] for n in NAMED_COLOURS)),
+            ),
         )
         axis.legend(loc="lower right")
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from lesionforge.cohort.subject import Subject, read_images, read_lesion, read_tissues
 from lesionforge.provenance import atomic
-from lesionforge.report.cells import Cell, CellTables
+from lesionforge.report.cells import CellTables
 from lesionforge.volume import read_volume
 
 TRUTH_COLOUR = "#22c55e"
@@ -51,16 +51,19 @@ def write_tile(
     path: Path,
     picture: np.ndarray,
     outlines: Iterable[tuple[np.ndarray, str, float]] = (),
-    limits: tuple[float, float] = (0.0, 1.0),
 ) -> None:
-    """Write a slice (rows, columns) in grey, with outlines of (array, colour, level) over it."""
+    """Write a slice (rows, columns) in [0, 1] in grey, with outlines of (array, colour, level).
+
+    Earlier outlines are broader, so that an equal later one leaves both to be seen.
+    """
     rows, columns = picture.shape
     figure = Figure(figsize=(TILE_INCHES, TILE_INCHES * rows / columns), facecolor="black")
     axis = figure.add_axes((0, 0, 1, 1))
-    axis.imshow(picture, cmap="gray", vmin=limits[0], vmax=limits[1], interpolation="bicubic")
-    for mask, colour, level in outlines:
-        if (mask > level).any() and not (mask > level).all():
-            axis.contour(mask.astype(float), levels=[level], colors=[colour], linewidths=1.5)
+    axis.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="bicubic")
+    shown = [o for o in outlines if (o[0] > o[2]).any() and not (o[0] > o[2]).all()]
+    for rank, (mask, colour, level) in enumerate(shown):
+        width = 1.3 if rank == len(shown) - 1 else 3.0
+        axis.contour(mask.astype(float), levels=[level], colors=[colour], linewidths=width)
     axis.set_axis_off()
     with atomic(path) as part:
         figure.savefig(part, dpi=DPI, format="png", metadata={"Software": None})
@@ -156,14 +159,10 @@ def _found(tables: CellTables, subject_id: str, threshold: float) -> str:
     mine = tables.candidates[tables.candidates["participant_id"] == subject_id]
     best = mine.loc[mine["hit"] == 1, "score"].max()
     false = int(((mine["hit"] == 0) & (mine["score"] >= threshold)).sum())
-    words = "missed" if not best >= threshold else "found"
-    score = f" ({best:.2f})" if best == best else ""
-    return f"{words}{score}, {false} FP"
-
-
-def probability_exists(cell: Cell, subject_id: str) -> bool:
-    """Tell whether the map that a picture needs is still there."""
-    return cell.probability(subject_id).exists()
+    if best >= threshold:
+        return f"found ({best:.2f} ≥ {threshold:.2f}), {false} FP"
+    below = f" ({best:.2f} < {threshold:.2f})" if best == best else ""
+    return f"missed{below}, {false} FP"
 
 
 def synthesis_strips(

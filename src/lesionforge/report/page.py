@@ -18,7 +18,7 @@ from lesionforge.provenance import atomic, environment, read_json, write_json, w
 from lesionforge.report import figures, gallery, tables
 from lesionforge.report.cells import Cell, CellTables, complete_runs, read_cell
 from lesionforge.report.results import score_threshold
-from lesionforge.report.verdict import LIMITS, verdict
+from lesionforge.report.verdict import LIMITS, p_value, verdict
 
 logger = logging.getLogger(__name__)
 COMMANDS = (
@@ -108,6 +108,7 @@ def _environment() -> Environment:
         "points": tables.points,
         "interval": tables.interval,
         "number": tables.number,
+        "p_value": p_value,
     }
     return made
 

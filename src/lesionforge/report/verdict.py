@@ -25,39 +25,46 @@ PHANTOM_LIMIT = (
 
 
 @dataclass(frozen=True)
+class Part:
+    """Sentences about one question."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the page says first.
 
     Attributes:
-        headline: one sentence.
-        points: the sentences that follow.
+        headline: one or two sentences.
+        parts: what follows, by question.
         banner: what must not be overlooked (phantoms); empty if nothing.
     """
 
     headline: str
-    points: tuple[str, ...]
+    parts: tuple[Part, ...]
     banner: str = ""
 
 
 def verdict(metrics: dict[str, Any]) -> Verdict:
     """Put `metrics` (the content of metrics.json) into words."""
     pairs = {(p["a"], p["b"]): p for p in metrics["comparisons"]}
-    lines: list[str] = []
-    for (a, b), pair in pairs.items():
-        if a == "baseline":
-            lines += _pair_lines(metrics, pair, b)
-    lines.append(_gap_line(metrics))
-    for pair in [p for key, p in pairs.items() if key == ("augmented", "expanded")]:
-        lines.append(
-            "Against expanded, the regime with real patients in place of synthetic ones, the "
-            f"difference is {points(pair['difference']['value'])} points (expanded minus "
-            f"augmented; {interval(pair['difference']['ci95'])})."
+    parts = [
+        Part(f"{b.capitalize()} against baseline", _pair_lines(metrics, pair, b))
+        for (a, b), pair in pairs.items()
+        if a == "baseline"
+    ]
+    worth = [_gap_line(metrics)]
+    if ("augmented", "expanded") in pairs:
+        difference = pairs["augmented", "expanded"]["difference"]
+        worth.append(
+            "Real patients in place of the synthetic ones (expanded minus augmented): "
+            f"{points(difference['value'])} points ({interval(difference['ci95'])})."
         )
-    return Verdict(
-        _headline(metrics, pairs),
-        tuple(lines),
-        PHANTOM_LIMIT if metrics["data"] == "phantom" else "",
-    )
+    parts.append(Part("What synthetic patients are worth", tuple(worth)))
+    banner = PHANTOM_LIMIT if metrics["data"] == "phantom" else ""
+    return Verdict(_headline(metrics, pairs), tuple(parts), banner)
 
 
 def _headline(metrics: dict[str, Any], pairs: dict[tuple[str, str], Any]) -> str:
@@ -67,18 +74,24 @@ def _headline(metrics: dict[str, Any], pairs: dict[tuple[str, str], Any]) -> str
     if key not in pairs:
         only = metrics["regimes"]["baseline"]["sensitivity"]
         return f"One regime only: the baseline detects {percent(only['value'])} of the patients."
-    pair = pairs[key]
+    pair, who = pairs[key], "phantom patients" if metrics["data"] == "phantom" else "patients"
     shares = [metrics["regimes"][name]["sensitivity"]["value"] for name in key]
-    text = f"{key[1].capitalize()} detects {percent(shares[1])} of the test patients, the baseline "
-    text += f"{percent(shares[0])}: a difference of {points(pair['difference']['value'])} points, "
-    return (
-        text
-        + {
-            "above": "and the whole interval lies above 0.",
-            "below": "and the whole interval lies below 0.",
-            "around": "but the interval includes 0, so no difference is shown.",
-        }[side(pair["difference"]["ci95"])]
+    plain, matched = pair["difference"], pair["difference_at_half_fp"]
+    text = (
+        f"{key[1].capitalize()} detects {percent(shares[1])} of the test {who}, the baseline "
+        f"{percent(shares[0])}: a difference of {points(plain['value'])} points, "
     )
+    text += {
+        "above": "whose whole interval lies above 0.",
+        "below": "whose whole interval lies below 0.",
+        "around": "but its interval includes 0, so no difference is shown.",
+    }[side(plain["ci95"])]
+    if side(plain["ci95"]) != side(matched["ci95"]):
+        text += (
+            " The matched comparison says otherwise: at the same rate of false positives the "
+            f"interval {_words(matched['ci95'])}."
+        )
+    return text
 
 
 def side(ci95: list[float | None]) -> str:
@@ -89,31 +102,38 @@ def side(ci95: list[float | None]) -> str:
     return "below" if high is not None and high < 0 else "around"
 
 
-def _pair_lines(metrics: dict[str, Any], pair: dict[str, Any], name: str) -> list[str]:
+def _pair_lines(metrics: dict[str, Any], pair: dict[str, Any], name: str) -> tuple[str, ...]:
     base, other = metrics["regimes"]["baseline"], metrics["regimes"][name]
     n, many = metrics["test"]["patients"], len(pair["seeds"]) > 1
     gained, lost = (" / ".join(map(str, pair[key])) for key in ("gained", "lost"))
-    p = " / ".join(f"{value:.3f}" for value in pair["mcnemar_p"])
+    p = " / ".join(p_value(value) for value in pair["mcnemar_p"])
     seeds = f" in seeds {' / '.join(map(str, pair['seeds']))}" if many else ""
     plain, matched = pair["difference"], pair["difference_at_half_fp"]
     rate = other["sensitivity_at_half_fp"]["false_positives_per_patient"]
-    return [
-        f"{name.capitalize()} found {gained} of {n} patients that the baseline missed and lost "
-        f"{lost} that it had found{seeds} (exact McNemar p = {p}).",
-        f"The difference in sensitivity is {points(plain['value'])} points "
-        f"(95 % interval {interval(plain['ci95'])}), which {_words(plain['ci95'])}; at the same "
-        f"{rate:g} false positives a patient it is {points(matched['value'])} "
+    return (
+        f"Gained {gained} of {n} patients that the baseline missed and lost {lost} that it had "
+        f"found{seeds} (exact McNemar p {p}).",
+        f"Difference in sensitivity: {points(plain['value'])} points "
+        f"(95 % interval {interval(plain['ci95'])}), which {_words(plain['ci95'])}.",
+        f"At the same {rate:g} false positives a patient: {points(matched['value'])} points "
         f"({interval(matched['ci95'])}), which {_words(matched['ci95'])}.",
         _power(pair, n),
         _cost(base["false_positives_per_subject"], other["false_positives_per_subject"], name),
-    ]
+    )
+
+
+def p_value(p: float | None) -> str:
+    """Return `= 0.125`, or `< 0.001`."""
+    if p is None:
+        return "n/a"
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def _words(ci95: list[float | None]) -> str:
     return {
         "above": "lies wholly above 0",
         "below": "lies wholly below 0",
-        "around": "includes 0: it may be chance",
+        "around": "includes 0",
     }[side(ci95)]
 
 
@@ -122,23 +142,21 @@ def _power(pair: dict[str, Any], n: int) -> str:
     if least is None:
         return f"{n} test patients are too few to show any difference."
     text = (
-        f"With {n} test patients, of whom {percent(pair['discordance'])} differ between the two "
-        f"regimes, one seed can show a difference of {100 * least:.1f} points or more (80 % power)"
+        f"Of the {n} test patients, {percent(pair['discordance'])} differ between the two regimes: "
+        f"one seed can show {100 * least:.1f} points or more (80 % power)"
     )
     if abs(pair["difference"]["value"] or 0) < least:
-        return (
-            text + "; the difference seen is smaller than that, so the study is too small for it."
-        )
+        return text + ". The difference seen is smaller: this test set is too small for it."
     return text + "."
 
 
 def _cost(base: dict[str, Any], other: dict[str, Any], name: str) -> str:
     text = (
-        f"The cost: {number(other['value'])} false positives a subject in {name}, "
+        f"Cost in false positives a subject: {number(other['value'])} in {name}, "
         f"{number(base['value'])} in the baseline"
     )
     if other["controls"] is not None:
-        text += f" (in controls {number(other['controls'])} and {number(base['controls'])})"
+        text += f" (controls alone: {number(other['controls'])} and {number(base['controls'])})"
     return text + "."
 
 

@@ -1,0 +1,96 @@
+"""Reading cells, and every refusal with its ids."""
+
+from dataclasses import replace
+
+import pytest
+
+from lesionforge.errors import DataError, LineageError
+from lesionforge.evaluation.matching import CandidateRules
+from lesionforge.report.cells import CellTables, check_lineage, complete_runs, read_cell
+
+RULES = CandidateRules()
+
+
+@pytest.fixture
+def cells(bench):
+    return [read_cell(cell, RULES) for cell in bench.cells]
+
+
+def of(cells, regime, seed=0):
+    return next(t for t in cells if (t.cell.regime, t.cell.seed) == (regime, seed))
+
+
+def changed(cells, victim, **changes):
+    """Replace one cell's tables."""
+    made = CellTables(**{**vars(victim), **changes})
+    return [made if t is victim else t for t in cells]
+
+
+def test_a_sound_study_passes(cells):
+    check_lineage(cells)
+    assert of(cells, "augmented").behind == of(cells, "baseline").real
+    assert len(of(cells, "baseline").real) == 8
+
+
+@pytest.mark.parametrize("role", ["validation", "test"])
+def test_a_held_out_subject_behind_training_is_refused(cells, role):
+    victim = of(cells, "expanded")
+    leaked = victim.ids(role)[0]
+    planted = changed(cells, victim, training={**victim.training, "sub-syn0009": [leaked]})
+    with pytest.raises(LineageError, match=rf"{leaked} \({role}\).*expanded, seed 0"):
+        check_lineage(planted)
+
+
+def test_unequal_test_subjects_are_refused(cells):
+    victim = of(cells, "augmented", 1)
+    missing = victim.ids("test")[3]
+    kept = victim.subjects[victim.subjects["participant_id"] != missing]
+    with pytest.raises(LineageError, match=f"differ in their test subjects: {missing}"):
+        check_lineage(changed(cells, victim, subjects=kept))
+
+
+def test_a_baseline_outside_expanded_is_refused(cells):
+    victim = of(cells, "expanded")
+    training = {k: v for k, v in victim.training.items() if k != "sub-p02"}
+    with pytest.raises(LineageError, match="sub-p02 train baseline, seed 0, but not expanded"):
+        check_lineage(changed(cells, victim, training=training))
+
+
+def test_augmented_from_outside_the_baseline_is_refused(cells):
+    victim = of(cells, "augmented")
+    with pytest.raises(LineageError, match="goes back to sub-p07"):
+        check_lineage(
+            changed(cells, victim, training={**victim.training, "sub-syn0000": ["sub-p07"]})
+        )
+
+
+def test_all_problems_are_told_at_once(cells):
+    victim = of(cells, "augmented")
+    leaked = victim.ids("test")[0]
+    with pytest.raises(LineageError) as caught:
+        check_lineage(
+            changed(cells, victim, training={**victim.training, "sub-syn0000": [leaked, "sub-p07"]})
+        )
+    assert str(caught.value).count("\n- ") == 2
+
+
+def test_other_rules_and_other_counts_are_refused(bench):
+    with pytest.raises(DataError, match="evaluated with the rules"):
+        read_cell(bench.cells[0], CandidateRules(min_volume_mm3=7))
+    with pytest.raises(LineageError, match="trained on 8 real and 0 synthetic"):
+        read_cell(replace(bench.cells[0], n_patients=9), RULES)
+    with pytest.raises(DataError, match="missing"):
+        read_cell(replace(bench.cells[0], folder=bench.root / "nowhere"), RULES)
+
+
+def test_runs_that_lack_a_fold_are_left_out(cells):
+    folded = [
+        CellTables(**{**vars(t), "cell": replace(t.cell, fold=fold)})
+        for t in cells
+        for fold in (0, 1)
+        if (t.cell.regime, t.cell.seed, fold) != ("augmented", 1, 1)
+    ]
+    runs, warnings = complete_runs(folded)
+    assert list(runs["augmented"]) == [0]
+    assert list(runs["baseline"]) == [0, 1]
+    assert warnings == ["augmented, seed 1 is left out: fold(s) 1 are not trained yet."]

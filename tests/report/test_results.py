@@ -1,0 +1,138 @@
+"""The contract of metrics.json, and studies that lack something."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lesionforge.errors import DataError, LineageError
+from lesionforge.evaluation.matching import CandidateRules
+from lesionforge.evaluation.statistics import EvaluationConfig
+from lesionforge.provenance import read_json, read_tsv, write_json
+from lesionforge.report.results import compute_metrics, jsonable
+
+RULES = CandidateRules()
+CONFIG = EvaluationConfig(bootstrap=200)
+
+
+def measure(cells):
+    return compute_metrics("toy", "0" * 64, "phantom", cells, RULES, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def metrics(bench):
+    return measure(bench.cells)
+
+
+def test_contract(metrics):
+    assert metrics["schema"] == 1
+    assert {"study", "config_sha256", "data", "rules", "regimes", "comparisons"} <= set(metrics)
+    assert {"candidate_threshold", "min_volume_mm3", "connectivity", "hit"} <= set(metrics["rules"])
+    assert list(metrics["regimes"]) == ["baseline", "augmented", "expanded"]
+    for regime in metrics["regimes"].values():
+        assert regime["seeds"] == [0, 1]
+        assert len(regime["score_threshold"]) == len(regime["sensitivity"]["k"]) == 2
+        assert {"n_patients", "n_controls", "n_synthetic_patients", "n_synthetic_controls"} <= set(
+            regime
+        )
+        for key in ("sensitivity", "specificity", "lesion_sensitivity", "sensitivity_at_half_fp"):
+            low, high = regime[key]["ci95"]
+            assert 0 <= low <= regime[key]["value"] <= high <= 1
+        rates, values = np.array(regime["froc"]).T
+        assert rates[0] == 0
+        assert (np.diff(rates) > 0).all()
+        assert (np.diff(values) >= 0).all()
+    pairs = {(p["a"], p["b"]): p for p in metrics["comparisons"]}
+    assert set(pairs) == {
+        ("baseline", "augmented"),
+        ("baseline", "expanded"),
+        ("augmented", "expanded"),
+    }
+    for a, b in pairs:
+        k = [metrics["regimes"][x]["sensitivity"]["k"] for x in (a, b)]
+        net = np.subtract(pairs[a, b]["gained"], pairs[a, b]["lost"])
+        assert net.tolist() == np.subtract(k[1], k[0]).tolist()
+    assert {"value", "ci95", "definition", "why"} <= set(metrics["gap_recovered"])
+    assert {"value", "ci95", "definition"} <= set(metrics["label_saving"])
+    json.dumps(metrics, allow_nan=False)
+
+
+def test_label_budget_counts_validation_labels(metrics):
+    regime = metrics["regimes"]["expanded"]
+    assert (regime["n_patients"], regime["n_validation"], regime["n_validation_patients"]) == (
+        8,
+        8,
+        4,
+    )
+    assert regime["label_budget"] == 12
+
+
+def test_numbers_follow_from_the_tables(bench, metrics):
+    """Sensitivity of one seed, counted by hand from the files."""
+    cell = next(c for c in bench.cells if (c.regime, c.seed) == ("augmented", 1))
+    candidates, subjects = (
+        read_tsv(cell.folder / f"{name}.tsv") for name in ("candidates", "subjects")
+    )
+    validation = subjects[subjects["role"] == "validation"]
+    false = candidates[(candidates["role"] == "validation") & (candidates["hit"] == 0)]["score"]
+    threshold = metrics["regimes"]["augmented"]["score_threshold"][1]
+    assert (false >= threshold).sum() <= 0.5 * len(validation)
+    patients = subjects[(subjects["role"] == "test") & (subjects["group"] == "patient")]
+    hits = candidates[(candidates["hit"] == 1) & (candidates["score"] >= threshold)]
+    found = sum(i in set(hits["participant_id"]) for i in patients["participant_id"])
+    assert metrics["regimes"]["augmented"]["sensitivity"]["k"][1] == found > 0
+
+
+def test_the_same_files_give_the_same_bytes(bench, metrics):
+    assert json.dumps(measure(bench.cells)) == json.dumps(metrics)
+
+
+def test_a_missing_regime_leaves_the_others(bench):
+    metrics = measure([c for c in bench.cells if c.regime != "expanded"])
+    assert list(metrics["regimes"]) == ["baseline", "augmented"]
+    assert metrics["gap_recovered"]["value"] is None
+    assert "expanded" in metrics["gap_recovered"]["why"]
+    assert metrics["label_saving"]["value"] is None
+
+
+def test_a_missing_seed_is_told(bench):
+    metrics = measure([c for c in bench.cells if (c.regime, c.seed) != ("augmented", 1)])
+    assert metrics["comparisons"][0]["seeds"] == [0]
+    assert "augmented has no trained detector for seed(s) 1" in metrics["warnings"][0]
+
+
+def test_without_a_baseline_nothing_is_compared(bench):
+    with pytest.raises(DataError, match="baseline"):
+        measure([c for c in bench.cells if c.regime == "expanded"])
+
+
+def test_no_controls(make_bench):
+    bench = make_bench(n=20, m=0, seeds=(0,))
+    metrics = measure([c.__class__(**{**vars(c), "n_controls": 0}) for c in bench.cells])
+    entry = metrics["regimes"]["baseline"]["specificity"]
+    assert entry["value"] is None
+    assert "no test controls" in entry["why"]
+    assert metrics["regimes"]["baseline"]["false_positives_per_subject"]["controls"] is None
+
+
+def test_folds_pool_their_test_subjects(make_bench):
+    bench = make_bench(n=24, m=24, seeds=(0,), folds=2)
+    metrics = measure(bench.cells)
+    assert metrics["test"] == {"patients": 24, "controls": 24}
+    assert metrics["regimes"]["baseline"]["folds"] == 2
+    assert metrics["regimes"]["baseline"]["sensitivity"]["n"] == 24
+
+
+def test_a_leak_on_disk_is_refused(make_bench):
+    bench = make_bench(seeds=(0,))
+    path = bench.cells[1].folder / "lineage.json"
+    lineage = read_json(path)
+    lineage["training"]["sub-syn0000"] = ["sub-p24"]
+    write_json(path, lineage)
+    with pytest.raises(LineageError, match="sub-p24"):
+        measure(bench.cells)
+
+
+def test_jsonable():
+    made = jsonable({1: (np.float64(0.5), np.nan, [np.int64(2), float("inf"), None, "x", True])})
+    assert made == {"1": [0.5, None, [2, None, None, "x", True]]}

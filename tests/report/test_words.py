@@ -1,0 +1,73 @@
+"""Numbers as words: what a reader would be misled by if it were wrong."""
+
+import copy
+
+import pytest
+
+from lesionforge.evaluation.matching import CandidateRules
+from lesionforge.evaluation.statistics import EvaluationConfig
+from lesionforge.report.results import compute_metrics
+from lesionforge.report.tables import interval, percent, points, text_table
+from lesionforge.report.verdict import p_value, side, verdict
+
+
+@pytest.fixture(scope="module")
+def metrics(bench):
+    return compute_metrics(
+        "toy", "0" * 64, "phantom", bench.cells, CandidateRules(), EvaluationConfig(bootstrap=200)
+    )
+
+
+def with_difference(metrics, low, high, matched=None):
+    made = copy.deepcopy(metrics)
+    pair = made["comparisons"][0]
+    pair["difference"] = {"value": (low + high) / 2, "ci95": [low, high]}
+    pair["difference_at_half_fp"] = {"value": 0.0, "ci95": matched or [low, high]}
+    return verdict(made)
+
+
+def test_formats():
+    assert (percent(0.3607), percent(None)) == ("36.1 %", "n/a")
+    assert (points(0.082), points(-0.082)) == ("+8.2", "−8.2")
+    assert interval([0.252, None]) == "25.2 to unbounded"
+    assert (p_value(0.125), p_value(0.0002)) == ("= 0.125", "< 0.001")
+
+
+def test_an_interval_around_nothing_is_never_called_a_difference(metrics):
+    assert "no difference is shown" in with_difference(metrics, -0.01, 0.17).headline
+    assert "lies above 0" in with_difference(metrics, 0.01, 0.17).headline
+    assert "lies below 0" in with_difference(metrics, -0.17, -0.01).headline
+    assert [side(x) for x in ([0.0, 0.1], [None, 0.1], [0.1, None])] == [
+        "around",
+        "around",
+        "above",
+    ]
+
+
+def test_operating_points_that_disagree_are_both_in_the_headline(metrics):
+    words = with_difference(metrics, -0.01, 0.17, [0.02, 0.2]).headline
+    assert "no difference is shown" in words
+    assert "matched comparison says otherwise" in words
+    assert "otherwise" not in with_difference(metrics, -0.01, 0.17).headline
+
+
+def test_verdict_names_counts_cost_power_and_phantoms(metrics):
+    made = verdict(metrics)
+    pair = metrics["comparisons"][0]
+    words = " ".join(made.parts[0].lines)
+    assert f"Gained {pair['gained'][0]} / {pair['gained'][1]} of 12 patients" in words
+    assert f"lost {pair['lost'][0]} / {pair['lost'][1]}" in words
+    assert "80 % power" in words
+    assert "Cost in false positives" in words
+    assert "phantom" in made.headline
+    assert "say nothing about patients" in made.banner
+    assert verdict({**metrics, "data": "real"}).banner == ""
+
+
+def test_text_table_fits_and_is_whole(metrics):
+    lines = text_table(metrics).splitlines()
+    assert max(map(len, lines)) <= 132
+    assert lines[0].split() == ["baseline", "augmented", "expanded"]
+    k = metrics["regimes"]["expanded"]["sensitivity"]["k"]
+    assert f"{k[0]} · {k[1]} of 12" in text_table(metrics)
+    assert "Phantoms, not patients" in lines[-1]
