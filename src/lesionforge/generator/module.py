@@ -186,7 +186,7 @@ class GeneratorModule(LightningModule):
         left = (self.config.steps - step) / self.config.steps
         factor = min(1.0, left / max(self.config.decay_share, 1e-9))
         rates = (self.config.generator_rate, self.config.discriminator_rate)
-        for optimizer, rate in zip(self.optimizers(), rates, strict=True):  # type: ignore[arg-type]
+        for optimizer, rate in zip(self.optimizers(), rates, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
 
@@ -239,7 +239,7 @@ class GeneratorModule(LightningModule):
         self._descend(0, total)
 
     def _descend(self, index: int, loss: Tensor) -> None:
-        optimizer: Any = self.optimizers()[index]
+        optimizer: Any = self.optimizers()[index]  # type: ignore[index]
         optimizer.zero_grad()
         self.manual_backward(loss)
         self.clip_gradients(optimizer, self.config.gradient_clip, "norm")
