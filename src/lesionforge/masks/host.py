@@ -1,7 +1,7 @@
 """A host: the anatomy a lesion is placed in, with its cortex, regions and forbidden places."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -47,14 +47,7 @@ class Host:
     @cached_property
     def regions(self) -> np.ndarray:
         """Indices into `REGIONS`, (X, Y, Z) uint8; brain beyond the template takes the nearest."""
-        regions = region_map(self.grid)
-        nearest = ndimage.distance_transform_edt(
-            regions == 0,
-            sampling=self.grid.voxel_mm,
-            return_distances=False,
-            return_indices=True,
-        )
-        return np.where(self.brain, regions[tuple(nearest)], 0).astype(np.uint8)
+        return np.where(self.brain, _filled_regions(self.grid), 0).astype(np.uint8)
 
     @cached_property
     def sides(self) -> np.ndarray:
@@ -100,6 +93,18 @@ class Host:
 
     def _in(self, *names: str) -> np.ndarray:
         return np.isin(self.regions, [REGIONS.index(name) for name in names])
+
+
+@lru_cache(maxsize=2)
+def _filled_regions(grid: Grid) -> np.ndarray:
+    """Spread the regions of a grid over its background; computed once a grid, read-only."""
+    regions = region_map(grid)
+    nearest = ndimage.distance_transform_edt(
+        regions == 0, sampling=grid.voxel_mm, return_distances=False, return_indices=True
+    )
+    filled = regions[tuple(nearest)]
+    filled.setflags(write=False)
+    return filled
 
 
 def _distance(outside: np.ndarray, grid: Grid) -> np.ndarray:
