@@ -127,7 +127,7 @@ def test_epochs_and_devices_share_the_positions_out():
         assert [len(s) for s in samplers] == [len(p) for p in parts]
         whole = StepSampler(CONFIG)
         whole.set_epoch(epoch)
-        assert sorted(sum(parts, [])) == list(whole)
+        assert sorted([p for part in parts for p in part]) == list(whole)
         everything += list(whole)
     assert everything == list(range(50 * 4))
 

@@ -89,7 +89,7 @@ def test_a_leak_beyond_the_dose_does_no_harm(splits, real, synthetic):
 
 def test_synthetic_subjects_may_not_go_back_beyond_the_baseline(splits, real, synthetic):
     synthetic[5] = replace(synthetic[5], sources=("sub-p1", "sub-c0"))
-    with pytest.raises(LineageError, match="baseline's training subjects: sub-syc0 .* sub-c0"):
+    with pytest.raises(LineageError, match=r"baseline's training subjects: sub-syc0 .* sub-c0"):
         training_subjects(AUGMENTED, BASELINE, splits, 0, real, synthetic)
     expanded = replace(AUGMENTED, patients=4, controls=4, dose=1.0)
     with pytest.raises(LineageError, match="sub-syc0 goes back to sub-c0"):
@@ -99,7 +99,7 @@ def test_synthetic_subjects_may_not_go_back_beyond_the_baseline(splits, real, sy
 @pytest.mark.parametrize("nothing", [(), ("",)])
 def test_missing_lineage_is_refused(splits, real, synthetic, nothing):
     synthetic[0] = replace(synthetic[0], sources=nothing)
-    with pytest.raises(LineageError, match="not recorded .* sub-syp0"):
+    with pytest.raises(LineageError, match=r"not recorded .* sub-syp0"):
         training_subjects(AUGMENTED, BASELINE, splits, 0, real, synthetic)
 
 

@@ -1,6 +1,7 @@
 """Train the detector of one cell: resumable, the same from any number of workers."""
 
 import logging
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ from lesionforge.provenance import (
 )
 
 logger = logging.getLogger(__name__)
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advertisements
 TIMED_STEPS = 20
 
 
@@ -104,19 +106,19 @@ def _is_finished(folder: Path, identity: str) -> bool:
 
 
 def _fit(cases: list[Case], folder: Path, config: DetectorConfig, seed: int) -> DetectorModule:
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     checkpoint = folder / "checkpoint.ckpt"
     module = DetectorModule(config, seed)
+    # By epochs, not by `max_steps`: Lightning 2.6 never ends a resumed training that counts steps.
     trainer = Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
         num_nodes=config.num_nodes,
         precision=resolve_precision(config),  # type: ignore[arg-type]
-        max_steps=config.steps,
+        max_epochs=math.ceil(config.steps / config.epoch_steps),
         gradient_clip_val=config.gradient_clip,
         logger=TensorBoardLogger(folder, name="logs", version=""),
         log_every_n_steps=10,
-        callbacks=[Checkpoint(checkpoint), Progress()],
+        callbacks=[Checkpoint(checkpoint), Progress(config.steps)],
         enable_progress_bar=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -208,9 +210,14 @@ class Checkpoint(Callback):
 
 
 class Progress(Callback):
-    """Show one bar over all steps, and log how long the training will take."""
+    """Show one bar over all steps, and log how long the training will take.
 
-    def __init__(self) -> None:
+    Args:
+        steps: of the whole training.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
         self.first = 0
         self.clock = 0.0
 
@@ -219,7 +226,7 @@ class Progress(Callback):
         self.first = trainer.global_step
         self.bar = tqdm(
             desc="train detector",
-            total=trainer.max_steps,
+            total=self.steps,
             initial=self.first,
             unit="step",
             disable=not trainer.is_global_zero,
@@ -235,7 +242,7 @@ class Progress(Callback):
             self.clock = now
         elif done == 1 + TIMED_STEPS:
             pace = (now - self.clock) / TIMED_STEPS
-            left = trainer.max_steps - trainer.global_step
+            left = self.steps - trainer.global_step
             message = "%.2f s a step: %d steps left, about %.1f minutes"
             logger.info(message, pace, left, pace * left / 60)
 

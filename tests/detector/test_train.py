@@ -1,0 +1,159 @@
+"""Training on the toy cohort: the laws of resuming, of identity and of what is written."""
+
+import itertools
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lesionforge.detector import train
+from lesionforge.detector.module import DetectorConfig
+from lesionforge.detector.train import train_detector
+from lesionforge.errors import DataError, LineageError
+from lesionforge.provenance import read_json, read_tsv
+
+CONFIG = DetectorConfig(
+    filters=(2, 4, 4, 4),
+    patch=16,
+    batch_size=2,
+    steps=10,
+    epoch_steps=4,
+    workers=0,
+    precision="32-true",
+    accelerator="cpu",
+)
+
+
+class Killed(BaseException):
+    """What a kill looks like from inside."""
+
+
+@pytest.fixture(scope="module")
+def training(toy_cohort):
+    return [*toy_cohort[:3], *toy_cohort[6:8]]
+
+
+@pytest.fixture(scope="module")
+def trained(training, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "detector"
+    train_detector(training, folder, CONFIG, 0)
+    return folder
+
+
+def same_weights(one: Path, two: Path) -> bool:
+    a, b = (load_file(folder / "detector.safetensors") for folder in (one, two))
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("kills", [(2,), (6,), (5, 9), (4,)])
+def test_a_killed_and_resumed_training_equals_an_uninterrupted_one(
+    trained, training, tmp_path, monkeypatch, kills
+):
+    step = train.Progress.on_train_batch_end
+    for kill in kills:
+
+        def killed(self, trainer, *args, kill=kill, **kwargs):
+            step(self, trainer, *args, **kwargs)
+            if trainer.global_step == kill:
+                raise Killed
+
+        monkeypatch.setattr(train.Progress, "on_train_batch_end", killed)
+        with pytest.raises(Killed):
+            train_detector(training, tmp_path, CONFIG, 0)
+        assert not (tmp_path / "detector.json").exists()
+    monkeypatch.setattr(train.Progress, "on_train_batch_end", step)
+    train_detector(training, tmp_path, CONFIG, 0)
+    assert same_weights(trained, tmp_path)
+    assert (trained / "losses.tsv").read_bytes() == (tmp_path / "losses.tsv").read_bytes()
+
+
+def test_a_kill_before_the_result_is_written_loses_nothing(trained, training, tmp_path, monkeypatch):
+    def killed(*args):
+        raise Killed
+
+    monkeypatch.setattr(train, "_write_result", killed)
+    with pytest.raises(Killed):
+        train_detector(training, tmp_path, CONFIG, 0)
+    monkeypatch.undo()
+    train_detector(training, tmp_path, CONFIG, 0)
+    assert same_weights(trained, tmp_path)
+    assert len(read_tsv(tmp_path / "losses.tsv")) == CONFIG.steps
+
+
+def test_workers_do_not_change_the_weights(trained, training, tmp_path):
+    train_detector(training, tmp_path, replace(CONFIG, workers=2), 0)
+    assert same_weights(trained, tmp_path)
+
+
+def test_another_seed_gives_other_weights(trained, training, tmp_path):
+    train_detector(training, tmp_path, CONFIG, 1)
+    assert not same_weights(trained, tmp_path)
+
+
+def test_training_learns_the_toy_lesions(trained, training, tmp_path):
+    config = replace(CONFIG, steps=60, epoch_steps=60, learning_rate=1.0e-2)
+    train_detector(training, tmp_path, config, 0)
+    loss = read_tsv(tmp_path / "losses.tsv")["loss"].to_numpy()
+    assert loss[-10:].mean() < 0.7 * loss[:10].mean()
+
+
+def test_what_is_written_says_where_it_comes_from(trained, training):
+    record = read_json(trained / "detector.json")
+    assert record["training"] == [s.id for s in training]
+    assert record["config"]["filters"] == [2, 4, 4, 4]
+    assert record["environment"]["torch"] == torch.__version__
+    lineage = read_json(trained / "lineage.json")
+    assert lineage["real_subjects"] == sorted(s.id for s in training)
+    curve = read_tsv(trained / "losses.tsv")
+    assert curve["step"].tolist() == list(range(1, 11))
+    assert np.isfinite(curve).all(axis=None)
+    assert list((trained / "logs").glob("events.out.tfevents.*"))
+    assert not (trained / "checkpoint.ckpt").exists()
+
+
+def test_lineage_names_everybody_behind_synthetic_subjects(training):
+    synthetic = replace(training[0], id="sub-syn1", synthetic=True, sources=("sub-p09", "sub-p08"))
+    assert train.lineage([synthetic])["sub-syn1"] == ["sub-p08", "sub-p09"]
+    with pytest.raises(LineageError, match="sub-syn1"):
+        train.lineage([replace(synthetic, sources=())])
+
+
+def test_a_finished_detector_is_left_as_it_is(trained, training):
+    before = (trained / "detector.json").stat().st_mtime_ns
+    train_detector(training, trained, CONFIG, 0)
+    assert (trained / "detector.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "other", [{"seed": 1}, {"config": replace(CONFIG, learning_rate=1.0e-4)}, {"drop": 1}]
+)
+def test_a_folder_is_never_mixed(trained, training, tmp_path, other):
+    shutil.copytree(trained, tmp_path / "copy")
+    subjects = training[: len(training) - other.get("drop", 0)]
+    with pytest.raises(DataError, match="another configuration, seed or training set"):
+        train_detector(
+            subjects, tmp_path / "copy", other.get("config", CONFIG), other.get("seed", 0)
+        )
+    assert same_weights(trained, tmp_path / "copy")
+
+
+def test_the_global_generators_are_untouched(training, tmp_path):
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    train_detector(training, tmp_path, replace(CONFIG, steps=2), 0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_where_and_how_many_does_not_count_as_another_training(trained, training, tmp_path):
+    shutil.copytree(trained, tmp_path / "copy")
+    train_detector(training, tmp_path / "copy", replace(CONFIG, workers=1), 0)
+    assert same_weights(trained, tmp_path / "copy")
+
+
+def test_steps_of_resumed_runs_are_counted_once(trained):
+    steps = read_tsv(trained / "losses.tsv")["step"]
+    assert all(b - a == 1 for a, b in itertools.pairwise(steps))
