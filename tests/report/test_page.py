@@ -8,11 +8,21 @@ import pytest
 from lesionforge.evaluation.matching import CandidateRules
 from lesionforge.evaluation.statistics import EvaluationConfig
 from lesionforge.provenance import read_json, read_tsv, write_json
+from lesionforge.report import page
 from lesionforge.report.page import write_report
 from lesionforge.report.results import compute_metrics
 
 CONFIG = EvaluationConfig(bootstrap=200)
 NAME = "toy <b>study</b> & more"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def steady_environment():
+    """The commit may change while tests run."""
+    record = {"lesionforge": "0.1.0", "python": "3", "commit": "c" * 40}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "environment", lambda: record)
+        yield
 
 
 def make_report(bench, cells, out, data="phantom", synthetic=None):

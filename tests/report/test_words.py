@@ -30,7 +30,7 @@ def test_formats():
     assert (percent(0.3607), percent(None)) == ("36.1 %", "n/a")
     assert (points(0.082), points(-0.082)) == ("+8.2", "−8.2")
     assert interval([0.252, None]) == "25.2 to unbounded"
-    assert (p_value(0.125), p_value(0.0002)) == ("= 0.125", "< 0.001")
+    assert (p_value(0.125), p_value(0.0002)) == ("0.125", "< 0.001")
 
 
 def test_an_interval_around_nothing_is_never_called_a_difference(metrics):

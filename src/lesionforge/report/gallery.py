@@ -13,8 +13,9 @@ from lesionforge.provenance import atomic
 from lesionforge.report.cells import CellTables
 from lesionforge.volume import read_volume
 
-TRUTH_COLOUR = "#22c55e"
-PREDICTION_COLOUR = "#f97316"
+TRUTH_COLOUR = "#38bdf8"
+PREDICTION_COLOUR = "#fb923c"
+LINE_WIDTHS = {TRUTH_COLOUR: 2.8, PREDICTION_COLOUR: 1.2}
 TILE_INCHES = 2.0
 DPI = 150
 MARGIN_MM = 12.0
@@ -54,16 +55,16 @@ def write_tile(
 ) -> None:
     """Write a slice (rows, columns) in [0, 1] in grey, with outlines of (array, colour, level).
 
-    Earlier outlines are broader, so that an equal later one leaves both to be seen.
+    The truth's outline is broad and the prediction's narrow, so that both are seen where equal.
     """
     rows, columns = picture.shape
     figure = Figure(figsize=(TILE_INCHES, TILE_INCHES * rows / columns), facecolor="black")
     axis = figure.add_axes((0, 0, 1, 1))
     axis.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="bicubic")
-    shown = [o for o in outlines if (o[0] > o[2]).any() and not (o[0] > o[2]).all()]
-    for rank, (mask, colour, level) in enumerate(shown):
-        width = 1.3 if rank == len(shown) - 1 else 3.0
-        axis.contour(mask.astype(float), levels=[level], colors=[colour], linewidths=width)
+    for mask, colour, level in outlines:
+        if (mask > level).any() and not (mask > level).all():
+            values, width = mask.astype(float), LINE_WIDTHS[colour]
+            axis.contour(values, levels=[level], colors=[colour], linewidths=width)
     axis.set_axis_off()
     with atomic(path) as part:
         figure.savefig(part, dpi=DPI, format="png", metadata={"Software": None})
@@ -160,8 +161,8 @@ def _found(tables: CellTables, subject_id: str, threshold: float) -> str:
     best = mine.loc[mine["hit"] == 1, "score"].max()
     false = int(((mine["hit"] == 0) & (mine["score"] >= threshold)).sum())
     if best >= threshold:
-        return f"found ({best:.2f} ≥ {threshold:.2f}), {false} FP"
-    below = f" ({best:.2f} < {threshold:.2f})" if best == best else ""
+        return f"found ({best:.3f} ≥ {threshold:.3f}), {false} FP"
+    below = f" ({best:.3f} < {threshold:.3f})" if best == best else ""
     return f"missed{below}, {false} FP"
 
 

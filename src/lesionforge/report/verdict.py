@@ -112,7 +112,7 @@ def _pair_lines(metrics: dict[str, Any], pair: dict[str, Any], name: str) -> tup
     rate = other["sensitivity_at_half_fp"]["false_positives_per_patient"]
     return (
         f"Gained {gained} of {n} patients that the baseline missed and lost {lost} that it had "
-        f"found{seeds} (exact McNemar p {p}).",
+        f"found{seeds} (exact McNemar p: {p}).",
         f"Difference in sensitivity: {points(plain['value'])} points "
         f"(95 % interval {interval(plain['ci95'])}), which {_words(plain['ci95'])}.",
         f"At the same {rate:g} false positives a patient: {points(matched['value'])} points "
@@ -123,10 +123,10 @@ def _pair_lines(metrics: dict[str, Any], pair: dict[str, Any], name: str) -> tup
 
 
 def p_value(p: float | None) -> str:
-    """Return `= 0.125`, or `< 0.001`."""
+    """Return `0.125`, or `< 0.001`."""
     if p is None:
         return "n/a"
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _words(ci95: list[float | None]) -> str:
@@ -146,7 +146,7 @@ def _power(pair: dict[str, Any], n: int) -> str:
         f"one seed can show {100 * least:.1f} points or more (80 % power)"
     )
     if abs(pair["difference"]["value"] or 0) < least:
-        return text + ". The difference seen is smaller: this test set is too small for it."
+        return text + ". The difference seen is smaller, so this test set has less power for it."
     return text + "."
 
 
