@@ -19,7 +19,7 @@ from lesionforge.cohort.resample import isotropic, resample, resample_label
 from lesionforge.cohort.segment import even_out, template, tissue_maps
 from lesionforge.cohort.subject import TISSUES
 from lesionforge.errors import DataError
-from lesionforge.volume import Volume, grid, mni_grid
+from lesionforge.volume import Grid, Volume, grid, mni_grid
 
 _MASK_MM = 4.0
 _CROP_MM = 8.0
@@ -36,6 +36,9 @@ class Native:
         flair_from_t1w: (4, 4) RAS matrix from T1w world to FLAIR world.
         method: how the brain was found.
         figures: of the mask and the rigid registration.
+        t1w_weight: where a stripped T1w holds tissue (1) and where it was blanked (0); None for a
+            whole head.
+        flair_weight: the same of the FLAIR.
     """
 
     t1w: Volume
@@ -44,6 +47,8 @@ class Native:
     flair_from_t1w: np.ndarray
     method: str
     figures: dict[str, float]
+    t1w_weight: Volume | None
+    flair_weight: Volume | None
 
 
 def prepare_images(
@@ -73,8 +78,8 @@ def prepare_images(
         raise DataError("T1w, FLAIR and brain mask have next to nothing in common.")
     images = np.stack(
         [
-            resample(native.t1w, target, t1w_from_mni, order=3),
-            resample(native.flair, target, flair_from_mni, order=3),
+            _interpolated(native.t1w, native.t1w_weight, target, t1w_from_mni),
+            _interpolated(native.flair, native.flair_weight, target, flair_from_mni),
         ]
     )
     if config.n4:
@@ -148,6 +153,7 @@ def scale(image: np.ndarray, brain: np.ndarray, name: str) -> np.ndarray:
 def _native(t1w: Volume, flair: Volume, given: Volume | None, config: PrepareConfig) -> Native:
     """Find the brain, correct the bias fields and register FLAIR to T1w."""
     mask, method = _brain(t1w, given, config)
+    t1w_weight, flair_weight = _tissue_weight(t1w), _tissue_weight(flair)
     figures = {"brain_ml": quality.mask_volume_ml(mask)}
     t1w, mask = _cropped(t1w, mask), _cropped(mask, mask)
     if config.n4:
@@ -168,7 +174,27 @@ def _native(t1w: Volume, flair: Volume, given: Volume | None, config: PrepareCon
     if config.n4:
         field = bias_field(flair, in_flair.data > 0.5, config.n4_voxel_mm)
         flair = Volume(flair.data / field, flair.grid)
-    return Native(t1w, flair, mask, matrix, method, figures)
+    return Native(t1w, flair, mask, matrix, method, figures, t1w_weight, flair_weight)
+
+
+def _tissue_weight(image: Volume) -> Volume | None:
+    """Return 1 where a stripped volume holds tissue, 0 where it was blanked; None for a head."""
+    if not is_stripped(image):
+        return None
+    return Volume(nonzero_mask(image).astype(np.float32), image.grid)
+
+
+def _interpolated(
+    image: Volume, weight: Volume | None, target: Grid, matrix: np.ndarray
+) -> np.ndarray:
+    """Resample by cubic splines; blanked voxels of a stripped volume do not darken its rim."""
+    if weight is None:
+        return resample(image, target, matrix, order=3)
+    area = resample(weight, image.grid)
+    inside = Volume(image.data * area, image.grid)
+    share = resample(Volume(area, image.grid), target, matrix, order=3)
+    values = resample(inside, target, matrix, order=3) / np.maximum(share, 0.3)
+    return np.clip(values, 0, float(image.data.max())).astype(np.float32)
 
 
 def _brain(t1w: Volume, given: Volume | None, config: PrepareConfig) -> tuple[Volume, str]:
