@@ -1,8 +1,7 @@
 """Draw synthetic subjects: host, lesion, style and noise; all the chance of synthesis is here."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,12 +9,10 @@ from lesionforge.cohort.subject import Subject
 from lesionforge.generator.anatomy import Anatomy, bend_anatomy
 from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
 from lesionforge.generator.warp import WarpSpec, sample_warp
+from lesionforge.generator.wishes import Group, Wish
 from lesionforge.masks.prior import MaskPrior
 from lesionforge.masks.sample import sample_spec
-from lesionforge.masks.spec import MaskRequest
 from lesionforge.seeding import stream
-
-Group = Literal["patient", "control"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,38 +47,34 @@ class Pool:
         return list(self.subjects)
 
 
-def draw_subject(
-    pool: Pool, group: Group, number: int, attempt: int, request: MaskRequest
-) -> SynthesisSpec:
-    """Draw one synthetic subject; depends on the pool, its group, number and attempt only.
+def draw_subject(pool: Pool, wish: Wish, attempt: int) -> SynthesisSpec:
+    """Draw one synthetic subject; depends on the pool, the wish and the attempt only.
 
     Hosts take turns, in an order drawn anew for each round; from the second attempt on the host is
     drawn freely.
 
     Args:
         pool: what is drawn from.
-        group: patient or control.
-        number: 1, 2 ... of the subject in its group.
+        wish: what is asked for.
         attempt: 0 for the first draw, more after rejections.
-        request: what a plan fixes of the lesion.
 
     Raises:
         MaskError: no lesion fits the host.
     """
     config = pool.config
-    rng = stream(pool.seed, "synthetic", group, number, attempt)
-    host = _host(pool, group, number, attempt, rng)
+    rng = stream(pool.seed, "synthetic", wish.group, wish.number, attempt)
+    host = _host(pool, wish, attempt, rng)
     warp = _warp(config, rng)
     noise, other = (int(v) for v in rng.integers(2**31, size=2))
     redraw = config.redraw_noise and config.mode == "insert"
-    styles, weights = _styles(pool, host, rng)
+    styles, weights = _styles(pool, host, wish, rng)
     lesion = None
-    if group == "patient" or config.mode == "insert":
+    if wish.group == "patient" or config.mode == "insert":
         anatomy = bend_anatomy(pool.read(host.id), warp)
-        lesion = sample_spec(pool.prior, anatomy.as_host(), rng, request)
+        lesion = sample_spec(pool.prior, anatomy.as_host(), rng, wish.lesion)
     return SynthesisSpec(
         mode=config.mode,
-        group=group,
+        group=wish.group,
         host=host.id,
         attempt=attempt,
         warp=warp,
@@ -93,20 +86,20 @@ def draw_subject(
     )
 
 
-def loosen(request: MaskRequest) -> MaskRequest:
-    """Let go of lobe and side, keep volume and conspicuity."""
-    return replace(request, lobe=None, side=None)
-
-
-def _host(
-    pool: Pool, group: Group, number: int, attempt: int, rng: np.random.Generator
-) -> Subject:
-    hosts = sorted(pool.hosts(group), key=lambda subject: subject.id)
+def _host(pool: Pool, wish: Wish, attempt: int, rng: np.random.Generator) -> Subject:
+    hosts = sorted(pool.hosts(wish.group), key=lambda subject: subject.id)
+    if pool.config.mode == "insert":
+        hosts = _of_site(hosts, wish.site)
     if attempt:
         return hosts[int(rng.integers(len(hosts)))]
-    turn, place = divmod(number - 1, len(hosts))
-    order = stream(pool.seed, "hosts", group, turn).permutation(len(hosts))
+    turn, place = divmod(wish.turn, len(hosts))
+    order = stream(pool.seed, "hosts", wish.group, str(wish.site), turn).permutation(len(hosts))
     return hosts[int(order[place])]
+
+
+def _of_site(subjects: list[Subject], site: str | None) -> list[Subject]:
+    """Keep the subjects of a site; all, where it is open or has none."""
+    return [s for s in subjects if s.site == site] or subjects
 
 
 def _warp(config: SynthesisConfig, rng: np.random.Generator) -> WarpSpec:
@@ -116,7 +109,7 @@ def _warp(config: SynthesisConfig, rng: np.random.Generator) -> WarpSpec:
 
 
 def _styles(
-    pool: Pool, host: Subject, rng: np.random.Generator
+    pool: Pool, host: Subject, wish: Wish, rng: np.random.Generator
 ) -> tuple[tuple[str, ...], tuple[float, ...]]:
     """Take the host's own style (`insert`), or one or two styles of a site (`whole`).
 
@@ -124,9 +117,10 @@ def _styles(
     """
     if pool.config.mode == "insert":
         return (host.id,), (1.0,)
-    everybody = sorted(pool.subjects, key=lambda subject: subject.id)
+    everybody = _of_site(sorted(pool.subjects, key=lambda subject: subject.id), wish.site)
     first = everybody[int(rng.integers(len(everybody)))]
-    alike = [s for s in everybody if s.site == first.site and s.id != first.id]
+    alike = [s for s in pool.subjects if s.site == first.site and s.id != first.id]
+    alike.sort(key=lambda subject: subject.id)
     weight = float(rng.uniform(0.5, 1.0))
     if not pool.config.mix_styles or not alike:
         return (first.id,), (1.0,)

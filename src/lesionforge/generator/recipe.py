@@ -31,6 +31,8 @@ class SynthesisConfig:
         min_effect_sd: a lesion must change its voxels by at least this much (root mean square over
             both images, in robust standard deviations), or it is drawn again.
         min_effect_share: and by at least this share of the conspicuity asked for.
+        plan: table of lesions to make (a `plan.tsv`, perhaps edited; see `lesionforge.masks.plan`);
+            none draws one.
         max_attempts: draws for one subject before giving up.
         tile: edge in voxels of the tiles that volumes are made in; none makes them at once.
         device: where the generator runs; `auto` takes a GPU if there is one.
@@ -46,6 +48,7 @@ class SynthesisConfig:
     max_gain: float = 2.0
     min_effect_sd: float = 0.2
     min_effect_share: float = 0.25
+    plan: str | None = None
     max_attempts: int = 12
     tile: int | None = None
     device: str = "auto"

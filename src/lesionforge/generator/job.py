@@ -1,0 +1,158 @@
+"""One synthetic set in the making: what it is drawn from, what is asked for, what is there."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from lesionforge.cohort.bids import is_complete, json_path, write_description
+from lesionforge.cohort.subject import Subject, read_grid
+from lesionforge.errors import DataError, LineageError
+from lesionforge.generator.anatomy import Anatomy, read_anatomy
+from lesionforge.generator.draw import Pool
+from lesionforge.generator.recipe import SynthesisConfig
+from lesionforge.generator.semantic import atlas_prior
+from lesionforge.generator.train import RECORD, TrainedGenerator, load_generator
+from lesionforge.generator.wishes import (
+    Group,
+    Wish,
+    control_wishes,
+    draw_wishes,
+    plan_table,
+)
+from lesionforge.masks.prior import MaskConfig, fit_prior
+from lesionforge.provenance import read_json, sha256_json, write_json, write_tsv
+
+PREFIX: dict[Group, str] = {"patient": "sub-syn", "control": "sub-syc"}
+CACHED_HOSTS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A synthetic set in the making.
+
+    Attributes:
+        out: folder of the set.
+        pool: what is drawn from.
+        trained: the generator.
+        wishes: what is asked of each patient and each control.
+        sources: ids of all real subjects behind the set.
+        config_sha256: checksum of everything that decides what the subjects are.
+    """
+
+    out: Path
+    pool: Pool
+    trained: TrainedGenerator
+    wishes: dict[Group, list[Wish]]
+    sources: tuple[str, ...]
+    config_sha256: str
+
+    def subject(self, group: Group, number: int, site: str = "n/a") -> Subject:
+        """Return where a synthetic subject is written."""
+        name = f"{PREFIX[group]}{number:04d}"
+        return Subject(name, group, site, self.out, True, self.sources)
+
+    def wish(self, group: Group, number: int, attempt: int = 0) -> Wish:
+        """Return what is asked of a subject; the second half of the attempts may lie anywhere."""
+        wish = self.wishes[group][number - 1]
+        return wish.loosened() if attempt >= self.loose_from else wish
+
+    @property
+    def loose_from(self) -> int:
+        """The attempt from which lobe and side of the plan are given up."""
+        return max(1, self.pool.config.max_attempts // 2)
+
+
+def open_job(
+    subjects: list[Subject],
+    generator: Path,
+    out: Path,
+    config: SynthesisConfig,
+    masks: MaskConfig,
+    counts: tuple[int, int],
+    seed: int,
+) -> Job:
+    """Read the generator, fit the prior, draw the plan, and write what describes the set.
+
+    Args:
+        subjects: the real training subjects.
+        generator: folder of the generator.
+        out: folder of the set.
+        config: how subjects are made.
+        masks: how masks are modelled.
+        counts: numbers of synthetic patients and controls.
+        seed: of the set.
+
+    Raises:
+        LineageError: the generator has seen others than `subjects`.
+        DataError: `out` holds subjects that were made otherwise.
+    """
+    trained = load_generator(generator)
+    ids = tuple(sorted(s.id for s in subjects))
+    strangers = sorted(set(trained.sources) - set(ids))
+    if strangers:
+        raise LineageError(
+            f"The generator in {generator} has seen subjects that are not given as training "
+            f"subjects: {', '.join(strangers[:10])}. Train it on these subjects."
+        )
+    # the strengths that the generator was told in training, so that asking means the same here
+    prior = fit_prior(subjects, masks, read_json(Path(generator) / RECORD).get("conspicuity"))
+    atlas = atlas_prior(read_grid(subjects[0]))
+    by_id = {s.id: s for s in subjects}
+
+    @lru_cache(maxsize=CACHED_HOSTS)
+    def read(name: str) -> Anatomy:
+        return read_anatomy(by_id[name], atlas)
+
+    pool = Pool(tuple(subjects), prior, config, seed, read)
+    wishes: dict[Group, list[Wish]] = {
+        "patient": draw_wishes(prior, counts[0], seed, config.plan),
+        "control": control_wishes(draw_wishes(prior, counts[1], seed)),
+    }
+    content = {
+        # where it runs is no part of what it is; a plan's rows are compared one by one
+        "synthesis": asdict(replace(config, device="", plan=None)),
+        "masks": asdict(masks),
+        "seed": seed,
+        "subjects": ids,
+        "generator": trained.sha256,
+    }
+    job = Job(out, pool, trained, wishes, ids, sha256_json(content))
+    check_same(job)
+    write_description(out, f"Synthetic subjects ({config.mode})")
+    write_json(out / "prior.json", prior.to_json())
+    write_tsv(out / "plan.tsv", plan_table(wishes["patient"]))
+    return job
+
+
+def existing(job: Job) -> Iterator[tuple[Subject, dict[str, Any]]]:
+    """Yield the complete subjects on disk with their sidecars."""
+    for group, prefix in PREFIX.items():
+        for folder in sorted(job.out.glob(f"{prefix}[0-9]*")):
+            subject = job.subject(group, int(folder.name.removeprefix(prefix)))
+            if is_complete(subject):
+                yield subject, read_json(json_path(subject, "T1w"))
+
+
+def check_same(job: Job) -> None:
+    """Refuse to mix two configurations in one set, or two versions of a plan's row.
+
+    Raises:
+        DataError: names the subjects in the way.
+    """
+    known = list(existing(job))
+    others = [s.id for s, sidecar in known if sidecar.get("ConfigSHA256") != job.config_sha256]
+    if others:
+        raise DataError(
+            f"{job.out} holds {len(others)} subject(s) made with another configuration, generator, "
+            f"seed or training set ({', '.join(others[:5])} ...). Delete the folder to make them "
+            "anew, or give the set another name."
+        )
+    rows = {job.subject("patient", w.number).id: w.to_json() for w in job.wishes["patient"]}
+    changed = [s.id for s, sidecar in known if s.id in rows and sidecar["Wish"] != rows[s.id]]
+    if changed:
+        raise DataError(
+            f"The plan has changed for subjects that {job.out} holds already: "
+            f"{', '.join(changed[:10])}. Delete their folders to make them anew."
+        )

@@ -1,0 +1,184 @@
+"""From a drawn synthetic subject to its voxels: two generator passes and no chance."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from lesionforge.cohort.subject import TISSUES
+from lesionforge.errors import DataError
+from lesionforge.evaluation.conspicuity import measure_conspicuity
+from lesionforge.generator.anatomy import Anatomy, bend_anatomy
+from lesionforge.generator.apply import apply_generator
+from lesionforge.generator.compose import (
+    effect_size,
+    feather_weight,
+    fit_intensities,
+    insert_effect,
+    reach_gain,
+)
+from lesionforge.generator.quality import Rejection, check_effect, check_images, check_lesion
+from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
+from lesionforge.generator.semantic import semantic_map
+from lesionforge.generator.train import TrainedGenerator
+from lesionforge.masks.render import render_mask
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A synthetic subject in memory.
+
+    Attributes:
+        volumes: BIDS suffix to (X, Y, Z) array, as `lesionforge.cohort.bids.write_subject` takes.
+        lesion: (X, Y, Z) bool, the new lesion alone (null in controls, where it is no label).
+        checks: what was measured, for the sidecar.
+        rejections: why it must not be kept; empty if all is well.
+    """
+
+    volumes: dict[str, np.ndarray]
+    lesion: np.ndarray
+    checks: dict[str, Any]
+    rejections: list[Rejection]
+
+
+def render_synthetic(
+    spec: SynthesisSpec, original: Anatomy, trained: TrainedGenerator, config: SynthesisConfig
+) -> Made:
+    """Make the volumes of a drawn synthetic subject.
+
+    Args:
+        spec: the draw.
+        original: the anatomy of `spec.host`, as read.
+        trained: the generator.
+        config: how; the same spec, generator and configuration give the same voxels.
+
+    Raises:
+        MaskError: the lesion does not fit its host.
+    """
+    anatomy = bend_anatomy(original, spec.warp)
+    lesion = np.zeros_like(anatomy.brain)
+    if spec.lesion is not None:
+        lesion = render_mask(spec.lesion, anatomy.as_host())
+    passes = _Passes(spec, anatomy, lesion, trained, config)
+    before, after, gain = _insert(passes) if spec.mode == "insert" else _whole(passes)
+    images = after * anatomy.brain
+    rejections = check_images(images, anatomy.brain)
+    checks: dict[str, Any] = {"InImages": "finite, in [0, 1], 0 outside the brain, not flat"}
+    if spec.group == "patient" and spec.lesion is not None:
+        effect = effect_size(before, images, lesion)
+        rejections += check_lesion(lesion, anatomy.brain)
+        rejections += check_effect(effect, spec.lesion.conspicuity, config)
+        checks |= _lesion_figures(spec, anatomy, lesion, images)
+        checks |= {"EffectSD": round(effect, 4), "Gain": round(gain, 4)}
+    return Made(_volumes(spec, anatomy, lesion, images), lesion, checks, rejections)
+
+
+@dataclass(frozen=True, eq=False)
+class _Passes:
+    """Everything that a generator pass needs."""
+
+    spec: SynthesisSpec
+    anatomy: Anatomy
+    lesion: np.ndarray
+    trained: TrainedGenerator
+    config: SynthesisConfig
+
+    def run(
+        self, with_lesion: bool, noise_seed: int, part: tuple[tuple[int, int], ...] | None = None
+    ) -> np.ndarray:
+        """Make (2, X, Y, Z), or that part of it, with or without the new lesion."""
+        spec = self.spec
+        lesion = self.lesion if with_lesion else np.zeros_like(self.lesion)
+        strength = spec.lesion.conspicuity if spec.lesion is not None else 0.0
+        return apply_generator(
+            self.trained.network,
+            semantic_map(self.anatomy.healed, lesion, strength),
+            self._style(),
+            noise_seed,
+            tile=self.config.tile,
+            device=find_device(self.config.device),
+            part=part,
+        )
+
+    def _style(self) -> np.ndarray:
+        lacking = [name for name in self.spec.styles if name not in self.trained.styles]
+        if lacking:
+            raise DataError(
+                f"The generator has no style code of {', '.join(lacking)}. "
+                "Train it on the subjects that are synthesized from."
+            )
+        codes = np.stack([np.asarray(self.trained.styles[name]) for name in self.spec.styles])
+        weights = np.array(self.spec.style_weights)[:, None]
+        return (weights * codes).sum(0).astype(np.float32)
+
+
+def find_device(name: str) -> str:
+    """Return the device to compute on; `auto` is a GPU if there is one."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _insert(passes: _Passes) -> tuple[np.ndarray, np.ndarray, float]:
+    """Add the difference of two passes to the host's images; return before, after and gain."""
+    spec, images = passes.spec, passes.anatomy.images
+    if images is None:
+        raise DataError(f"{spec.host} was bent; `insert` keeps real images and cannot bend them.")
+    ill = spec.group == "patient"
+    if not ill and spec.noise_seed == spec.null_noise_seed:
+        return images, images, 1.0  # the two passes would be the same
+    voxel_mm = passes.anatomy.grid.voxel_mm
+    weight = feather_weight(passes.lesion, passes.config.feather_mm, voxel_mm)
+    weight *= passes.anatomy.brain
+    part = tuple((int(i.min()), int(i.max()) + 1) for i in np.nonzero(weight))
+    delta = np.zeros_like(images)
+    delta[(slice(None), *(slice(low, high) for low, high in part))] = passes.run(
+        ill, spec.noise_seed, part
+    ) - passes.run(False, spec.null_noise_seed, part)
+    gain = 1.0
+    if ill and spec.lesion is not None:
+        gain = reach_gain(delta, passes.lesion, spec.lesion.conspicuity, passes.config.max_gain)
+    return images, insert_effect(images, np.float32(gain) * delta, weight), gain
+
+
+def _whole(passes: _Passes) -> tuple[np.ndarray, np.ndarray, float]:
+    """Make complete images; return them without and with the lesion, and the gain."""
+    spec, brain = passes.spec, passes.anatomy.brain
+    healthy = passes.run(False, spec.null_noise_seed)
+    if spec.lesion is None or spec.group == "control":
+        fitted = fit_intensities(healthy, brain)
+        return fitted, fitted, 1.0
+    delta = passes.run(True, spec.noise_seed) - healthy
+    gain = reach_gain(delta, passes.lesion, spec.lesion.conspicuity, passes.config.max_gain)
+    ill = fit_intensities(healthy + np.float32(gain) * delta, brain)
+    return fit_intensities(healthy, brain), ill, gain
+
+
+def _lesion_figures(
+    spec: SynthesisSpec, anatomy: Anatomy, lesion: np.ndarray, images: np.ndarray
+) -> dict[str, Any]:
+    seen = measure_conspicuity(images, lesion, anatomy.healed, anatomy.brain, anatomy.grid.voxel_mm)
+    asked = spec.lesion.conspicuity if spec.lesion is not None else 0.0
+    return {
+        "LesionVolumeML": round(float(lesion.sum() * anatomy.grid.voxel_mm3 / 1000), 4),
+        "ConspicuityAsked": round(asked, 4),
+        "Conspicuity": {name: round(value, 4) for name, value in asdict(seen).items()},
+    }
+
+
+def _volumes(
+    spec: SynthesisSpec, anatomy: Anatomy, lesion: np.ndarray, images: np.ndarray
+) -> dict[str, np.ndarray]:
+    volumes = {
+        "T1w": images[0],
+        "FLAIR": images[1],
+        "desc-brain_mask": anatomy.brain,
+        **{
+            f"label-{name}_probseg": values
+            for name, values in zip(TISSUES, anatomy.tissues, strict=True)
+        },
+    }
+    if spec.group == "patient":
+        volumes["label-lesion_mask"] = lesion | anatomy.lesion
+    return volumes

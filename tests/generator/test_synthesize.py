@@ -1,0 +1,316 @@
+"""Synthesis: replayable, local, honest about its sources, resumable, and no mark on the label."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from lesionforge.cohort.bids import json_path, read_cohort
+from lesionforge.cohort.subject import read_brain, read_images, read_lesion, read_tissues
+from lesionforge.errors import ConfigError, DataError, LineageError
+from lesionforge.generator.anatomy import read_anatomy
+from lesionforge.generator.compose import feather_weight
+from lesionforge.generator.module import GeneratorConfig
+from lesionforge.generator.recipe import SynthesisSpec
+from lesionforge.generator.render import render_synthetic
+from lesionforge.generator.semantic import atlas_prior
+from lesionforge.generator.synthesize import SynthesisConfig, synthesize, verify_synthetic
+from lesionforge.generator.train import load_generator, train_generator
+from lesionforge.masks.prior import MaskConfig
+from lesionforge.provenance import read_json, read_tsv, sha256
+
+SMALL = GeneratorConfig(
+    channels=(8, 8, 8), hidden=4, style_dim=4, discriminator_width=4, steps=4, checkpoint_every=4,
+    batch_size=1, patch=16, precision="32-true", accelerator="cpu",
+)  # fmt: skip
+EASY = {"min_effect_sd": 0.0, "min_effect_share": 0.0, "device": "cpu"}
+INSERT = SynthesisConfig(mode="insert", **EASY)
+WHOLE = SynthesisConfig(mode="whole", **EASY)
+MASKS = MaskConfig()
+
+
+@pytest.fixture(scope="module")
+def trained(toy_cohort, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("generator")
+    train_generator(toy_cohort, folder, SMALL, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def make(toy_cohort, trained, tmp_path_factory):
+    """Make a set (2 patients, 2 controls unless told otherwise) and return its folder."""
+
+    def run(config, n=2, n_controls=2, out=None, seed=0, subjects=toy_cohort):
+        out = out or tmp_path_factory.mktemp("set") / "set"
+        synthesize(subjects, trained, out, config, MASKS, n=n, n_controls=n_controls, seed=seed)
+        return out
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def inserted(make) -> Path:
+    return make(INSERT)
+
+
+@pytest.fixture(scope="module")
+def whole(make) -> Path:
+    return make(WHOLE)
+
+
+def files_of(root: Path) -> dict[str, str]:
+    return {str(p.relative_to(root)): sha256(p) for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def sidecar_of(root: Path, name: str) -> dict:
+    subject = next(s for s in read_cohort(root) if s.id == name)
+    return read_json(json_path(subject, "T1w"))
+
+
+def test_both_modes_write_cohorts_that_read_back(inserted, whole):
+    for root in (inserted, whole):
+        made = read_cohort(root)
+        assert [s.id for s in made] == ["sub-syn0001", "sub-syn0002", "sub-syc0001", "sub-syc0002"]
+        verify_synthetic(root)
+        for subject in made:
+            images, brain = read_images(subject), read_brain(subject)
+            lesion, tissues = read_lesion(subject), read_tissues(subject)
+            assert np.isfinite(images).all()
+            assert images.min() >= 0
+            assert images.max() <= 1
+            assert not images[:, ~brain].any()
+            np.testing.assert_allclose(tissues.sum(0), brain, atol=1e-4)
+            assert lesion.any() == (subject.group == "patient")
+            assert not (lesion & ~brain).any()
+            assert ndimage.label(lesion, np.ones((3, 3, 3)))[1] <= 1
+            assert subject.lesion.exists() == (subject.group == "patient")
+
+
+def test_sources_name_every_real_subject_behind(inserted, whole, toy_cohort):
+    everybody = tuple(sorted(s.id for s in toy_cohort))
+    for root, mode in ((inserted, "insert"), (whole, "whole")):
+        for subject in read_cohort(root):
+            known = read_json(json_path(subject, "T1w"))
+            assert subject.synthetic
+            assert subject.sources == everybody
+            assert tuple(known["Sources"]) == everybody
+            assert known["Mode"] == mode
+            assert ("ContainsRealAnatomyOf" in known) == (mode == "insert")
+            assert len(known["GeneratorSHA256"]) == len(known["ConfigSHA256"]) == 64
+            assert known["PackageVersion"]
+            for name, checksum in known["VolumeSHA256"].items():
+                assert sha256(subject.t1w.parent / name) == checksum
+
+
+@pytest.mark.parametrize("mode", ["insert", "whole"])
+def test_replaying_the_saved_spec_gives_the_same_voxels(
+    mode, inserted, whole, toy_cohort, trained, toy_grid
+):
+    root, config = (inserted, INSERT) if mode == "insert" else (whole, WHOLE)
+    for subject in read_cohort(root):
+        stored = read_json(json_path(subject, "T1w"))["Spec"]
+        spec = SynthesisSpec.from_json(json.loads(json.dumps(stored)))
+        assert json.loads(json.dumps(spec.to_json())) == stored
+        host = next(s for s in toy_cohort if s.id == spec.host)
+        anatomy = read_anatomy(host, atlas_prior(toy_grid))
+        made = render_synthetic(spec, anatomy, load_generator(trained), config)
+        assert np.stack([made.volumes["T1w"], made.volumes["FLAIR"]]).tobytes() == (
+            read_images(subject).tobytes()
+        )
+        if subject.group == "patient":
+            np.testing.assert_array_equal(made.volumes["label-lesion_mask"], read_lesion(subject))
+
+
+def test_insert_keeps_the_host_bit_for_bit_beyond_the_feather(inserted, toy_cohort, toy_grid):
+    changed = 0
+    for subject in read_cohort(inserted):
+        known = read_json(json_path(subject, "T1w"))
+        host = next(s for s in toy_cohort if s.id == known["Host"])
+        assert host.group == "control"
+        real, made = read_images(host), read_images(subject)
+        if known["Spec"]["warp"]["flip"]:
+            real = real[:, ::-1]
+        weight = feather_weight(read_lesion(subject), INSERT.feather_mm, toy_grid.voxel_mm)
+        assert np.array_equal(made[:, weight == 0], real[:, weight == 0])
+        changed += int((made != real).any(0)[weight > 0].sum())
+    assert changed > 0
+
+
+def test_whole_copies_no_training_anatomy(whole, toy_cohort):
+    for subject in read_cohort(whole):
+        made = read_tissues(subject)
+        for real in toy_cohort:
+            other = read_tissues(real)
+            for tissues in (other, other[:, ::-1]):
+                assert np.abs(made - tissues)[:, read_brain(subject)].mean() > 0.01
+
+
+def rim_statistics(made: np.ndarray, real: np.ndarray, mask: np.ndarray, mm: tuple) -> tuple:
+    """Mean change, and the change of high-frequency energy, in a feathered rim around a mask."""
+    distance = ndimage.distance_transform_edt(~mask, sampling=mm)
+    rim = (distance > 0) & (distance < INSERT.feather_mm + 5)
+    rough = [np.stack([ndimage.laplace(v) for v in images])[:, rim] for images in (made, real)]
+    return (made - real)[:, rim].mean(), np.square(rough[0]).mean() / np.square(rough[1]).mean()
+
+
+@pytest.mark.parametrize("redraw", [False, True])
+def test_a_null_lesion_leaves_no_rim(redraw, make, toy_cohort, trained, toy_grid):
+    config = replace(INSERT, redraw_noise=redraw, feather_mm=7.5)
+    generator, atlas = load_generator(trained), atlas_prior(toy_grid)
+    shifts, ratios = [], []
+    for subject in read_cohort(make(config, n=0, n_controls=4)):
+        spec = SynthesisSpec.from_json(read_json(json_path(subject, "T1w"))["Spec"])
+        host = next(s for s in toy_cohort if s.id == spec.host)
+        made = render_synthetic(spec, read_anatomy(host, atlas), generator, config)
+        real = read_images(host)[:, ::-1] if spec.warp.flip else read_images(host)
+        images = read_images(subject)
+        assert made.lesion.any()  # a mask was drawn, and is not written
+        assert not subject.lesion.exists()
+        if not redraw:
+            assert np.array_equal(images, real)
+            continue
+        assert not np.array_equal(images, real)
+        shift, ratio = rim_statistics(images, real, made.lesion, toy_grid.voxel_mm)
+        shifts.append(shift)
+        ratios.append(ratio)
+    if redraw:  # noise only: no brightness, and the rim is hardly rougher than the host there
+        assert np.abs(shifts).max() < 0.005
+        assert np.abs(np.log(ratios)).max() < np.log(1.25)
+
+
+def test_a_killed_run_resumes_to_the_same_bytes(make, inserted, tmp_path):
+    expected = files_of(inserted)
+    broken = tmp_path / "set"
+    shutil.copytree(inserted, broken)
+    for name in ("participants.tsv", "rejected.tsv"):
+        (broken / name).unlink()
+    shutil.rmtree(broken / "sub-syc0002")  # never begun
+    half = broken / "sub-syn0002" / "anat"  # killed while it was written
+    next(half.glob("*_T1w.json")).unlink()
+    next(half.glob("*_FLAIR.nii.gz")).write_bytes(b"half")
+    (half / ".part-x-sub-syn0002_T1w.nii.gz").write_bytes(b"rest")
+    kept = next((broken / "sub-syn0001" / "anat").glob("*_T1w.nii.gz"))
+    before = kept.stat().st_mtime_ns
+    make(INSERT, out=broken)
+    assert files_of(broken) == expected
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_a_damaged_finished_subject_is_made_anew(make, inserted, tmp_path, caplog):
+    broken = tmp_path / "set"
+    shutil.copytree(inserted, broken)
+    next((broken / "sub-syn0001" / "anat").glob("*_T1w.nii.gz")).write_bytes(b"damaged")
+    make(INSERT, out=broken)
+    assert files_of(broken) == files_of(inserted)
+    assert "Made anew, since damaged" in caplog.text
+
+
+@pytest.mark.parametrize("mode", ["insert", "whole"])
+def test_a_set_grows_and_keeps_what_it_has(mode, make, inserted, whole, tmp_path):
+    config, small = (INSERT, inserted) if mode == "insert" else (WHOLE, whole)
+    grown = tmp_path / "set"
+    shutil.copytree(small, grown)
+    make(config, n=3, n_controls=3, out=grown)
+    at_once = make(config, n=3, n_controls=3)
+    assert files_of(grown) == files_of(at_once)
+    old, new = files_of(small), files_of(grown)
+    assert all(new[name] == checksum for name, checksum in old.items() if name.startswith("sub-"))
+    assert len(read_cohort(grown)) == 6
+    make(config, n=1, n_controls=1, out=grown)  # asking for less takes nothing away
+    assert files_of(grown) == new
+
+
+def test_another_seed_makes_others(make, inserted):
+    other = make(INSERT, seed=1)
+    assert sidecar_of(other, "sub-syn0001")["Spec"] != sidecar_of(inserted, "sub-syn0001")["Spec"]
+
+
+@pytest.mark.parametrize("fault", ["changed", "truncated", "exchanged"])
+def test_damage_is_found_and_named(inserted, tmp_path, fault):
+    root = tmp_path / "set"
+    shutil.copytree(inserted, root)
+    path = next((root / "sub-syn0002" / "anat").glob("*_FLAIR.nii.gz"))
+    if fault == "changed":
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(bytes(data))
+    elif fault == "truncated":
+        path.write_bytes(path.read_bytes()[:-100])
+    else:
+        shutil.copy(next((root / "sub-syn0001" / "anat").glob("*_FLAIR.nii.gz")), path)
+    with pytest.raises(DataError, match=path.name):
+        verify_synthetic(root)
+
+
+def test_a_set_refuses_another_configuration(make, inserted):
+    before = files_of(inserted)
+    with pytest.raises(DataError, match="another configuration"):
+        make(replace(INSERT, feather_mm=9.0), out=inserted)
+    assert files_of(inserted) == before
+
+
+def test_hosts_without_controls_are_patients_and_both_lesions_are_labelled(
+    toy_cohort, tmp_path, toy_grid, caplog
+):
+    patients = [s for s in toy_cohort if s.group == "patient"]
+    generator = tmp_path / "generator"
+    train_generator(patients, generator, SMALL, seed=0)
+    made = synthesize(
+        patients, generator, tmp_path / "set", INSERT, MASKS, n=2, n_controls=2, seed=0
+    )
+    assert [s.group for s in made] == ["patient", "patient"]
+    assert "No synthetic controls are made" in caplog.text
+    for subject in made:
+        known = read_json(json_path(subject, "T1w"))
+        old = read_lesion(next(s for s in patients if s.id == known["Host"]))
+        old = old[::-1] if known["Spec"]["warp"]["flip"] else old
+        label = read_lesion(subject)
+        new = label & ~old
+        assert label[old].all()
+        assert new.any()
+        gap = ndimage.distance_transform_edt(~old, sampling=toy_grid.voxel_mm)[new].min()
+        assert gap > 10
+
+
+def test_strangers_behind_the_generator_are_refused(toy_cohort, trained, tmp_path):
+    with pytest.raises(LineageError, match="sub-p01"):
+        synthesize(toy_cohort[1:], trained, tmp_path, INSERT, MASKS, n=1, n_controls=0, seed=0)
+
+
+def test_synthetic_subjects_are_no_sources(inserted, trained, tmp_path):
+    with pytest.raises(LineageError, match="sub-syn0001"):
+        synthesize(read_cohort(inserted), trained, tmp_path, INSERT, MASKS, 1, 0, 0)
+
+
+def test_invisible_lesions_are_drawn_again_then_refused(make, tmp_path):
+    config = replace(INSERT, min_effect_sd=9.0, max_attempts=2)
+    with pytest.raises(DataError, match=r"sub-syn0001 could not be made.*2 x effect.*longer"):
+        make(config, out=tmp_path / "set", n=1, n_controls=0)
+    assert not (tmp_path / "set" / "participants.tsv").exists()
+
+
+def test_rejections_are_listed(make, inserted, tmp_path):
+    effects = [sidecar_of(make(INSERT, n=6), f"sub-syn{i:04d}") for i in range(1, 7)]
+    sizes = [known["QualityChecks"]["EffectSD"] for known in effects]
+    limit = float(np.median(sizes))  # every second lesion is too weak for this
+    root = make(replace(INSERT, min_effect_sd=limit, max_attempts=50), n=6, out=tmp_path / "set")
+    table = read_tsv(root / "rejected.tsv", participant_id=str, reason=str)
+    assert len(table)
+    assert set(table["reason"]) == {"effect"}
+    for i in range(1, 7):
+        known = sidecar_of(root, f"sub-syn{i:04d}")
+        assert known["QualityChecks"]["EffectSD"] >= limit
+        assert known["Spec"]["attempt"] == len(known["Rejected"])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [({"mode": "both"}, "mode"), ({"feather_mm": -1.0}, "feather_mm"), ({"max_gain": 0.5}, "gain")],
+)
+def test_config_is_checked(values, message):
+    with pytest.raises(ConfigError, match=message):
+        SynthesisConfig(**values)
