@@ -1,0 +1,93 @@
+"""The page of one new scan: what a detector found, with pictures inside, on its own."""
+
+import base64
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from lesionforge import __version__
+from lesionforge.detector.detect import Detection
+from lesionforge.evaluation.matching import Candidate
+from lesionforge.provenance import atomic
+from lesionforge.report.gallery import PREDICTION_COLOUR, write_tile
+
+SHOWN = 5
+VIEWS = ("axial", "coronal", "sagittal")
+
+
+def write_scan_page(found: Detection, out: Path) -> Path:
+    """Write `index.html` of a detection to `out`: the candidates' table, and pictures of the best.
+
+    Args:
+        found: see `detect_scan`.
+        out: folder of the page.
+
+    Returns:
+        The page's path.
+    """
+    environment = Environment(
+        loader=PackageLoader("lesionforge.report"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = environment.get_template("scan.html").render(
+        name=found.name,
+        record=found.record,
+        rows=found.table.to_dict("records"),
+        strips=[_strip(found, candidate) for candidate in found.candidates[:SHOWN]],
+        overview=[] if found.candidates else _pictures(found, _middle(found)),
+        version=__version__,
+    )
+    with atomic(out / "index.html") as part:
+        part.write_text(text, encoding="utf-8")
+    return out / "index.html"
+
+
+def _strip(found: Detection, candidate: Candidate) -> dict[str, Any]:
+    values = found.probability[tuple(candidate.voxels.T)]
+    peak = candidate.voxels[int(values.argmax())]
+    return {"candidate": candidate, "pictures": _pictures(found, peak)}
+
+
+def _middle(found: Detection) -> np.ndarray:
+    inside = np.argwhere(found.scan.volumes["desc-brain_mask"])
+    return np.round(inside.mean(axis=0)).astype(int)
+
+
+def _pictures(found: Detection, voxel: np.ndarray) -> list[dict[str, str]]:
+    """Draw T1w and FLAIR through `voxel` in three planes, the prediction outlined."""
+    pictures = []
+    threshold = found.record["rules"]["candidate_threshold"]
+    for name in ("T1w", "FLAIR"):
+        for view in VIEWS:
+            picture = _slice(found.scan.volumes[name], view, voxel)
+            outline = _slice(found.probability, view, voxel)
+            pictures.append(
+                {
+                    "caption": f"{name}, {view}",
+                    "data": _encode(picture, [(outline, PREDICTION_COLOUR, threshold)]),
+                }
+            )
+    return pictures
+
+
+def _slice(volume: np.ndarray, view: str, voxel: np.ndarray) -> np.ndarray:
+    """Cut (X, Y, Z) at `voxel`: superior or anterior up; the subject's right on the left."""
+    x, y, z = (int(v) for v in voxel)
+    if view == "axial":
+        return volume[:, :, z].T[::-1, ::-1]
+    if view == "coronal":
+        return volume[:, y, :].T[::-1, ::-1]
+    return volume[x].T[::-1, ::-1]
+
+
+def _encode(picture: np.ndarray, outlines: list[tuple[np.ndarray, str, float]]) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "picture.png"
+        write_tile(file, picture, outlines)
+        return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
