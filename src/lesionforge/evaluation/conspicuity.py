@@ -11,6 +11,7 @@ ROBUST_SD = 0.1  # of a prepared image, see `lesionforge.cohort.subject.read_ima
 RIM_MM = (5.0, 15.0)
 WIDER_RIM_MM = (2.0, 40.0)
 MIN_RIM_VOXELS = 40
+REGION_MM = 4.0  # over which effects are averaged
 OUTLIER_SD = 3.0  # residuals of the rim beyond this belong to something else than noise
 
 
@@ -23,7 +24,7 @@ class Conspicuity:
         flair: the same for FLAIR.
         blur: share of the T1w gradient between the tissues that is lost inside the lesion; 0 is as
             sharp as around it, 1 no edge left, negative sharper.
-        total: root mean square of the voxelwise effect in both images beyond noise, in robust
+        total: root mean square of the regional effect in both images beyond noise, in robust
             standard deviations; 0 is invisible, 5 obvious.
     """
 
@@ -71,7 +72,7 @@ def measure_conspicuity(
         t1w=t1w,
         flair=flair,
         blur=_blur(images[0], predicted[0], inside, rim, voxel_mm),
-        total=_total(effect, inside, rim, tissues),
+        total=_total(effect, inside, rim, voxel_mm),
     )
 
 
@@ -135,24 +136,47 @@ def _blur(
     return float(1 - within / around)
 
 
-def _total(effect: np.ndarray, inside: np.ndarray, rim: np.ndarray, tissues: np.ndarray) -> float:
-    """Return the root of the lesion's mean squared effect beyond what noise alone would give.
+def _total(
+    effect: np.ndarray, inside: np.ndarray, rim: np.ndarray, voxel_mm: tuple[float, ...]
+) -> float:
+    """Return the root of the lesion's mean squared regional effect beyond what noise would give.
 
-    Taken off are the mean square that the rim shows in the same tissues, and one standard
-    deviation of that mean over patches of the lesion's size, so that chance seldom looks visible.
+    The effect is first averaged within the lesion over half its radius or `REGION_MM`, whichever is
+    less: what is left of noise and of misplaced tissue borders cancels, and a lesion's own effect
+    does not. Taken off are the same figure of the rim and one standard deviation of it over
+    patches of the lesion's size, so that chance seldom looks visible.
     """
-    power = np.sum(effect**2, axis=0)
-    ceiling = np.quantile(power[rim], 0.98)
-    trimmed = np.minimum(power, ceiling)
-    mix = tissues[:, rim].astype(np.float64)
-    mean = trimmed[rim].mean()
-    noise = (mix @ trimmed[rim] + mean) / (mix.sum(axis=1) + 1)
-    excess = power - np.tensordot(noise, tissues, 1)
+    volume_mm3 = inside.sum() * np.prod(voxel_mm)
+    width_mm = min(REGION_MM, 0.5 * float((3 * volume_mm3 / (4 * np.pi)) ** (1 / 3)))
+    sigma = width_mm / np.asarray(voxel_mm)
+    power, share = _regional_power(effect, inside, sigma)
+    noise, rim_share = _regional_power(effect, rim, sigma)
+    noise *= share / rim_share  # a lesion's edge is averaged over less than a broad rim is
+    usual = np.minimum(noise[rim], np.quantile(noise[rim], 0.98))
+    patch = np.zeros(rim.shape)
+    patch[rim] = usual
     edge = max(1, round(int(inside.sum()) ** (1 / 3)))
     known = ndimage.uniform_filter(rim.astype(np.float64), edge, mode="constant")
-    patch = ndimage.uniform_filter(
-        np.where(rim, trimmed - np.tensordot(noise, tissues, 1), 0.0), edge, mode="constant"
-    )
     whole = rim & (known > 0.5)
-    spread = float((patch[whole] / known[whole]).std()) if whole.sum() > 1 else float(mean)
-    return float(np.sqrt(max(0.0, float(excess[inside].mean()) - spread)))
+    means = ndimage.uniform_filter(patch, edge, mode="constant")[whole] / known[whole]
+    spread = float(means.std()) if len(means) > 1 else float(usual.std())
+    return float(np.sqrt(max(0.0, float(power[inside].mean() - usual.mean()) - spread)))
+
+
+def _regional_power(
+    effect: np.ndarray, where: np.ndarray, sigma: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Average effects (2, X, Y, Z) within `where` by a Gaussian, square them and sum images.
+
+    Returns:
+        The power (X, Y, Z), and the share of white noise's power that averaging leaves, up to a
+        factor that depends on `sigma` only.
+    """
+    mass = ndimage.gaussian_filter(where.astype(np.float64), sigma)
+    total = np.zeros(where.shape)
+    for channel in effect:
+        near = ndimage.gaussian_filter(np.where(where, channel, 0.0), sigma)
+        total[where] += (near[where] / mass[where]) ** 2
+    # the squared kernel is a kernel of 1 / sqrt(2) the width
+    squared = ndimage.gaussian_filter(where.astype(np.float64), sigma / np.sqrt(2))
+    return total, float((squared[where] / mass[where] ** 2).mean())

@@ -19,6 +19,7 @@ from lesionforge.volume import Grid
 CLEARANCE_MM = 10.0  # a new lesion keeps this distance from an old one
 JUNCTION_MM = 3.0  # white matter this close to the cortex belongs to the grey-white junction
 VENTRICLE_REACH_MM = 6.0  # a host's own ventricles may exceed the template's by this
+HEAL_MM = 4.0  # tissues this close to a lesion are not its own any more
 # Grey matter this close to the template's ventricles or deep nuclei is their border, not cortex.
 VENTRICLE_RIM_MM = 4.0
 NUCLEUS_RIM_MM = 3.0
@@ -115,9 +116,41 @@ def _distance(outside: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def read_host(subject: Subject) -> Host:
-    """Read a prepared subject as a host; its lesion, if any, and 10 mm around are forbidden."""
-    grid, lesion = read_grid(subject), read_lesion(subject)
-    forbidden = lesion
-    if lesion.any():
-        forbidden = _distance(~lesion, grid) <= CLEARANCE_MM
-    return Host(subject.id, read_tissues(subject), read_brain(subject), grid, forbidden)
+    """Read a prepared subject as a host: its healthy anatomy; old lesions are forbidden.
+
+    In and around a lesion the tissue maps are `mirrored_tissues`: a lesion distorts its own
+    segmentation (its white matter looks grey), which would put it deep inside "cortex".
+    """
+    grid, lesion, tissues = read_grid(subject), read_lesion(subject), read_tissues(subject)
+    if not lesion.any():
+        return Host(subject.id, tissues, read_brain(subject), grid, lesion)
+    distance = _distance(~lesion, grid)
+    healthy = mirrored_tissues(tissues, distance, grid)
+    return Host(subject.id, healthy, read_brain(subject), grid, distance <= CLEARANCE_MM)
+
+
+def mirrored_tissues(tissues: np.ndarray, distance_mm: np.ndarray, grid: Grid) -> np.ndarray:
+    """Replace tissues in and around a lesion by those of the other side of the brain.
+
+    Args:
+        tissues: (3, X, Y, Z) probabilities.
+        distance_mm: (X, Y, Z) distance to the lesion. Tissues are replaced up to `HEAL_MM`, then
+            fade back over as much again; where the other side has a lesion too or is no brain,
+            they stay.
+        grid: in MNI space: x = 0 is the midline.
+
+    Returns:
+        (3, X, Y, Z) float32.
+    """
+    near = np.argwhere(distance_mm < 2 * HEAL_MM)
+    across = np.moveaxis(grid.index(grid.world(near) * [-1, 1, 1]), -1, 0)
+    other = np.stack([ndimage.map_coordinates(t, across, order=1) for t in tissues])
+    total = other.sum(axis=0)
+    clear = ndimage.map_coordinates(distance_mm, across, order=1, cval=0.0) > HEAL_MM
+    x, y, z = near.T
+    share = np.clip(2 - distance_mm[x, y, z] / HEAL_MM, 0, 1) * (clear & (total > 0.5))
+    own = tissues[:, x, y, z]
+    healed = tissues.astype(np.float32)
+    other *= own.sum(axis=0) / np.maximum(total, 1e-6)
+    healed[:, x, y, z] = share * other + (1 - share) * own
+    return healed
