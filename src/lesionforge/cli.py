@@ -1,0 +1,120 @@
+"""The command line: `lesionforge <stage>`, and the same stages for the files in `scripts/`."""
+
+import difflib
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from lesionforge import __version__, stages
+from lesionforge.errors import LesionForgeError
+from lesionforge.study import Study
+
+STAGES: dict[str, Callable[..., Any]] = {
+    "prepare": stages.prepare,
+    "train-generator": stages.train_generator,
+    "synthesize": stages.synthesize,
+    "train-detector": stages.train_detector,
+    "compare": stages.compare,
+    "detect": stages.detect,
+}
+
+
+class _Parser(ArgumentParser):
+    """A parser that names the nearest option when one is not known."""
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        for word in message.split():
+            near = difflib.get_close_matches(word, self._option_string_actions, n=1, cutoff=0.7)
+            if word.startswith("--") and near and near[0] != word:
+                message += f". Did you mean {near[0]}?"
+        super().error(message, ex)
+
+
+def stage_parser(stage: str, prog: str | None = None) -> ArgumentParser:
+    """Build the parser of a stage: its own options, and every value of the study."""
+    function = STAGES[stage]
+    parser = _Parser(
+        prog=prog or f"lesionforge {stage}",
+        description=(function.__doc__ or "").split("Args:")[0],
+        version=__version__,
+    )
+    parser.add_argument(
+        "--config",
+        action="config",
+        help="study file (YAML), e.g. configs/phantom.yaml; without one, the phantom study runs",
+    )
+    parser.add_function_arguments(function, skip={"study"})
+    if stage != "detect":
+        parser.add_class_arguments(Study, None)
+        default = Study()
+        parser.set_defaults(
+            regimes={name: asdict(regime) for name, regime in default.regimes.items()},
+            synthetic={name: asdict(config) for name, config in default.synthetic.items()},
+        )
+    return parser
+
+
+def run(stage: str, argv: list[str] | None = None, prog: str | None = None) -> int:
+    """Parse `argv`, run a stage, and turn an error a user can mend into one clear message.
+
+    Returns:
+        Exit status: 0 done, 1 refused or failed with a message, 130 interrupted.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    try:
+        parser = stage_parser(stage, prog)
+        arguments = parser.instantiate(parser.parse_args(argv))
+        _call(stage, arguments)
+    except LesionForgeError as error:
+        print(f"{prog or 'lesionforge'}: error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{prog or 'lesionforge'}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on from here.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _call(stage: str, arguments: Namespace) -> None:
+    values = {k: v for k, v in vars(arguments).items() if k != "config"}
+    if stage == "detect":
+        stages.detect(**values)
+        return
+    study = Study(**{k: values.pop(k) for k in Study.__dataclass_fields__})
+    STAGES[stage](study, **values)
+    if stage == "compare":
+        print(stages.regime_table(study))
+        print(f"Report: {study.root / 'report' / 'index.html'}")
+
+
+def main() -> int:
+    """Entry point of the `lesionforge` command."""
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in STAGES:
+        return run(arguments[0], arguments[1:])
+    width = max(map(len, STAGES))
+    lines = [f"  {n:<{width}}  {(f.__doc__ or '').splitlines()[0]}" for n, f in STAGES.items()]
+    text = "usage: lesionforge STAGE [options]\n\nStages, in this order:\n" + "\n".join(lines)
+    text += "\n\n`lesionforge STAGE --help` explains a stage. Research use only."
+    if arguments in (["--version"],):
+        text = f"lesionforge {__version__}"
+    elif arguments and arguments[0] not in ("-h", "--help"):
+        near = difflib.get_close_matches(arguments[0], STAGES, n=1)
+        hint = f" Did you mean `{near[0]}`?" if near else ""
+        print(f"lesionforge: error: unknown stage `{arguments[0]}`.{hint}", file=sys.stderr)
+        return 2
+    print(text)
+    return 0 if arguments else 2
+
+
+def script(stage: str) -> None:
+    """Run a stage as the script that was called (the files in `scripts/`)."""
+    sys.exit(run(stage, sys.argv[1:], Path(sys.argv[0]).name))

@@ -1,0 +1,248 @@
+"""The stages of a study, each a function of its configuration that reads and writes its folder."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from lesionforge.cohort import bids, splits
+from lesionforge.cohort.phantom import write_phantoms
+from lesionforge.cohort.prepare import PrepareConfig, prepare_cohort
+from lesionforge.cohort.subject import Subject
+from lesionforge.detector import predict, regimes, train
+from lesionforge.detector.detect import detect_scan, find_pairs
+from lesionforge.errors import ConfigError, DataError
+from lesionforge.generator import synthesize as synthesis
+from lesionforge.generator import train as generator_training
+from lesionforge.provenance import environment, read_json, write_json
+from lesionforge.report import page, results, scan_page, tables
+from lesionforge.study import Study
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def _recorded(study: Study, stage: str) -> Iterator[None]:
+    """Write what runs, with which configuration and code, before it starts and how it ended."""
+    path = study.root / "stages" / f"{stage}.json"
+    record = {
+        "stage": stage,
+        "config": asdict(study),
+        "config_sha256": study.sha256,
+        "environment": environment(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "status": "running",
+    }
+    write_json(path, record)
+    start = time.monotonic()
+    record["status"] = "failed"
+    try:
+        yield
+        record["status"] = "done"
+    finally:
+        seconds = time.monotonic() - start
+        write_json(path, {**record, "seconds": round(seconds, 1)})
+        logger.info("%s: %s after %s", stage, record["status"], _clock(seconds))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _cell_name(stage: str, seed: int, fold: int | None) -> str:
+    return f"{stage}_seed-{seed}" + ("" if fold is None else f"_fold-{fold}")
+
+
+def prepare(study: Study) -> None:
+    """Make the cohort: phantoms or a BIDS-like folder, on one grid, with splits."""
+    with _recorded(study, "prepare"):
+        raw = study.root / "raw"
+        if study.cohort.bids is None:
+            write_phantoms(
+                study.cohort.phantom, raw, study.root / "truth", study.cohort.prepare.workers
+            )
+        else:
+            raw = Path(study.cohort.bids)
+        subjects = prepare_cohort(raw, study.cohort_root, study.cohort.prepare)
+        seeds = list(study.seeds)
+        if study.folds:
+            drawn = splits.draw_folds(subjects, study.splits, seeds, study.folds)
+        else:
+            drawn = [splits.draw_splits(subjects, study.splits, seeds)]
+        for fold, table in zip(study.fold_numbers, drawn, strict=True):
+            splits.write_splits(study.splits_path(fold), table)
+
+
+def train_generator(study: Study, seed: int | None = None, fold: int | None = None) -> None:
+    """Train the SPADE generator on the baseline's training subjects, and on nobody else.
+
+    Args:
+        study: the study.
+        seed: only this seed (default: all of the study's).
+        fold: only this fold (default: all, with --folds).
+    """
+    for one_seed, one_fold in study.cells(seed, fold):
+        with _recorded(study, _cell_name("train_generator", one_seed, one_fold)):
+            generator_training.train_generator(
+                _baseline_subjects(study, one_seed, one_fold),
+                study.generator_root(one_seed, one_fold),
+                study.generator,
+                one_seed,
+            )
+
+
+def synthesize(
+    study: Study,
+    set: str = "spade",
+    n: int | None = None,
+    n_controls: int | None = None,
+    seed: int | None = None,
+    fold: int | None = None,
+) -> None:
+    """Make synthetic patients (mask first, image second) and synthetic controls.
+
+    Args:
+        study: the study.
+        set: name of the synthetic set.
+        n: synthetic patients (default: what the largest dose of the study's regimes asks for).
+        n_controls: synthetic controls (default: as many as patients).
+        seed: only this seed (default: all of the study's).
+        fold: only this fold (default: all, with --folds).
+    """
+    if set not in study.synthetic:
+        raise ConfigError(f"`set` must be one of {', '.join(study.synthetic)}, got {set}.")
+    n = study.synthetic_count(set) if n is None else n
+    for one_seed, one_fold in study.cells(seed, fold):
+        with _recorded(study, _cell_name(f"synthesize_{set}", one_seed, one_fold)):
+            synthesis.synthesize(
+                _baseline_subjects(study, one_seed, one_fold),
+                study.generator_root(one_seed, one_fold),
+                study.synthetic_root(set, one_seed, one_fold),
+                study.synthetic[set],
+                study.masks,
+                n=n,
+                n_controls=n if n_controls is None else n_controls,
+                seed=one_seed,
+            )
+
+
+def train_detector(
+    study: Study, regime: str | None = None, seed: int | None = None, fold: int | None = None
+) -> None:
+    """Train the detector of a regime and predict the validation and test subjects.
+
+    Args:
+        study: the study.
+        regime: baseline, augmented, expanded or another of the study's regimes (default: all that
+            the cohort has enough patients for).
+        seed: only this seed (default: all of the study's).
+        fold: only this fold (default: all, with --folds).
+    """
+    if regime is not None and regime not in study.regimes:
+        raise ConfigError(f"`regime` must be one of {', '.join(study.regimes)}, got {regime}.")
+    for one_seed, one_fold in study.cells(seed, fold):
+        for name in study.regimes if regime is None else (regime,):
+            why_not = _shortage(study, name, one_fold)
+            if why_not and regime is None:
+                logger.warning("Regime %s is left out: %s", name, why_not)
+                continue
+            with _recorded(study, _cell_name(f"train_detector_{name}", one_seed, one_fold)):
+                _train_cell(study, name, one_seed, one_fold)
+
+
+def _train_cell(study: Study, regime: str, seed: int, fold: int | None) -> None:
+    real = bids.read_cohort(study.cohort_root)
+    table = splits.read_splits(study.splits_path(fold))
+    chosen = study.regimes[regime]
+    synthetic: list[Subject] = []
+    if chosen.synthetic is not None:
+        root = study.synthetic_root(chosen.synthetic, seed, fold)
+        synthesis.verify_synthetic(root)
+        synthetic = bids.read_cohort(root)
+    training = regimes.training_subjects(
+        chosen, study.regimes["baseline"], table, seed, real, synthetic
+    )
+    folder = study.detector_root(regime, seed, fold)
+    train.train_detector(training, folder, study.detector, seed)
+    roles = dict(zip(table["participant_id"], table["role"], strict=True))
+    held_out = [s for s in real if roles[s.id] in ("validation", "test")]
+    predict.predict_subjects(folder, held_out, roles, study.rules)
+
+
+def compare(study: Study) -> Path:
+    """Compare the regimes that have been trained and write the report; nothing is retrained."""
+    with _recorded(study, "compare"):
+        cells, missing = _finished_cells(study)
+        for name in missing:
+            logger.warning("Not in the report, not trained yet: %s", name)
+        metrics = results.compute_metrics(
+            study.name, study.sha256, study.data, cells, study.rules, study.evaluation
+        )
+        synthetic = {
+            name: bids.read_cohort(root)
+            for name in study.synthetic
+            if (root := study.synthetic_root(name, study.seeds[0], study.fold_numbers[0])).exists()
+        }
+        return page.write_report(
+            metrics, cells, bids.read_cohort(study.cohort_root), synthetic, study.root / "report"
+        )
+
+
+def regime_table(study: Study) -> str:
+    """Return the table of the regimes as text, from the report's metrics."""
+    return tables.text_table(read_json(study.root / "report" / "metrics.json"))
+
+
+def detect(weights: str, scans: list[str], out: str = "detected", voxel_mm: float = 2.5) -> None:
+    """Look for lesions in new scans with a trained detector. Research use only.
+
+    Args:
+        weights: folder of a trained detector (`runs/<study>/detector/<regime>/seed-<S>`).
+        scans: files (`*_T1w.nii.gz` and `*_FLAIR.nii.gz`, paired by the name before the last `_`)
+            or BIDS-like folders.
+        out: folder for candidates.tsv, the probability map on the T1w's grid and a page, for each
+            scan.
+        voxel_mm: voxel size that the detector's cohort was prepared with.
+    """
+    pairs = find_pairs([Path(scan) for scan in scans])
+    prepare_config = PrepareConfig(voxel_mm=voxel_mm)
+    for name, (t1w, flair) in pairs.items():
+        logger.info("%s: %s, %s", name, t1w, flair)
+        found = detect_scan(Path(weights), t1w, flair, Path(out) / name, prepare_config)
+        scan_page.write_scan_page(found, Path(out) / name)
+
+
+def _finished_cells(study: Study) -> tuple[list[results.Cell], list[str]]:
+    cells, missing = [], []
+    for name, regime in study.regimes.items():
+        for seed, fold in study.cells(None, None):
+            folder = study.detector_root(name, seed, fold)
+            if not (folder / "subjects.tsv").exists():
+                missing.append(_cell_name(name, seed, fold))
+                continue
+            counts = (regime.patients, regime.controls)
+            made = (regime.synthetic_count("patient"), regime.synthetic_count("control"))
+            cells.append(results.Cell(name, seed, fold, folder, *counts, *made))
+    if not cells:
+        raise DataError(f"{study.root} has no trained detector. Run train_detector first.")
+    return cells, missing
+
+
+def _shortage(study: Study, regime: str, fold: int | None) -> str | None:
+    """Say why a cohort is too small for a regime, or None if it is not."""
+    table = splits.read_splits(study.splits_path(fold))
+    try:
+        splits.first_in_order(table, "patient", study.regimes[regime].patients, study.seeds[0])
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def _baseline_subjects(study: Study, seed: int, fold: int | None) -> list[Subject]:
+    real = bids.read_cohort(study.cohort_root)
+    table = splits.read_splits(study.splits_path(fold))
+    baseline = study.regimes["baseline"]
+    return regimes.training_subjects(baseline, baseline, table, seed, real, [])

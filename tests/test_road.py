@@ -1,0 +1,106 @@
+"""The whole road on tiny phantoms, through the command line, twice: the same bytes."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lesionforge import cli
+from lesionforge.cohort.bids import read_cohort
+from lesionforge.provenance import sha256
+
+CONFIG = """
+name: tiny
+cohort:
+  phantom: {patients: 7, controls: 6, seed: 9100, voxel_mm: 5.0}
+  prepare: {voxel_mm: 5.0, levels_mm: [10.0], tilts_deg: [0.0]}
+splits: {validation_patients: 1, validation_controls: 1, test_patients: 2, test_controls: 2}
+generator: {steps: 4, checkpoint_every: 2, channels: [8, 8, 8], hidden: 4, discriminator_width: 4,
+            patch: 24, batch_size: 1}
+synthetic: {spade: {mode: insert, min_effect_sd: 0.0, min_effect_share: 0.0}}
+detector: {steps: 6, epoch_steps: 3, patch: 24, filters: [4, 8, 8, 8], batch_size: 2}
+regimes:
+  baseline: {patients: 2, controls: 2}
+  augmented: {patients: 2, controls: 2, synthetic: spade, dose: 1.0}
+  expanded: {patients: 4, controls: 3}
+evaluation: {bootstrap: 100}
+"""
+STAGES = ("prepare", "train-generator", "synthesize", "train-detector", "compare")
+
+
+def _run(root: Path, stage: str, *arguments: str) -> int:
+    config = root / "tiny.yaml"
+    config.write_text(CONFIG)
+    return cli.run(stage, ["--config", str(config), "--runs", str(root / "runs"), *arguments])
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("road")
+    for stage in STAGES:
+        assert _run(root, stage) == 0, stage
+    return root
+
+
+def test_the_report_compares_three_regimes(road):
+    metrics = json.loads((road / "runs/tiny/report/metrics.json").read_text())
+    assert metrics["schema"] == 1
+    assert list(metrics["regimes"]) == ["baseline", "augmented", "expanded"]
+    augmented = metrics["regimes"]["augmented"]
+    assert (augmented["n_patients"], augmented["n_synthetic_patients"]) == (2, 2)
+    assert augmented["sensitivity"]["n"] == 2
+    page = (road / "runs/tiny/report/index.html").read_text()
+    assert "augmented" in page
+    assert "esearch use only" in page
+
+
+def test_every_synthetic_volume_goes_back_to_the_baselines_training_subjects(road):
+    table = pd.read_csv(road / "runs/tiny/cohort/splits.tsv", sep="\t")
+    allowed = set(table[(table["role"] == "train") & (table["order_0"] < 2)]["participant_id"])
+    synthetic = read_cohort(road / "runs/tiny/synthetic/spade/seed-0")
+    assert [s.group for s in synthetic] == ["patient", "patient", "control", "control"]
+    for subject in synthetic:
+        assert set(subject.sources) <= allowed
+
+
+def test_a_second_run_with_other_workers_gives_the_same_bytes(road, tmp_path):
+    workers = {
+        "prepare": ["--cohort.prepare.workers", "1"],
+        "train-generator": ["--generator.workers", "1"],
+        "train-detector": ["--detector.workers", "0"],
+    }
+    for stage in STAGES[:-1]:
+        assert _run(tmp_path, stage, *workers.get(stage, [])) == 0
+    ours, other = road / "runs/tiny", tmp_path / "runs/tiny"
+    volumes = sorted(p.relative_to(ours) for p in (ours / "synthetic").rglob("*.nii.gz"))
+    volumes += sorted(p.relative_to(ours) for p in (ours / "cohort").rglob("*.nii.gz"))
+    assert len(volumes) > 100
+    assert [p for p in volumes if sha256(ours / p) != sha256(other / p)] == []
+    for regime in ("baseline", "augmented", "expanded"):
+        for name in ("candidates.tsv", "subjects.tsv"):
+            path = Path("detector") / regime / "seed-0" / name
+            assert (ours / path).read_bytes() == (other / path).read_bytes()
+
+
+def test_a_finished_stage_is_not_done_again(road):
+    weights = road / "runs/tiny/detector/baseline/seed-0/detector.safetensors"
+    before = weights.stat().st_mtime_ns
+    for stage in STAGES:
+        assert _run(road, stage) == 0
+    assert weights.stat().st_mtime_ns == before
+
+
+def test_a_test_subject_behind_a_synthetic_volume_is_refused(road, capsys):
+    root = road / "runs/tiny/synthetic/spade/seed-0/participants.tsv"
+    kept = root.read_text()
+    table = pd.read_csv(road / "runs/tiny/cohort/splits.tsv", sep="\t")
+    leak = table.loc[table["role"] == "test", "participant_id"].iloc[0]
+    rows = pd.read_csv(root, sep="\t")
+    rows.loc[0, "sources"] += f",{leak}"
+    rows.to_csv(root, sep="\t", index=False, na_rep="n/a")
+    try:
+        assert _run(road, "train-detector", "--regime", "augmented") == 1
+    finally:
+        root.write_text(kept)
+    assert f"goes back to {leak} (test)" in capsys.readouterr().err
