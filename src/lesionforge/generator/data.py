@@ -1,6 +1,6 @@
 """Training patches of the generator: scans in memory, patches a pure function of (seed, step)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,18 +189,22 @@ def _ints(values: np.ndarray) -> Centre:
 
 
 class StepSampler(Sampler[int]):
-    """The steps of one epoch (the stretch between two checkpoints), in order."""
+    """The steps from the training's own count to the next checkpoint, in order.
 
-    def __init__(self, config: GeneratorConfig) -> None:
-        self.size = config.checkpoint_every
-        self.epoch = 0
+    Lightning's `set_epoch` would not do: it counts a resumed run's first epoch from 0.
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch (from 0) that the next iteration goes through; Lightning calls this."""
-        self.epoch = epoch
+    Args:
+        done: tells how many steps are done.
+        size: steps between two checkpoints.
+    """
+
+    def __init__(self, done: Callable[[], int], size: int) -> None:
+        self.done = done
+        self.size = size
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.epoch * self.size, (self.epoch + 1) * self.size))
+        first = self.done()
+        return iter(range(first, first + self.size))
 
     def __len__(self) -> int:
         return self.size

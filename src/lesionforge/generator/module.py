@@ -133,7 +133,7 @@ class GeneratorModule(LightningModule):
     """Train a `Synthesizer` against two discriminators; both updates in one step.
 
     All chance comes from streams named by the step, so a resumed training repeats no draw and
-    skips none. `average` holds the moving average of the weights.
+    skips none. `average` holds the moving average of the weights, `done` counts the steps.
 
     Args:
         config: of generator and training.
@@ -153,6 +153,8 @@ class GeneratorModule(LightningModule):
                 semantic_channels=SEMANTIC_CHANNELS, width=config.discriminator_width
             )
         self.average = copy.deepcopy(self.synthesizer).requires_grad_(False)
+        self.done: Tensor
+        self.register_buffer("done", torch.zeros((), dtype=torch.int64))
 
     def training_step(self, batch: Batch, _: int) -> None:
         """Update the discriminators, then generator and encoder, then the average.
@@ -163,8 +165,11 @@ class GeneratorModule(LightningModule):
         """
         step = int(batch["step"])
         self._set_rates(step)
-        images, semantic = batch["images"], batch["semantic"]
-        mean, log_variance = self.synthesizer.encoder(batch["style_images"], batch["style_tissues"])
+        images, semantic, style_images, style_tissues = (
+            batch[name].contiguous(memory_format=torch.channels_last_3d)
+            for name in ("images", "semantic", "style_images", "style_tissues")
+        )
+        mean, log_variance = self.synthesizer.encoder(style_images, style_tissues)
         style = mean + torch.exp(log_variance / 2) * self._style_noise(step, mean)
         made = self.synthesizer.network(semantic, style, self._position_noise(step, images))
         terms = {"discriminator": self._update_discriminator(images, made.detach(), semantic)}
@@ -172,6 +177,7 @@ class GeneratorModule(LightningModule):
         terms["style"] = losses.style_divergence(mean, log_variance)
         self._update_generator(terms)
         self._update_average(step)
+        self.done += 1
         self.log_dict({f"loss/{name}": value.detach() for name, value in terms.items()})
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:

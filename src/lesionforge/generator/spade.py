@@ -43,7 +43,8 @@ class SPADE(nn.Module):
         """Modulate `x` (B, C, X, Y, Z) by `semantic` (B, S, X, Y, Z) and `style` (B, style_dim)."""
         gamma, beta = self.gamma_beta(functional.relu(self.embed(semantic))).chunk(2, dim=1)
         scale, shift = self.style(style)[..., None, None, None].chunk(2, dim=1)
-        mapped = torch.addcmul(pixel_norm(x) + beta, pixel_norm(x), gamma)
+        normal = pixel_norm(x)
+        mapped = torch.addcmul(normal + beta, normal, gamma)
         return torch.addcmul(mapped + shift, mapped, scale)
 
 

@@ -31,6 +31,7 @@ from lesionforge.generator.panel import draw_panel
 from lesionforge.generator.semantic import atlas_prior
 from lesionforge.generator.style import StyleEncoder, encode_scan
 from lesionforge.provenance import atomic, environment, read_json, sha256, sha256_json, write_json
+from lesionforge.seeding import torch_stream
 
 logger = logging.getLogger(__name__)
 WEIGHTS = "generator.safetensors"
@@ -112,7 +113,8 @@ def load_generator(folder: Path) -> TrainedGenerator:
         config = GeneratorConfig(
             **{**record["config"], "channels": tuple(record["config"]["channels"])}
         )
-        synthesizer = Synthesizer(config)
+        with torch.random.fork_rng(devices=[]):
+            synthesizer = Synthesizer(config)
         synthesizer.load_state_dict(load_file(path))
         found = sha256(path)
         if found != record["weights_sha256"]:
@@ -189,7 +191,8 @@ def _fit(
     loader = DataLoader(
         batches,
         batch_size=None,
-        sampler=StepSampler(config),
+        sampler=StepSampler(lambda: int(module.done), config.checkpoint_every),
+        generator=torch_stream(seed, "generator", "loader"),  # spares the global one
         num_workers=config.workers,
         persistent_workers=config.workers > 0,
         pin_memory=torch.cuda.is_available(),
