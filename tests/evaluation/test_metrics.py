@@ -69,6 +69,17 @@ def test_weighted_mean_equals_copying_subjects_and_seeds():
         assert result == pytest.approx(values[chosen][:, subjects].mean())
 
 
+def test_replicates_keep_the_size_of_each_group_and_weigh_all_seeds():
+    draws = resample(7, 3, 50, 0)
+    assert (draws.patients.sum(axis=1) == 7).all()
+    assert (draws.controls.sum(axis=1) == 3).all()
+    assert (draws.patients[0] == 1).all()
+    assert len({tuple(row) for row in draws.patients}) > 40
+    np.testing.assert_allclose(draws.seeds((0, 1, 2)).sum(axis=1), 1)
+    assert (draws.seeds((0, 1, 2)) == draws.seeds((0, 1, 2))).all()
+    assert (draws.seeds((4,)) == 1).all()
+
+
 def test_all_found_falls_back_on_wilson(make_outcome):
     outcome = make_outcome(np.full(20, 0.9), [[]] * 20, [])
     measured = regime_metrics({0: outcome}, resample(20, 0, 200, 0), CONFIG)["sensitivity"]

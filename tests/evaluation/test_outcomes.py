@@ -58,3 +58,6 @@ def test_tables_become_arrays():
     assert [x.tolist() for x in made.false_positives] == [[0, 0], [1]]
     assert made.lesions.at_least(made.threshold_patients).tolist() == [0, 1]
     assert made.lesions.owner.tolist() == [0, 1, 1]
+    subjects.loc[2, "lesion_scores"] = np.nan
+    with pytest.raises(DataError, match="without a lesion in their mask: sub-a"):
+        outcome(candidates, subjects, {"sub-a": 0.5, "sub-b": 0.75, "sub-c": 0.5})

@@ -119,7 +119,7 @@ def test_real_data_without_expanded_or_synthetic(bench, tmp_path):
 
 
 def test_missing_maps_are_told_not_hidden(make_bench, tmp_path):
-    bench = make_bench(seeds=(0,))
+    bench = make_bench(n=18, m=13, seeds=(0,))
     for path in bench.cells[0].folder.glob("probability/*"):
         path.unlink()
     _, path = make_report(bench, bench.cells, tmp_path / "report")

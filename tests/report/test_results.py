@@ -107,7 +107,7 @@ def test_without_a_baseline_nothing_is_compared(bench):
 
 
 def test_no_controls(make_bench):
-    bench = make_bench(n=20, m=0, seeds=(0,))
+    bench = make_bench(n=16, m=0, seeds=(0,))
     metrics = measure([c.__class__(**{**vars(c), "n_controls": 0}) for c in bench.cells])
     entry = metrics["regimes"]["baseline"]["specificity"]
     assert entry["value"] is None
@@ -124,12 +124,12 @@ def test_folds_pool_their_test_subjects(make_bench):
 
 
 def test_a_leak_on_disk_is_refused(make_bench):
-    bench = make_bench(seeds=(0,))
+    bench = make_bench(n=14, m=13, seeds=(0,))
     path = bench.cells[1].folder / "lineage.json"
     lineage = read_json(path)
-    lineage["training"]["sub-syn0000"] = ["sub-p24"]
+    lineage["training"]["sub-syn0000"] = ["sub-p14"]
     write_json(path, lineage)
-    with pytest.raises(LineageError, match="sub-p24"):
+    with pytest.raises(LineageError, match="sub-p14"):
         measure(bench.cells)
 
 

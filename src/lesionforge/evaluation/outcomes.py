@@ -111,17 +111,25 @@ def outcome(
         candidates: rows of the test subjects' candidates; others are ignored.
         subjects: rows of the test subjects.
         thresholds: participant_id to the score threshold that applies to it.
+
+    Raises:
+        DataError: a patient has no lesion on the grid, so it can neither be found nor missed.
     """
     table = subjects.sort_values("participant_id", ignore_index=True)
     patients = table[table["group"] == "patient"]
     controls = table.loc[table["group"] == "control", "participant_id"].to_numpy(dtype=str)
     ids = patients["participant_id"].to_numpy(dtype=str)
+    if patients["lesion_scores"].isna().any():
+        empty = ", ".join(ids[patients["lesion_scores"].isna()])
+        raise DataError(
+            f"Test patients without a lesion in their mask: {empty}. Mend their masks, or make "
+            "them controls in participants.tsv, and prepare the cohort again."
+        )
     hit = candidates["hit"] == 1
     lesions = [
         (i, float(s) if float(s) > 0 else NONE)
         for i, text in enumerate(patients["lesion_scores"])
         for s in str(text).split(",")
-        if s and s != "nan"
     ]
     return Outcome(
         patients=ids,
