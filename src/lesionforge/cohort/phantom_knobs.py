@@ -32,7 +32,9 @@ class Difficulty:
         volume_mm3: smallest, median and largest lesion volume.
         volume_log_sd: standard deviation of the logarithm of volume.
         confounder_rates: mean number a subject of each `ConfounderKind`.
-        confounder_flair: weakest and strongest FLAIR signal of a benign bright spot.
+        confounder_flair: weakest and strongest FLAIR signal of a benign bright spot; one in white
+            matter, which is darker, gets `wm_spot_extra` more.
+        wm_spot_extra: see `confounder_flair`.
         ghost_share: of scans with motion ghosts.
         ghost: weakest and strongest ghost.
         contrast_sd: subject-to-subject standard deviation of a tissue's mean intensity.
@@ -44,16 +46,17 @@ class Difficulty:
 
     conspicuity: tuple[float, float] = (0.10, 1.0)
     conspicuity_shape: tuple[float, float] = (1.1, 1.5)
-    thickening_mm: float = 2.5
+    thickening_mm: float = 3.0
     blur_mm: float = 3.0
-    flair: float = 0.30
-    t1w: float = 0.10
+    flair: float = 0.40
+    t1w: float = 0.12
     subtype_shares: tuple[float, float, float] = (0.3, 0.3, 0.4)
     transmantle_share: float = 0.3
     volume_mm3: tuple[float, float, float] = (400.0, 2000.0, 15000.0)
     volume_log_sd: float = 0.85
     confounder_rates: tuple[float, float, float, float] = (2.5, 1.5, 1.5, 1.0)
-    confounder_flair: tuple[float, float] = (0.08, 0.40)
+    confounder_flair: tuple[float, float] = (0.10, 0.45)
+    wm_spot_extra: float = 0.15
     ghost_share: float = 0.25
     ghost: tuple[float, float] = (0.02, 0.09)
     contrast_sd: float = 0.025
@@ -105,11 +108,11 @@ SCANNERS = {
     "B": Scanner(
         0.35,
         Protocol((0.96, 0.96, 1.04), 0.0, "LAS", (0.28, 0.66, 1.0), 0.12, 1.1, 0.028, 0.18, 2300.0),
-        Protocol((0.92, 0.92, 1.2), 9.0, "LAS", (0.20, 1.0, 0.80), -0.07, 1.1, 0.036, 0.18, 1100.0),
+        Protocol((0.92, 0.92, 1.2), 9.0, "LAS", (0.20, 1.0, 0.80), -0.07, 1.1, 0.032, 0.18, 1100.0),
     ),
     "C": Scanner(
         0.25,
-        Protocol((1.04, 1.0, 1.0), 0.0, "ASR", (0.33, 0.71, 1.0), 0.10, 1.2, 0.040, 0.14, 310.0),
-        Protocol((1.0, 1.0, 1.5), -14.0, "LPS", (0.26, 1.0, 0.84), -0.04, 1.1, 0.044, 0.14, 170.0),
+        Protocol((1.04, 1.0, 1.0), 0.0, "ASR", (0.33, 0.71, 1.0), 0.10, 1.2, 0.036, 0.14, 310.0),
+        Protocol((1.0, 1.0, 1.5), -14.0, "LPS", (0.26, 1.0, 0.81), -0.04, 1.1, 0.036, 0.14, 170.0),
     ),
 }

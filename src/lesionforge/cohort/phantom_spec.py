@@ -218,13 +218,14 @@ def _draw_confounders(
     radius = {
         "wm_spot": (1.5, 4.0),
         "cortical_spot": (2.0, 5.0),
-        "vessel": (0.8, 1.6),
+        "vessel": (1.2, 2.2),
         "blurred_junction": (5.0, 12.0),
     }
     found = []
     for kind, rate in zip(get_args(ConfounderKind), difficulty.confounder_rates, strict=True):
         for _ in range(rng.poisson(rate)):
             flair = rng.uniform(*difficulty.confounder_flair)
+            flair += difficulty.wm_spot_extra * (kind == "wm_spot")
             found.append(
                 ConfounderSpec(
                     kind=kind,
