@@ -13,9 +13,10 @@ from scipy.spatial.transform import Rotation
 
 from lesionforge.cohort import quality
 from lesionforge.cohort.brainmask import deepbet_mask, is_stripped, nonzero_mask
-from lesionforge.cohort.prepare import PrepareConfig, PreparedScan
+from lesionforge.cohort.prepare import PrepareConfig
 from lesionforge.cohort.register import best_start, bias_field, centroid, register
 from lesionforge.cohort.resample import isotropic, resample, resample_label
+from lesionforge.cohort.scan import PreparedScan
 from lesionforge.cohort.segment import even_out, template, tissue_maps
 from lesionforge.cohort.subject import TISSUES
 from lesionforge.errors import DataError
