@@ -1,0 +1,71 @@
+"""Quality figures find what was planted."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from lesionforge.cohort.quality import (
+    COLUMNS,
+    image_figures,
+    mask_volume_ml,
+    motion_figures,
+    template_figures,
+)
+from lesionforge.cohort.resample import resample
+from lesionforge.cohort.segment import template
+from lesionforge.volume import Volume, mni_grid
+
+GRID = mni_grid(4.0)
+
+
+@pytest.fixture(scope="module")
+def tissues() -> np.ndarray:
+    _, grey, white = (resample(v, GRID) for v in template())
+    brain = grey + white > 0.3
+    return np.stack([np.clip(1 - grey - white, 0, 1), grey, white]) * brain
+
+
+def _figures(tissues: np.ndarray, noise: float, blur: float = 0) -> dict[str, float]:
+    rng = np.random.default_rng(0)
+    clean = np.tensordot([0.2, 0.4, 0.6], tissues, 1)
+    image = ndimage.gaussian_filter(clean, blur) + rng.normal(0, noise, clean.shape)
+    return image_figures(np.stack([image, image]), tissues.sum(0) > 0.5, tissues, GRID)
+
+
+def test_more_noise_is_seen_and_costs_contrast(tissues: np.ndarray) -> None:
+    calm, loud = _figures(tissues, 0.01), _figures(tissues, 0.04)
+    assert loud["noise_t1w"] > 2 * calm["noise_t1w"]
+    assert loud["cnr_gm_wm"] < 0.5 * calm["cnr_gm_wm"]
+
+
+def test_blur_is_seen(tissues: np.ndarray) -> None:
+    sharp, blurred = _figures(tissues, 0.0), _figures(tissues, 0.0, blur=1.5)
+    assert blurred["sharpness_flair"] < 0.8 * sharp["sharpness_flair"]
+
+
+def test_a_shifted_brain_fits_the_template_less(tissues: np.ndarray) -> None:
+    t1w = resample(template()[0], GRID)
+    brain = ndimage.binary_fill_holes(t1w > 0.1)
+    right = template_figures(t1w, brain, GRID)
+    wrong = template_figures(np.roll(t1w, 4, 1), np.roll(brain, 4, 1), GRID)
+    assert right["mni_dice"] == pytest.approx(1)
+    assert right["mni_correlation"] == pytest.approx(1)
+    assert wrong["mni_dice"] < 0.92
+    assert wrong["mni_correlation"] < 0.6
+
+
+def test_a_rigid_move_is_described() -> None:
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_euler("z", 5, degrees=True).as_matrix()
+    matrix[:3, 3] = [3, 0, 4]
+    figures = motion_figures(matrix, np.zeros(3))
+    assert figures["flair_t1w_angle_deg"] == pytest.approx(5)
+    assert figures["flair_t1w_shift_mm"] == pytest.approx(5)
+    assert set(figures) < set(COLUMNS)
+
+
+def test_a_mask_is_measured_on_its_own_grid() -> None:
+    data = np.zeros(GRID.shape)
+    data[:10, :10, :10] = 1
+    assert mask_volume_ml(Volume(data, GRID)) == pytest.approx(64)
