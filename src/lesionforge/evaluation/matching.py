@@ -227,20 +227,7 @@ def evaluate_subject(
     lesion = np.asarray(lesion, dtype=bool)
     candidates = find_candidates(probability, grid, rules)
     matches, best = match_candidates(candidates, lesion, grid, rules)
-    rows = [
-        {
-            "participant_id": subject_id,
-            "candidate": candidate.number,
-            "score": candidate.score,
-            "volume_mm3": candidate.volume_mm3,
-            **dict(zip(("x_mm", "y_mm", "z_mm"), candidate.centre_mm, strict=True)),
-            "hit": int(match.hit),
-            "hit_strict": int(match.hit_strict),
-            "lesion": match.lesion,
-            "distance_mm": match.distance_mm,
-        }
-        for candidate, match in zip(candidates, matches, strict=True)
-    ]
+    rows = [_row(subject_id, *pair) for pair in zip(candidates, matches, strict=True)]
     found = probability > DICE_THRESHOLD
     size = int(lesion.sum())
     subject = {
@@ -256,3 +243,21 @@ def evaluate_subject(
         "lesion_scores": ",".join(f"{score:.6g}" for score in best) or float("nan"),
     }
     return rows, subject
+
+
+def _row(subject_id: str, candidate: Candidate, match: Match) -> dict[str, Any]:
+    """Return a row of `candidates.tsv`."""
+    x, y, z = candidate.centre_mm
+    return {
+        "participant_id": subject_id,
+        "candidate": candidate.number,
+        "score": candidate.score,
+        "volume_mm3": candidate.volume_mm3,
+        "x_mm": x,
+        "y_mm": y,
+        "z_mm": z,
+        "hit": int(match.hit),
+        "hit_strict": int(match.hit_strict),
+        "lesion": match.lesion,
+        "distance_mm": match.distance_mm,
+    }

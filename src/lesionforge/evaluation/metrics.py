@@ -56,14 +56,6 @@ def regime_metrics(
     """
     first = next(iter(outcomes.values()))
     seeds = draws.seeds(tuple(outcomes))
-    band = matched_replicates(outcomes, draws, BAND_RATES)
-    froc = mean_curve(list(outcomes.values()))
-    at_rate = matched_replicates(outcomes, draws, np.array([config.false_positives_per_subject]))[
-        :, 0
-    ]
-    below = froc[froc[:, 0] <= config.false_positives_per_subject + 1e-9]
-    confidence = np.nanmean(np.stack([o.confidence for o in outcomes.values()]), axis=0)
-    dice = np.stack([o.dice for o in outcomes.values()])
     return {
         "seeds": list(outcomes),
         "score_threshold": [
@@ -80,28 +72,47 @@ def regime_metrics(
         ),
         "specificity": _specificity(outcomes, draws, seeds),
         "lesion_sensitivity": _lesion_sensitivity(outcomes, draws, seeds),
-        "sensitivity_at_half_fp": {
-            **with_interval(at_rate),
-            "false_positives_per_patient": config.false_positives_per_subject,
-            "false_positives_per_control": float(below[-1, 2]),
-        },
         "false_positives_per_subject": _false_positives(outcomes, draws, seeds),
-        "lesion_site_confidence": {
-            "mean": float(confidence.mean()),
-            "sd": float(confidence.std(ddof=1)) if len(confidence) > 1 else float("nan"),
-            "n": len(confidence),
-        },
-        "dice": {
-            **with_interval(weighted_mean(dice, draws.patients, seeds)),
-            "median": float(np.nanmedian(dice)),
-            "n": len(first.patients),
-        },
-        "froc": froc[:, :2].tolist(),
-        "froc_controls": froc[:, [0, 2]].tolist(),
-        "froc_band": [[float(rate), *quantiles(band[1:, i])] for i, rate in enumerate(BAND_RATES)],
+        **_froc(outcomes, draws, config.false_positives_per_subject),
+        "lesion_site_confidence": _confidence(outcomes),
+        "dice": _dice(outcomes, draws, seeds),
         "by_site": _strata(outcomes, {s: first.site == s for s in sorted(set(first.site))}),
         "by_size": _strata(outcomes, _size_thirds(first.lesion_ml)),
         "by_seed": [_one_seed(seed, o, config) for seed, o in outcomes.items()],
+    }
+
+
+def _froc(outcomes: Outcomes, draws: Resamples, rate: float) -> dict[str, Any]:
+    """Describe the FROC curve: its corners, its band, and the reading at `rate`."""
+    corners = mean_curve(list(outcomes.values()))
+    band = matched_replicates(outcomes, draws, BAND_RATES)
+    reading = matched_replicates(outcomes, draws, np.array([rate]))[:, 0]
+    reached = corners[corners[:, 0] <= rate + 1e-9][-1]
+    return {
+        "sensitivity_at_half_fp": {
+            **with_interval(reading),
+            "false_positives_per_patient": rate,
+            "false_positives_per_control": float(reached[2]),
+        },
+        "froc": corners[:, :2].tolist(),
+        "froc_controls": corners[:, [0, 2]].tolist(),
+        "froc_band": [[float(x), *quantiles(band[1:, i])] for i, x in enumerate(BAND_RATES)],
+    }
+
+
+def _confidence(outcomes: Outcomes) -> dict[str, Any]:
+    """Describe the maximum probability in the lesion, of each patient the mean over seeds."""
+    mean = np.mean([o.confidence for o in outcomes.values()], axis=0)
+    sd = float(mean.std(ddof=1)) if len(mean) > 1 else float("nan")
+    return {"mean": float(mean.mean()), "sd": sd, "n": len(mean)}
+
+
+def _dice(outcomes: Outcomes, draws: Resamples, seeds: np.ndarray) -> dict[str, Any]:
+    dice = np.stack([o.dice for o in outcomes.values()])
+    return {
+        **with_interval(weighted_mean(dice, draws.patients, seeds)),
+        "median": float(np.median(dice)),
+        "n": dice.shape[1],
     }
 
 
@@ -153,7 +164,7 @@ def _strata(outcomes: Outcomes, members: dict[str, np.ndarray]) -> dict[str, Any
     for name, chosen in members.items():
         k, n = [int(o.detected[chosen].sum()) for o in outcomes.values()], int(chosen.sum())
         false = [o.false_positives[0][chosen].mean() for o in outcomes.values()]
-        dice = [np.nanmean(o.dice[chosen]) for o in outcomes.values()]
+        dice = [np.mean(o.dice[chosen]) for o in outcomes.values()]
         result[name] = {
             "sensitivity": {
                 "value": float(np.mean(k)) / n,
@@ -194,7 +205,7 @@ def _one_seed(seed: int, outcome: Outcome, config: EvaluationConfig) -> dict[str
         "false_positives_per_patient": float(patients.mean()),
         "false_positives_per_control": float(controls.mean()) if len(controls) else None,
         "sensitivity_at_half_fp": float(sensitivity_at(outcome, np.ones((1, n)), rate)[0, 0]),
-        "dice": float(np.nanmean(outcome.dice)),
+        "dice": float(np.mean(outcome.dice)),
     }
 
 
@@ -212,7 +223,8 @@ def compare_pair(
     n = len(next(iter(a.values())).patients)
     rate = np.array([config.false_positives_per_subject])
     matched = matched_replicates(b, draws, rate) - matched_replicates(a, draws, rate)
-    confidence = [np.nanmean(np.stack([o.confidence for o in x.values()]), axis=0) for x in (a, b)]
+    confidence = [np.mean([o.confidence for o in x.values()], axis=0) for x in (a, b)]
+    discordance = float(np.mean([gained + lost for gained, lost in pairs]) / n)
     return {
         "seeds": seeds,
         "gained": [gained for gained, _ in pairs],
@@ -223,8 +235,6 @@ def compare_pair(
             sensitivity_replicates(b, draws) - sensitivity_replicates(a, draws)
         ),
         "difference_at_half_fp": with_interval(matched[:, 0]),
-        "discordance": float(np.mean([gained + lost for gained, lost in pairs]) / n),
-        "minimum_detectable_difference": minimum_detectable_difference(
-            n, float(np.mean([gained + lost for gained, lost in pairs]) / n)
-        ),
+        "discordance": discordance,
+        "minimum_detectable_difference": minimum_detectable_difference(n, discordance),
     }

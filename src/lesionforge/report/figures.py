@@ -174,23 +174,14 @@ def draw_gap(metrics: dict[str, Any], path: Path) -> None:
                 linestyle="none",
                 label=name,
             )
-        meets = start + (level - low) / (high - low) * (end - start) if high != low else start
+        meets = start + metrics["gap_recovered"]["value"] * (end - start)
         axis.plot([start, meets, meets], [level, level, 0], color="#d97706", linestyle=(0, (4, 3)))
-        axis.annotate(
-            f"worth {meets:.1f} patients",
-            (meets, 0.02),
-            xytext=(6, 0),
-            textcoords="offset points",
-            color="#b45309",
-        )
+        axis.annotate(f" worth {meets:.1f} patients", (meets, 0.02), color="#b45309")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set(
             xlabel="real training patients",
             ylabel="sensitivity, patients   → better",
-            ylim=(
-                0,
-                min(1.02, 0.15 + max(regimes[n]["sensitivity"]["ci95"][1] for n in NAMED_COLOURS)),
-            ),
+            ylim=(0, min(1.02, 0.15 + more["sensitivity"]["ci95"][1])),
         )
         axis.legend(loc="lower right")
 

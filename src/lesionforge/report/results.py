@@ -67,10 +67,7 @@ def compute_metrics(
         regime: {seed: _pooled(members, rules, config) for seed, members in seeds.items()}
         for regime, seeds in runs.items()
     }
-    first = next(iter(outcomes["baseline"].values()))
-    if not len(first.patients):
-        raise DataError("There are no test patients; sensitivity cannot be measured.")
-    draws = resample(len(first.patients), len(first.controls), config.bootstrap, config.seed)
+    draws = _resamples(outcomes, config)
     rate = config.false_positives_per_subject
     metrics = {
         "schema": SCHEMA,
@@ -78,21 +75,35 @@ def compute_metrics(
         "config_sha256": config_sha256,
         "data": data,
         "rules": {**rules.describe(), "operating_points": _operating_points(rate)},
-        "test": {"patients": len(first.patients), "controls": len(first.controls)},
+        "test": {"patients": draws.patients.shape[1], "controls": draws.controls.shape[1]},
         "bootstrap": config.bootstrap,
         "regimes": {
             regime: {**_counts(runs[regime]), **regime_metrics(mine, draws, config)}
             for regime, mine in outcomes.items()
         },
-        "comparisons": [
-            {"a": a, "b": b, **compare_pair(outcomes[a], outcomes[b], draws, config)}
-            for a, b in itertools.combinations(outcomes, 2)
-            if set(outcomes[a]) & set(outcomes[b])
-        ],
+        "comparisons": _comparisons(outcomes, draws, config),
         **_headline_ratios(outcomes, draws, runs, rate),
         "warnings": warnings + _uneven_seeds(outcomes),
     }
     return jsonable(metrics)
+
+
+def _resamples(outcomes: dict[str, Outcomes], config: EvaluationConfig) -> Resamples:
+    first = next(iter(outcomes["baseline"].values()))
+    if not len(first.patients):
+        raise DataError("There are no test patients; sensitivity cannot be measured.")
+    return resample(len(first.patients), len(first.controls), config.bootstrap, config.seed)
+
+
+def _comparisons(
+    outcomes: dict[str, Outcomes], draws: Resamples, config: EvaluationConfig
+) -> list[dict[str, Any]]:
+    """Compare every pair of regimes that have a seed in common."""
+    return [
+        {"a": a, "b": b, **compare_pair(outcomes[a], outcomes[b], draws, config)}
+        for a, b in itertools.combinations(outcomes, 2)
+        if set(outcomes[a]) & set(outcomes[b])
+    ]
 
 
 def _operating_points(rate: float) -> list[str]:
