@@ -33,7 +33,7 @@ class PrepareConfig:
         voxel_mm: voxel size of the study grid, isotropic.
         brain_mask: `deepbet` for whole heads, `given` for skull-stripped data (the part that is not
             background, or a `*_desc-brain_mask` file), `auto` to decide by looking at each scan.
-        n4: correct intensity inhomogeneity (N4).
+        n4: correct intensity inhomogeneity, by N4 and then by the tissue classes.
         n4_voxel_mm: voxel size at which the field is estimated.
         register_flair: register FLAIR to T1w; false if they lie on each other already.
         levels_mm: voxel sizes of the registrations, coarse to fine.
