@@ -15,8 +15,8 @@ RULES = CandidateRules()
 CONFIG = EvaluationConfig(bootstrap=200)
 
 
-def measure(cells):
-    return compute_metrics("toy", "0" * 64, "phantom", cells, RULES, CONFIG)
+def measure(cells, notes=()):
+    return compute_metrics("toy", "0" * 64, "phantom", cells, RULES, CONFIG, notes)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,10 @@ def test_the_same_files_give_the_same_bytes(bench, metrics):
 
 
 def test_a_missing_regime_leaves_the_others(bench):
-    metrics = measure([c for c in bench.cells if c.regime != "expanded"])
+    metrics = measure(
+        [c for c in bench.cells if c.regime != "expanded"], ["expanded: too few patients"]
+    )
+    assert metrics["warnings"] == ["expanded: too few patients"]
     assert list(metrics["regimes"]) == ["baseline", "augmented"]
     assert metrics["gap_recovered"]["value"] is None
     assert "expanded" in metrics["gap_recovered"]["why"]

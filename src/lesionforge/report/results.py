@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -40,6 +41,7 @@ def compute_metrics(
     cells: list[Cell],
     rules: CandidateRules,
     config: EvaluationConfig,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Compute the content of `metrics.json` (schema 1) from the cells' files.
 
@@ -50,6 +52,8 @@ def compute_metrics(
         cells: trained detectors; runs of a seed that lack a fold are left out with a warning.
         rules: of candidates and hits.
         config: operating points and bootstrap.
+        notes: what the caller has to say of regimes that are not there (too few patients, not
+            trained yet); the page shows them as warnings.
 
     Returns:
         A JSON-able dictionary; what is undefined is None.
@@ -83,7 +87,7 @@ def compute_metrics(
         },
         "comparisons": _comparisons(outcomes, draws, config),
         **_headline_ratios(outcomes, draws, runs, rate),
-        "warnings": warnings + _uneven_seeds(outcomes),
+        "warnings": [*notes, *warnings, *_uneven_seeds(outcomes)],
     }
     return jsonable(metrics)
 
