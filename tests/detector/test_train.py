@@ -71,7 +71,9 @@ def test_a_killed_and_resumed_training_equals_an_uninterrupted_one(
     assert (trained / "losses.tsv").read_bytes() == (tmp_path / "losses.tsv").read_bytes()
 
 
-def test_a_kill_before_the_result_is_written_loses_nothing(trained, training, tmp_path, monkeypatch):
+def test_a_kill_before_the_result_is_written_loses_nothing(
+    trained, training, tmp_path, monkeypatch
+):
     def killed(*args):
         raise Killed
 
@@ -92,13 +94,6 @@ def test_workers_do_not_change_the_weights(trained, training, tmp_path):
 def test_another_seed_gives_other_weights(trained, training, tmp_path):
     train_detector(training, tmp_path, CONFIG, 1)
     assert not same_weights(trained, tmp_path)
-
-
-def test_training_learns_the_toy_lesions(trained, training, tmp_path):
-    config = replace(CONFIG, steps=60, epoch_steps=60, learning_rate=1.0e-2)
-    train_detector(training, tmp_path, config, 0)
-    loss = read_tsv(tmp_path / "losses.tsv")["loss"].to_numpy()
-    assert loss[-10:].mean() < 0.7 * loss[:10].mean()
 
 
 def test_what_is_written_says_where_it_comes_from(trained, training):
@@ -148,7 +143,7 @@ def test_the_global_generators_are_untouched(training, tmp_path):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_where_and_how_many_does_not_count_as_another_training(trained, training, tmp_path):
+def test_other_workers_are_not_another_training(trained, training, tmp_path):
     shutil.copytree(trained, tmp_path / "copy")
     train_detector(training, tmp_path / "copy", replace(CONFIG, workers=1), 0)
     assert same_weights(trained, tmp_path / "copy")

@@ -65,7 +65,7 @@ def train_detector(
         "training": [s.id for s in training],
         "lineage": lineage(training),
     }
-    identity = sha256_json({**record, "volumes": [sha256(s.t1w) for s in training]})
+    identity = _identity(record, training)
     if _is_finished(folder, identity):
         logger.info("%s is trained already", folder)
         return folder / "detector.safetensors"
@@ -91,6 +91,14 @@ def lineage(training: Sequence[Subject]) -> dict[str, list[str]]:
             "Synthesize them again."
         )
     return {s.id: sorted(s.sources) for s in training}
+
+
+def _identity(record: dict[str, Any], training: Sequence[Subject]) -> str:
+    """Return the checksum of all that the weights depend on; the number of workers is not of it."""
+    config = {k: v for k, v in record["config"].items() if k != "workers"}
+    volumes = [sha256(path) for s in training for path in (s.t1w, s.flair)]
+    lesions = [sha256(s.lesion) for s in training if s.group == "patient"]
+    return sha256_json({**record, "config": config, "volumes": volumes + lesions})
 
 
 def _is_finished(folder: Path, identity: str) -> bool:
@@ -188,6 +196,7 @@ class PatchData(LightningDataModule):
             num_workers=self.config.workers,
             persistent_workers=self.config.workers > 0,
             pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # for the workers' unused seeds; else the global one
         )
 
 

@@ -1,0 +1,126 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from monai.losses import DiceCELoss
+from torch.nn import functional
+
+from lesionforge.detector.module import (
+    DetectorConfig,
+    DetectorModule,
+    learning_rate_factor,
+    resolve_precision,
+    supervision_loss,
+)
+from lesionforge.detector.network import build_network, load_network_state, network_state
+from lesionforge.errors import ConfigError, DataError
+
+FILTERS = (2, 4, 4, 8)
+LOSS = DiceCELoss(sigmoid=True, batch=True)
+
+
+def test_deep_supervision_has_three_heads_in_training_only():
+    network = build_network(FILTERS, 0)
+    images = torch.randn(2, 2, 16, 16, 16)
+    heads = network(images)
+    assert heads.shape == (2, 3, 1, 16, 16, 16)
+    coarse = heads[:, 1]
+    repeated = functional.interpolate(coarse[..., ::2, ::2, ::2], scale_factor=2.0)
+    torch.testing.assert_close(coarse, repeated)
+    network.eval()
+    torch.testing.assert_close(network(images), heads[:, 0])
+
+
+def test_every_head_learns():
+    network = build_network(FILTERS, 0)
+    target = torch.zeros(2, 1, 16, 16, 16)
+    target[0, :, 4:8, 4:8, 4:8] = 1
+    supervision_loss(network(torch.randn(2, 2, 16, 16, 16)), target, LOSS).backward()
+    for head in network.deep_supervision_heads:
+        assert head.conv.conv.weight.grad.abs().sum() > 0
+
+
+def test_weights_come_from_the_seed_and_leave_the_global_generator_alone():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    states = [network_state(build_network(FILTERS, seed)) for seed in (0, 0, 1)]
+    assert torch.equal(torch.get_rng_state(), before)
+    key = "input_block.conv1.conv.weight"
+    assert torch.equal(states[0][key], states[1][key])
+    assert not torch.equal(states[0][key], states[2][key])
+
+
+def test_saved_weights_rebuild_the_network_and_misfits_are_refused():
+    one, two = build_network(FILTERS, 0).eval(), build_network(FILTERS, 1).eval()
+    state = network_state(one)
+    load_network_state(two, state)
+    images = torch.randn(1, 2, 16, 16, 16)
+    assert torch.equal(one(images), two(images))
+    with pytest.raises(DataError, match="do not fit"):
+        load_network_state(build_network((2, 4, 8, 8), 0), state)
+    del state["input_block.conv1.conv.weight"]
+    with pytest.raises(DataError, match=r"input_block\.conv1"):
+        load_network_state(two, state)
+
+
+def test_the_loss_weighs_the_heads_1_half_quarter():
+    heads = torch.randn(2, 3, 1, 8, 8, 8)
+    target = (torch.rand(2, 1, 8, 8, 8) > 0.7).float()
+
+    def dice_and_entropy(logits):
+        p = torch.sigmoid(logits)
+        dice = 1 - (2 * (p * target).sum() + 1e-5) / (p.sum() + target.sum() + 1e-5)
+        return dice + functional.binary_cross_entropy(p, target)
+
+    expected = sum(w * dice_and_entropy(heads[:, i]) for i, w in enumerate((4 / 7, 2 / 7, 1 / 7)))
+    torch.testing.assert_close(supervision_loss(heads, target, LOSS), expected)
+
+
+def test_a_batch_without_a_lesion_teaches_silence():
+    logits = torch.zeros(1, 3, 1, 8, 8, 8, requires_grad=True)
+    loss = supervision_loss(logits, torch.zeros(1, 1, 8, 8, 8), LOSS)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert (logits.grad > 0).all()
+
+
+def test_the_learning_rate_rises_and_falls_to_zero():
+    config = DetectorConfig(steps=200, warmup=0.1)
+    rates = [learning_rate_factor(step, config) for step in range(201)]
+    assert rates[20] == max(rates) == 1
+    assert 0 < rates[0] < rates[10] < rates[19]
+    assert rates[110] == pytest.approx(0.5 * (1 + math.cos(math.pi / 2)))
+    assert rates[200] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_optimiser_follows_the_configuration():
+    config = DetectorConfig(filters=FILTERS, steps=100, learning_rate=0.01)
+    made = DetectorModule(config, 0).configure_optimizers()
+    assert made["optimizer"].param_groups[0]["lr"] == pytest.approx(0.01 / 6)
+    assert made["optimizer"].defaults["weight_decay"] == config.weight_decay
+
+
+def test_precision_is_what_was_asked_for():
+    config = DetectorConfig(precision="bf16-mixed")
+    assert resolve_precision(config) == "bf16-mixed"
+    assert resolve_precision(replace(config, precision="auto")) in ("bf16-mixed", "32-true")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 0}, "`steps` must be at least 1"),
+        ({"patch": 50}, "`patch` must be a multiple of 8"),
+        ({"patch": 8}, "at least 16, got 8"),
+        ({"batch_size": 3, "devices": 2}, "must divide evenly over 2 devices"),
+        ({"filters": (8, 16, 32)}, "`filters` must be four"),
+        ({"foreground_share": 0.0}, r"`foreground_share` must be in \(0, 1\]"),
+        ({"synthetic_share": 1.4}, r"`synthetic_share` must be in \[0, 1\], got 1.4"),
+        ({"overlap": 1.0}, r"must be in \[0, 1\)"),
+        ({"learning_rate": 0.0}, "must be positive"),
+    ],
+)
+def test_bad_values_are_refused(change, message):
+    with pytest.raises(ConfigError, match=message):
+        DetectorConfig(**change)
