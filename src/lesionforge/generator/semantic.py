@@ -6,6 +6,8 @@ that trace: in and around the mask the classes are replaced by an estimate of he
 in training and in synthesis alike.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from nilearn import datasets
 from scipy import ndimage
@@ -79,10 +81,12 @@ def semantic_map(tissues: np.ndarray, lesion: np.ndarray, conspicuity: float) ->
     return np.concatenate([np.asarray(tissues, dtype=np.float32), pair]).astype(np.float32)
 
 
+@lru_cache(maxsize=2)
 def atlas_prior(target: Grid) -> np.ndarray:
     """Return mean healthy tissues (3, X, Y, Z) on `target` from nilearn's bundled MNI152 maps.
 
-    What is neither grey nor white matter there counts as CSF. Made symmetric in x.
+    What is neither grey nor white matter there counts as CSF. Made symmetric in x. Read-only,
+    since it is remembered.
     """
     index = np.indices(target.shape).reshape(3, -1).T
     maps = []
@@ -97,7 +101,9 @@ def atlas_prior(target: Grid) -> np.ndarray:
     matter = np.stack(maps)
     matter /= np.maximum(matter.sum(0), 1)
     prior = np.concatenate([1 - matter.sum(0, keepdims=True), matter])
-    return ((prior + prior[:, ::-1]) / 2).astype(np.float32)
+    symmetric = ((prior + prior[:, ::-1]) / 2).astype(np.float32)
+    symmetric.flags.writeable = False
+    return symmetric
 
 
 def check_symmetric(target: Grid) -> None:
