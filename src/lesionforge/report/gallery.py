@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from lesionforge.cohort.subject import Subject, read_images, read_lesion, read_tissues
+from lesionforge.cohort.subject import (
+    Subject,
+    read_brain,
+    read_grid,
+    read_images,
+    read_lesion,
+    read_tissues,
+)
 from lesionforge.provenance import atomic
 from lesionforge.report.cells import CellTables
 from lesionforge.volume import read_volume
@@ -123,8 +130,8 @@ def disagreement_strip(
         folder: for the pictures.
     """
     images, lesion = read_images(subject), read_lesion(subject)
-    grid = read_volume(subject.brain).grid
-    z, box = lesion_slice(lesion), crop(images[0] > 0, grid.voxel_mm)
+    grid = read_grid(subject)
+    z, box = lesion_slice(lesion), crop(read_brain(subject), grid.voxel_mm)
     t1w, flair, truth = (axial(v[box], z) for v in (*images, lesion))
     outline = (truth, TRUTH_COLOUR, 0.5)
     tiles = [
@@ -181,23 +188,25 @@ def synthesis_strips(
     for subject in synthetic[:limit]:
         size = read_lesion(subject).sum()
         match = min(real, key=lambda s: (abs(sizes[s.id] - size), s.id))
-        made, near = _views(subject), _views(match)
+        box = crop(read_brain(subject) | read_brain(match), read_grid(subject).voxel_mm)
+        made, near = _views(subject, box), _views(match, box)
         tiles = [
             _tile(folder, f"{subject.id}_mask", made[3], "mask", [(made[2], TRUTH_COLOUR, 0.5)]),
-            _tile(folder, f"{match.id}_pair_T1w", near[0], f"real T1w ({match.id})"),
+            _tile(folder, f"{subject.id}_real_T1w", near[0], f"real T1w ({match.id})"),
             _tile(folder, f"{subject.id}_T1w", made[0], "synthetic T1w"),
-            _tile(folder, f"{match.id}_pair_FLAIR", near[1], f"real FLAIR ({match.id})"),
+            _tile(folder, f"{subject.id}_real_FLAIR", near[1], f"real FLAIR ({match.id})"),
             _tile(folder, f"{subject.id}_FLAIR", made[1], "synthetic FLAIR"),
         ]
         strips.append(Strip(f"{subject.id} · from {', '.join(subject.sources[:3])}", tuple(tiles)))
     return strips
 
 
-def _views(subject: Subject) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _views(
+    subject: Subject, box: tuple[slice, slice]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return slices of T1w, FLAIR, lesion, and tissue (CSF dark, white matter bright)."""
     images, lesion, tissues = read_images(subject), read_lesion(subject), read_tissues(subject)
-    grid = read_volume(subject.brain).grid
-    z, box = lesion_slice(lesion), crop(images[0] > 0, grid.voxel_mm)
     tissue = np.tensordot([0.2, 0.5, 0.8], tissues, 1)
+    z = lesion_slice(lesion)
     t1w, flair, mask, classes = (axial(v[box], z) for v in (*images, lesion, tissue))
     return t1w, flair, mask, classes
