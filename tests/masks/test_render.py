@@ -92,7 +92,7 @@ def test_growth_takes_the_earliest_voxels(hosts):
     spec = sample_spec(known_prior("blob", 3000.0), host, stream(4, "slow"))
     spec = dataclasses.replace(spec, aspect=0.0, roughness=0.0, lobe=None)
     mask = render_mask(spec, host)
-    cost = np.where(host.open, np.exp(0.7 * host.tissues[0]), np.inf)
+    cost = np.where(host.open, np.exp(1.0 * host.tissues[0]), np.inf)
     seed = tuple(np.round(host.grid.index(np.array(spec.seed_mm))).astype(int))
     times = np.full(host.grid.shape, np.inf)
     times[seed] = 0

@@ -12,9 +12,10 @@ from lesionforge.masks.host import Host
 from lesionforge.masks.render import domain, grow
 from lesionforge.masks.spec import MaskSpec, Style
 
-REACHES = (0.5, 0.8, 1.25, 2.0)  # times the mask's own depth range
+REACHES = (0.6, 1.2, 2.5)  # times the mask's own depth range
 ASPECTS = (0.0, 0.5, 1.0)
-ROUGHNESSES = (0.2, 0.8)
+ROUGHNESSES = (0.0, 0.2, 0.6)
+NOISES = 2  # fields of roughness that a try is judged by: one lucky field must not win
 # Differences of descriptors that count alike; depths in voxels or mm, whichever is larger.
 SCALES = {
     "sphericity": 0.06,
@@ -68,20 +69,15 @@ def fit_growth(mask: np.ndarray, host: Host, style: Style) -> Growth:
     wanted = describe_mask(mask, host)
     room = domain(start, host)
     best, least = start, np.inf
-    for number, (reach, aspect, roughness) in enumerate(_tries(style)):
+    for reach, aspect, roughness in _tries(style):
         spec = dataclasses.replace(
             start,
             reach_out_mm=start.reach_out_mm * reach,
             reach_in_mm=start.reach_in_mm * reach,
             aspect=aspect,
             roughness=roughness,
-            noise_seed=number,
         )
-        try:
-            found = describe_mask(grow(spec, host, room), host)
-        except MaskError:
-            continue  # no room on one side of the brain; another try or the start itself will do
-        miss = mismatch(found, wanted, max(host.grid.voxel_mm))
+        miss = _miss(spec, host, room, wanted)
         if miss < least:
             best, least = spec, miss
     return Growth(
@@ -92,6 +88,18 @@ def fit_growth(mask: np.ndarray, host: Host, style: Style) -> Growth:
         roughness=best.roughness,
         tilt=_tilt(mask, host, np.array(best.axis)),
     )
+
+
+def _miss(spec: MaskSpec, host: Host, room: np.ndarray, wanted: dict[str, float]) -> float:
+    """Return the mean mismatch of a spec's masks over `NOISES` noise fields."""
+    misses = []
+    for number in range(NOISES if spec.roughness else 1):
+        try:
+            mask = grow(dataclasses.replace(spec, noise_seed=number), host, room)
+        except MaskError:
+            return float("inf")  # no room on this side of the brain; the start itself will do
+        misses.append(mismatch(describe_mask(mask, host), wanted, max(host.grid.voxel_mm)))
+    return float(np.mean(misses))
 
 
 def mismatch(found: dict[str, float], wanted: dict[str, float], voxel_mm: float) -> float:

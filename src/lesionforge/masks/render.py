@@ -18,7 +18,7 @@ from lesionforge.seeding import stream
 
 NOISE_POINTS = 25
 DEPTH_COST_CAP = 6.0
-CSF_COST = 0.7
+CSF_COST = 1.0
 LEAVING_COST = 2.0  # of growing out of the lobe that was asked for
 
 

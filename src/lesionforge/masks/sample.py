@@ -13,6 +13,8 @@ from lesionforge.masks.spec import MaskRequest, MaskSpec
 
 JITTER = 0.1  # standard deviation of the logarithm of reaches and of aspect and roughness
 DEPTH_JITTER_MM = 0.3
+DEPTH_SLACK_MM = 1.0  # between the seed and the preferred depth
+DEPTH_SIGMA_MM = 2.0  # how far places may be from the depth that is looked for
 SEED_REACH_MM = 8.0  # from the drawn place to a seed of the right depth
 MAX_CANDIDATES = 20_000
 MAX_CSF = 0.5  # of a seed
@@ -106,12 +108,15 @@ def _draw(
         return None
     seed = _seed(prior, host, rng, candidates, growth.depth_mm)
     at = host.grid.world(seed)
+    # where this cortex is thinner than the patient's, the lesion takes to the depth that there is
+    here = float(host.depth_mm[tuple(seed)])
+    depth = here + float(np.clip(growth.depth_mm - here, -DEPTH_SLACK_MM, DEPTH_SLACK_MM))
     axis = _axis(prior, host, rng, seed, growth.tilt)
     return MaskSpec(
         style=prior.style,
         seed_mm=(float(at[0]), float(at[1]), float(at[2])),
         volume_mm3=voxel_count(volume, host) * host.grid.voxel_mm3,
-        depth_mm=growth.depth_mm,
+        depth_mm=depth,
         reach_out_mm=growth.reach_out_mm,
         reach_in_mm=growth.reach_in_mm,
         aspect=growth.aspect,
@@ -178,14 +183,15 @@ def _seed(
     candidates: np.ndarray,
     depth_mm: float,
 ) -> np.ndarray:
-    """Draw a place by the spatial density, then take the voxel of the right depth near it."""
+    """Draw a place by the spatial density where the depth is right, then the best voxel near it."""
     world = host.grid.world(candidates)
+    off_depth = np.abs(host.depth_mm[tuple(candidates.T)] - depth_mm)
     density = _density(prior.lesions, world, prior.config.spatial_sigma_mm)
     floor = prior.config.spatial_floor
     share = floor / len(world) + (1 - floor) * density / density.sum()
+    share *= np.exp(-0.5 * (off_depth / DEPTH_SIGMA_MM) ** 2) + 1e-4
     drawn = world[rng.choice(len(world), p=share / share.sum())]
     distance = np.linalg.norm(world - drawn, axis=1)
-    off_depth = np.abs(host.depth_mm[tuple(candidates.T)] - depth_mm)
     cost = np.where(distance <= SEED_REACH_MM, off_depth + 0.1 * distance, np.inf)
     return candidates[int(np.argmin(cost))]
 
