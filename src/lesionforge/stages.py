@@ -176,10 +176,11 @@ def compare(study: Study) -> Path:
     """Compare the regimes that have been trained and write the report; nothing is retrained."""
     with _recorded(study, "compare"):
         cells, missing = _finished_cells(study)
-        for name in missing:
-            logger.warning("Not in the report, not trained yet: %s", name)
+        notes = [_why_missing(study, *cell) for cell in missing]
+        for note in notes:
+            logger.warning("%s", note)
         metrics = results.compute_metrics(
-            study.name, study.sha256, study.data, cells, study.rules, study.evaluation
+            study.name, study.sha256, study.data, cells, study.rules, study.evaluation, notes
         )
         synthetic = {
             name: bids.read_cohort(root)
@@ -215,13 +216,15 @@ def detect(weights: str, scans: list[str], out: str = "detected", voxel_mm: floa
         scan_page.write_scan_page(found, Path(out) / name)
 
 
-def _finished_cells(study: Study) -> tuple[list[results.Cell], list[str]]:
+def _finished_cells(
+    study: Study,
+) -> tuple[list[results.Cell], list[tuple[str, int, int | None]]]:
     cells, missing = [], []
     for name, regime in study.regimes.items():
         for seed, fold in study.cells(None, None):
             folder = study.detector_root(name, seed, fold)
             if not (folder / "subjects.tsv").exists():
-                missing.append(_cell_name(name, seed, fold))
+                missing.append((name, seed, fold))
                 continue
             counts = (regime.patients, regime.controls)
             made = (regime.synthetic_count("patient"), regime.synthetic_count("control"))
@@ -229,6 +232,12 @@ def _finished_cells(study: Study) -> tuple[list[results.Cell], list[str]]:
     if not cells:
         raise DataError(f"{study.root} has no trained detector. Run train_detector first.")
     return cells, missing
+
+
+def _why_missing(study: Study, regime: str, seed: int, fold: int | None) -> str:
+    where = f"{regime}, seed {seed}" + ("" if fold is None else f", fold {fold}")
+    why = _shortage(study, regime, fold) or "It is not trained yet."
+    return f"Not in this report: {where}. {why}"
 
 
 def _shortage(study: Study, regime: str, fold: int | None) -> str | None:
