@@ -1,9 +1,27 @@
-"""One thread: these networks are tiny, and two threads that wait for each other are slower."""
+"""A tiny trained detector, and one thread: two that wait for each other are slower."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+
+from lesionforge.cohort.subject import Subject
+from lesionforge.detector.module import DetectorConfig
+from lesionforge.detector.train import train_detector
+
+TINY = DetectorConfig(
+    filters=(4, 8, 8, 8),
+    patch=24,
+    steps=60,
+    epoch_steps=60,
+    batch_size=2,
+    learning_rate=1.0e-2,
+    workers=0,
+    precision="32-true",
+    accelerator="cpu",
+)
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -12,3 +30,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="package")
+def trained(toy_cohort: list[Subject], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector trained on four toy patients and two controls; read-only."""
+    folder = tmp_path_factory.mktemp("trained") / "detector"
+    train_detector([*toy_cohort[:4], *toy_cohort[6:8]], folder, TINY, 0)
+    return folder
+
+
+@pytest.fixture
+def trained_detector(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny detector that a test may change."""
+    return Path(shutil.copytree(trained, tmp_path / "detector"))

@@ -10,30 +10,19 @@ from torch.nn import functional
 from lesionforge.cohort.subject import read_brain, read_images, read_lesion
 from lesionforge.detector import predict
 from lesionforge.detector.data import standardise
-from lesionforge.detector.module import DetectorConfig
 from lesionforge.detector.predict import (
     TrainedDetector,
     load_detector,
     predict_probability,
     predict_subjects,
 )
-from lesionforge.detector.train import train_detector
 from lesionforge.errors import DataError, LineageError
 from lesionforge.evaluation.matching import CandidateRules
 from lesionforge.provenance import read_json, read_tsv, write_json
 from lesionforge.volume import read_volume
 
-CONFIG = DetectorConfig(
-    filters=(4, 8, 8, 8),
-    patch=24,
-    steps=60,
-    epoch_steps=60,
-    batch_size=2,
-    learning_rate=1.0e-2,
-    workers=0,
-    precision="32-true",
-    accelerator="cpu",
-)
+from .conftest import TINY
+
 RULES = CandidateRules(min_volume_mm3=125.0)
 
 
@@ -42,18 +31,6 @@ class Blur(torch.nn.Module):
 
     def forward(self, images):
         return functional.avg_pool3d(images[:, 1:], 3, 1, 1, count_include_pad=False)
-
-
-@pytest.fixture(scope="module")
-def trained(toy_cohort, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("predict") / "detector"
-    train_detector([*toy_cohort[:4], *toy_cohort[6:8]], folder, CONFIG, 0)
-    return folder
-
-
-@pytest.fixture
-def folder(trained, tmp_path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "detector"))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +44,7 @@ def roles(held_out):
 
 
 def detector_of(network, **changes):
-    return TrainedDetector(network, replace(CONFIG, **changes), "32-true", "0", torch.device("cpu"))
+    return TrainedDetector(network, replace(TINY, **changes), "32-true", "0", torch.device("cpu"))
 
 
 @pytest.mark.parametrize("overlap", [0.25, 0.5])
@@ -118,25 +95,25 @@ def test_an_empty_brain_is_refused(trained):
         )
 
 
-def test_predictions_are_written_with_roles_and_geometry(folder, held_out, roles):
-    predict_subjects(folder, held_out, roles, RULES)
-    subjects = read_tsv(folder / "subjects.tsv", participant_id=str, role=str)
+def test_predictions_are_written_with_roles_and_geometry(trained_detector, held_out, roles):
+    predict_subjects(trained_detector, held_out, roles, RULES)
+    subjects = read_tsv(trained_detector / "subjects.tsv", participant_id=str, role=str)
     assert dict(zip(subjects["participant_id"], subjects["role"], strict=True)) == roles
-    candidates = read_tsv(folder / "candidates.tsv", participant_id=str, role=str)
+    candidates = read_tsv(trained_detector / "candidates.tsv", participant_id=str, role=str)
     assert set(candidates["participant_id"]) <= set(roles)
     for subject in held_out:
-        found = read_volume(folder / "probability" / f"{subject.id}_probability.nii.gz")
+        found = read_volume(trained_detector / "probability" / f"{subject.id}_probability.nii.gz")
         assert found.grid.matches(read_volume(subject.brain).grid)
         best = candidates.loc[candidates["participant_id"] == subject.id, "score"].max()
         if best == best:
             assert best == pytest.approx(found.data.max(), rel=1e-5)
-    assert read_json(folder / "rules.json")["min_volume_mm3"] == RULES.min_volume_mm3
+    assert read_json(trained_detector / "rules.json")["min_volume_mm3"] == RULES.min_volume_mm3
 
 
 def test_a_killed_prediction_resumes_to_the_same_tables(
-    trained, folder, held_out, roles, tmp_path, monkeypatch
+    trained, trained_detector, held_out, roles, tmp_path, monkeypatch
 ):
-    predict_subjects(folder, held_out, roles, RULES)
+    predict_subjects(trained_detector, held_out, roles, RULES)
     other = Path(shutil.copytree(trained, tmp_path / "other"))
     predict_subjects(other, held_out[:2], roles, RULES)
     (other / "subjects.tsv").unlink()
@@ -150,43 +127,43 @@ def test_a_killed_prediction_resumes_to_the_same_tables(
     predict_subjects(other, held_out, roles, RULES)
     assert len(predicted) == len(held_out) - 2
     for name in ("candidates.tsv", "subjects.tsv"):
-        assert (other / name).read_bytes() == (folder / name).read_bytes()
+        assert (other / name).read_bytes() == (trained_detector / name).read_bytes()
 
 
-def test_maps_of_other_weights_do_not_count(folder, held_out, roles):
-    predict_subjects(folder, held_out, roles, RULES)
-    before = (folder / "subjects.tsv").read_bytes()
-    write_json(folder / "probability" / "made_by.json", {"weights_sha256": "other"})
+def test_maps_of_other_weights_do_not_count(trained_detector, held_out, roles):
+    predict_subjects(trained_detector, held_out, roles, RULES)
+    before = (trained_detector / "subjects.tsv").read_bytes()
+    write_json(trained_detector / "probability" / "made_by.json", {"weights_sha256": "other"})
     name = f"{held_out[0].id}_probability.nii.gz"
     shutil.copy(
-        folder / "probability" / f"{held_out[1].id}_probability.nii.gz",
-        folder / "probability" / name,
+        trained_detector / "probability" / f"{held_out[1].id}_probability.nii.gz",
+        trained_detector / "probability" / name,
     )
-    predict_subjects(folder, held_out, roles, RULES)
-    assert (folder / "subjects.tsv").read_bytes() == before
+    predict_subjects(trained_detector, held_out, roles, RULES)
+    assert (trained_detector / "subjects.tsv").read_bytes() == before
 
 
-def test_training_subjects_are_not_predicted(folder, toy_cohort, held_out, roles):
+def test_training_subjects_are_not_predicted(trained_detector, toy_cohort, held_out, roles):
     with pytest.raises(LineageError, match="was trained on sub-p01"):
-        predict_subjects(folder, [toy_cohort[0], *held_out], roles, RULES)
+        predict_subjects(trained_detector, [toy_cohort[0], *held_out], roles, RULES)
     made = replace(held_out[0], id="sub-syn1", synthetic=True, sources=("sub-p02",))
     with pytest.raises(LineageError, match="was trained on sub-syn1"):
-        predict_subjects(folder, [made], roles, RULES)
+        predict_subjects(trained_detector, [made], roles, RULES)
 
 
-def test_damaged_detectors_are_refused(folder):
-    weights = folder / "detector.safetensors"
+def test_damaged_detectors_are_refused(trained_detector):
+    weights = trained_detector / "detector.safetensors"
     content = bytearray(weights.read_bytes())
     content[-3] ^= 1
     weights.write_bytes(content)
     with pytest.raises(DataError, match="is not the file that"):
-        load_detector(folder)
+        load_detector(trained_detector)
     weights.write_bytes(b"half")
     with pytest.raises(DataError, match="does not hold a detector"):
-        load_detector(folder)
+        load_detector(trained_detector)
     weights.unlink()
     with pytest.raises(DataError, match="does not hold a detector"):
-        load_detector(folder)
-    (folder / "detector.json").unlink()
+        load_detector(trained_detector)
+    (trained_detector / "detector.json").unlink()
     with pytest.raises(DataError, match=r"detector\.json is missing"):
-        load_detector(folder)
+        load_detector(trained_detector)
