@@ -73,4 +73,5 @@ def test_a_lesion_that_turns_white_matter_grey_is_undone(hosts):
     assert after < 0.6 * before
     # nothing healthy to take over when both sides are hurt
     both = np.minimum(distance, distance[::-1])
-    assert np.array_equal(mirrored_tissues(distorted, both, host.grid), distorted)
+    kept = mirrored_tissues(distorted, both, host.grid)
+    assert np.allclose(kept[:, both <= 4], distorted[:, both <= 4], atol=1e-6)

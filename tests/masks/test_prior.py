@@ -69,7 +69,7 @@ def test_draws_of_the_fitted_prior_are_like_the_lesions_it_saw(cohort, fitted):
         describe_mask(render_mask(sample_spec(other, h, stream(11, "other", n)), h), h)
         for n, h in enumerate([cohort[i % 4][1] for i in range(20)])
     ]
-    for name in ("volume_mm3", "grey_share", "depth_mm"):
+    for name in ("volume_mm3", "inner_radius_mm", "ribbon_share"):
         assert stats.ks_2samp([d[name] for d in seen], [d[name] for d in blobs]).pvalue < 0.01
 
 
