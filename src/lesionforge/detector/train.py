@@ -125,7 +125,7 @@ def _fit(cases: list[Case], folder: Path, config: DetectorConfig, seed: int) -> 
         max_epochs=math.ceil(config.steps / config.epoch_steps),
         gradient_clip_val=config.gradient_clip,
         logger=TensorBoardLogger(folder, name="logs", version=""),
-        log_every_n_steps=10,
+        log_every_n_steps=min(10, config.epoch_steps),
         callbacks=[Checkpoint(checkpoint), Progress(config.steps)],
         enable_progress_bar=False,
         enable_checkpointing=False,
@@ -138,6 +138,8 @@ def _fit(cases: list[Case], folder: Path, config: DetectorConfig, seed: int) -> 
         ckpt_path=checkpoint if checkpoint.exists() else None,
         weights_only=True,
     )
+    if not trainer.is_global_zero:
+        raise SystemExit(0)  # a process that Lightning started for another device ends here
     if trainer.global_step < config.steps:
         raise LesionForgeError(
             f"{folder}: the training stopped at step {trainer.global_step} of {config.steps}. "
