@@ -116,6 +116,7 @@ class PatchDataset(Dataset):
         places = case.lesion if foreground else case.brain
         jitter = rng.integers(-(self.config.patch // 4), self.config.patch // 4 + 1, 3)
         centre = places[rng.integers(len(places))] + (jitter if foreground else 0)
+        centre = _draw_inside(centre, case.volume.shape[1:], self.config.patch)
         augment = sample_augment(self.config.augment, rng)
         return PatchSpec(number, (int(centre[0]), int(centre[1]), int(centre[2])), augment)
 
@@ -129,6 +130,12 @@ class PatchDataset(Dataset):
     def __getitem__(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return images (2, P, P, P) and lesion (1, P, P, P), float32."""
         return render_patch(self.cases, self.spec(position), self.config.patch)
+
+
+def _draw_inside(centre: np.ndarray, shape: tuple[int, ...], patch: int) -> np.ndarray:
+    """Move a centre so that an eighth of the patch at most lies outside; air teaches little."""
+    low = np.minimum(patch // 2 - patch // 8, np.array(shape) // 2)
+    return np.clip(centre, low, np.maximum(np.array(shape) - low, low))
 
 
 def render_patch(
