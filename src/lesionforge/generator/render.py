@@ -69,8 +69,11 @@ def render_synthetic(
         effect = effect_size(before, images, lesion)
         rejections += check_lesion(lesion, anatomy.brain)
         rejections += check_effect(effect, spec.lesion.conspicuity, config)
-        checks |= _lesion_figures(spec, anatomy, lesion, images)
         checks |= {"EffectSD": round(effect, 4), "Gain": round(gain, 4)}
+        try:
+            checks |= _lesion_figures(spec, anatomy, lesion, images)
+        except DataError as error:  # nothing is left around the lesion to compare it with
+            rejections.append(Rejection("surroundings", str(error)))
     return Made(_volumes(spec, anatomy, lesion, images), lesion, checks, rejections)
 
 
