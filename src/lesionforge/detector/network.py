@@ -5,7 +5,7 @@ from monai.networks.nets import DynUNet
 from torch import nn
 
 from lesionforge.errors import DataError
-from lesionforge.seeding import torch_stream
+from lesionforge.seeding import seeded_torch
 
 IN_CHANNELS = 2
 STRIDE = 8
@@ -25,9 +25,7 @@ def build_network(filters: tuple[int, ...], seed: int) -> nn.Module:
         filters: channels of the four levels.
         seed: of the initial weights.
     """
-    with torch.random.fork_rng(devices=[]):
-        state = int(torch.randint(2**62, (1,), generator=torch_stream(seed, "detector", "init")))
-        torch.manual_seed(state)
+    with seeded_torch(seed, "detector", "init"):
         network = DynUNet(
             spatial_dims=3,
             in_channels=IN_CHANNELS,

@@ -16,7 +16,7 @@ from lesionforge.generator.noise import position_noise
 from lesionforge.generator.semantic import SEMANTIC_CHANNELS
 from lesionforge.generator.spade import SPADEBlock
 from lesionforge.generator.style import StyleEncoder
-from lesionforge.seeding import stream, torch_stream
+from lesionforge.seeding import seeded_torch, stream, torch_stream
 
 PATCH_MULTIPLE = 8
 Precision = Literal["auto", "bf16-mixed", "32-true"]
@@ -146,8 +146,7 @@ class GeneratorModule(LightningModule):
         self.automatic_optimization = False
         self.config = config
         self.seed = seed
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(stream(seed, "generator", "weights").integers(2**31)))
+        with seeded_torch(seed, "generator", "weights"):
             self.synthesizer = Synthesizer(config)
             self.discriminator = MultiScaleDiscriminator(
                 semantic_channels=SEMANTIC_CHANNELS, width=config.discriminator_width
