@@ -42,6 +42,7 @@ def stage_parser(stage: str, prog: str | None = None) -> ArgumentParser:
         prog=prog or f"lesionforge {stage}",
         description=(function.__doc__ or "").split("Args:")[0],
         version=__version__,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "--config",

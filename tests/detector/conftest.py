@@ -14,8 +14,8 @@ from lesionforge.detector.train import train_detector
 TINY = DetectorConfig(
     filters=(4, 8, 8, 8),
     patch=24,
-    steps=60,
-    epoch_steps=60,
+    steps=100,
+    epoch_steps=100,
     batch_size=2,
     learning_rate=1.0e-2,
     workers=0,
