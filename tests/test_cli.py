@@ -7,32 +7,8 @@ from pathlib import Path
 import pytest
 
 from lesionforge import cli
-from lesionforge.study import Study
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
-
-
-def _study(*arguments: str) -> Study:
-    parser = cli.stage_parser("prepare")
-    values = vars(parser.instantiate(parser.parse_args(list(arguments))))
-    return Study(**{name: values[name] for name in Study.__dataclass_fields__})
-
-
-def test_without_arguments_the_phantom_study_is_meant():
-    assert _study() == Study()
-    assert _study("--config", str(ROOT / "configs/phantom.yaml")) == Study()
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_every_configuration_is_a_study_named_like_its_file(path):
-    assert _study("--config", str(path)).name == path.stem
-
-
-def test_overrides_are_typed_and_win_over_the_file():
-    config = ["--config", str(ROOT / "configs/phantom_small.yaml")]
-    study = _study(*config, "--detector.steps", "7", "--seeds", "[4]")
-    assert (study.detector.steps, study.seeds) == (7, (4,))
 
 
 @pytest.mark.parametrize("stage", cli.STAGES)

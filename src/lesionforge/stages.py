@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lesionforge.cohort import bids, splits
 from lesionforge.cohort.phantom import write_phantoms
-from lesionforge.cohort.prepare import PrepareConfig, prepare_cohort
+from lesionforge.cohort.prepare import prepare_cohort
 from lesionforge.cohort.subject import Subject
 from lesionforge.detector import predict, regimes, train
 from lesionforge.detector.detect import detect_scan, find_pairs
@@ -197,7 +197,7 @@ def regime_table(study: Study) -> str:
     return tables.text_table(read_json(study.root / "report" / "metrics.json"))
 
 
-def detect(weights: str, scans: list[str], out: str = "detected", voxel_mm: float = 2.5) -> None:
+def detect(weights: str, scans: list[str], out: str = "detected") -> None:
     """Look for lesions in new scans with a trained detector. Research use only.
 
     Args:
@@ -206,13 +206,11 @@ def detect(weights: str, scans: list[str], out: str = "detected", voxel_mm: floa
             or BIDS-like folders.
         out: folder for candidates.tsv, the probability map on the T1w's grid and a page, for each
             scan.
-        voxel_mm: voxel size that the detector's cohort was prepared with.
     """
     pairs = find_pairs([Path(scan) for scan in scans])
-    prepare_config = PrepareConfig(voxel_mm=voxel_mm)
     for name, (t1w, flair) in pairs.items():
         logger.info("%s: %s, %s", name, t1w, flair)
-        found = detect_scan(Path(weights), t1w, flair, Path(out) / name, prepare_config)
+        found = detect_scan(Path(weights), t1w, flair, Path(out) / name)
         scan_page.write_scan_page(found, Path(out) / name)
 
 

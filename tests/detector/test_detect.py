@@ -69,6 +69,15 @@ def run(trained, folder, out):
     return detect_scan(trained, *files, out)
 
 
+def test_scans_are_prepared_as_the_detectors_cohort_was(
+    trained_detector, scan_files, prepared, known, tmp_path, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(detect, "prepare_scan", lambda *args: asked.append(args[2]) or prepared)
+    run(trained_detector, scan_files, tmp_path / "out")
+    assert asked[0].voxel_mm == 5.0
+
+
 def test_candidates_are_given_in_both_spaces(
     trained_detector, scan_files, prepared, known, toy_grid, tmp_path
 ):

@@ -44,7 +44,9 @@ def roles(held_out):
 
 
 def detector_of(network, **changes):
-    return TrainedDetector(network, replace(TINY, **changes), "32-true", "0", torch.device("cpu"))
+    return TrainedDetector(
+        network, replace(TINY, **changes), "32-true", "0", 5.0, torch.device("cpu")
+    )
 
 
 @pytest.mark.parametrize("overlap", [0.25, 0.5])

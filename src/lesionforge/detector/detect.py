@@ -93,10 +93,8 @@ def _files(path: Path) -> list[Path]:
     return sorted(p for p in path.rglob("*.nii*") if _SCAN.fullmatch(p.name))
 
 
-def detect_scan(
-    weights: Path, t1w: Path, flair: Path, out: Path, config: PrepareConfig | None = None
-) -> Detection:
-    """Prepare one scan, predict, and write what was found to `out`.
+def detect_scan(weights: Path, t1w: Path, flair: Path, out: Path) -> Detection:
+    """Prepare one scan as the detector's cohort was, predict, and write what was found to `out`.
 
     Writes `candidates.tsv` (centres in MNI and in the T1w file's space, RAS mm),
     `probability.nii.gz` on the T1w file's grid, and `detection.json`.
@@ -106,14 +104,13 @@ def detect_scan(
         t1w: NIfTI file.
         flair: NIfTI file of the same head.
         out: folder of the result.
-        config: preparation; as the detector's cohort was prepared.
 
     Raises:
         DataError: the detector or a scan cannot be used.
     """
     detector = load_detector(weights)
     rules = _rules(weights)
-    scan = prepare_scan(t1w, flair, config or PrepareConfig())
+    scan = prepare_scan(t1w, flair, PrepareConfig(voxel_mm=detector.voxel_mm))
     probability = predict_probability(
         detector, scan.images, scan.volumes["desc-brain_mask"].astype(bool)
     )

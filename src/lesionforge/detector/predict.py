@@ -42,6 +42,7 @@ class TrainedDetector:
         config: what it was trained with.
         precision: what it was trained in.
         sha256: of its weights.
+        voxel_mm: of the cohort that it was trained on.
         device: where it runs.
     """
 
@@ -49,6 +50,7 @@ class TrainedDetector:
     config: DetectorConfig
     precision: str
     sha256: str
+    voxel_mm: float
     device: torch.device
 
 
@@ -61,7 +63,7 @@ def load_detector(folder: Path) -> TrainedDetector:
     record = read_json(folder / "detector.json")
     weights = folder / "detector.safetensors"
     try:
-        content = dict(record["config"])
+        content, voxel_mm = dict(record["config"]), float(record["voxel_mm"])
         content["augment"] = AugmentConfig(**_tuples(content["augment"]))
         config = DetectorConfig(**_tuples(content))
         state = load_file(weights)
@@ -77,7 +79,7 @@ def load_detector(folder: Path) -> TrainedDetector:
     gpu = config.accelerator != "cpu" and torch.cuda.is_available()
     device = torch.device("cuda" if gpu else "cpu")
     network.eval().to(device)
-    return TrainedDetector(network, config, record["precision"], found, device)
+    return TrainedDetector(network, config, record["precision"], found, voxel_mm, device)
 
 
 def _tuples(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from lesionforge.provenance import (
     write_json,
     write_tsv,
 )
+from lesionforge.volume import read_volume
 
 logger = logging.getLogger(__name__)
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advertisements
@@ -64,6 +65,7 @@ def train_detector(
         "seed": seed,
         "training": [s.id for s in training],
         "lineage": lineage(training),
+        "voxel_mm": read_volume(training[0].brain).grid.voxel_mm[0],
     }
     identity = _identity(record, training)
     if _is_finished(folder, identity):

@@ -1,0 +1,117 @@
+"""The configurations: each is a study, and `configs/bids.yaml` explains every key there is.
+
+`python tests/test_configs.py` writes `configs/bids.yaml` anew from the docstrings beside the code.
+"""
+
+import dataclasses
+import textwrap
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from docstring_parser import parse
+
+from lesionforge import cli
+from lesionforge.detector.regimes import Regime
+from lesionforge.study import Study
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+HEADER = """\
+# Any real cohort: a BIDS-like folder of T1w, FLAIR and lesion masks (see data/README.md).
+#
+#   python scripts/prepare_cohort.py --config configs/bids.yaml --cohort.bids DIR
+#   python scripts/train_generator.py --config configs/bids.yaml        ... and on, as for phantoms
+#
+# Every key there is, with what it means. Copy this file, give the copy a `name`, and keep only the
+# lines that you change: what is not stated has its default. Different from the defaults here: name,
+# cohort.bids, the sizes under splits and regimes, and longer trainings (for a GPU).
+"""
+
+
+def bids_study() -> Study:
+    default = Study()
+    few, many = {"patients": 20, "controls": 20}, {"patients": 40, "controls": 40}
+    return replace(
+        default,
+        name="bids",
+        cohort=replace(default.cohort, bids="data/bids"),
+        splits=replace(
+            default.splits,
+            validation_patients=10,
+            validation_controls=10,
+            test_patients=30,
+            test_controls=30,
+        ),
+        generator=replace(default.generator, steps=5000),
+        detector=replace(default.detector, steps=10000, filters=(16, 32, 64, 128)),
+        regimes={
+            "baseline": Regime(**few),
+            "augmented": Regime(**few, synthetic="spade", dose=1.0),
+            "expanded": Regime(**many),
+        },
+    )
+
+
+def commented(value: Any, indent: int = 0, explained: frozenset[type] = frozenset()) -> Iterator:
+    """Yield YAML lines of a dataclass, each key under its explanation (at a type's first use)."""
+    about = {p.arg_name: " ".join(p.description.split()) for p in parse(type(value).__doc__).params}
+    pad = "  " * indent
+    for field in dataclasses.fields(value):
+        if type(value) not in explained:
+            yield from (
+                f"{pad}# {line}" for line in textwrap.wrap(about[field.name], 97 - 2 * indent)
+            )
+        inner = getattr(value, field.name)
+        if dataclasses.is_dataclass(inner):
+            yield f"{pad}{field.name}:"
+            yield from commented(inner, indent + 1)
+        elif isinstance(inner, dict):
+            yield f"{pad}{field.name}:"
+            seen: frozenset[type] = frozenset()
+            for name, entry in inner.items():
+                yield f"{pad}  {name}:"
+                yield from commented(entry, indent + 2, seen)
+                seen |= {type(entry)}
+        else:
+            plain = list(inner) if isinstance(inner, tuple) else inner
+            style = None if isinstance(plain, list) else False
+            text = yaml.safe_dump({field.name: plain}, default_flow_style=style, width=1000)
+            yield pad + text.strip()
+
+
+def reference() -> str:
+    return HEADER + "\n".join(commented(bids_study())) + "\n"
+
+
+def read_study(*arguments: str) -> Study:
+    parser = cli.stage_parser("prepare")
+    values = vars(parser.instantiate(parser.parse_args(list(arguments))))
+    return Study(**{name: values[name] for name in Study.__dataclass_fields__})
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_configuration_is_a_study_named_like_its_file(path):
+    assert read_study("--config", str(path)).name == path.stem
+
+
+def test_without_arguments_the_phantom_study_is_meant():
+    assert read_study() == Study()
+    assert read_study("--config", str(CONFIGS / "phantom.yaml")) == Study()
+
+
+def test_overrides_are_typed_and_win_over_the_file():
+    config = ["--config", str(CONFIGS / "phantom_small.yaml")]
+    study = read_study(*config, "--detector.steps", "7", "--seeds", "[4]")
+    assert (study.detector.steps, study.seeds) == (7, (4,))
+
+
+def test_the_commented_configuration_states_every_key_as_the_code_does():
+    assert (CONFIGS / "bids.yaml").read_text() == reference()
+    assert read_study("--config", str(CONFIGS / "bids.yaml")) == bids_study()
+
+
+if __name__ == "__main__":
+    (CONFIGS / "bids.yaml").write_text(reference())
