@@ -45,23 +45,23 @@ class Difficulty:
     """
 
     conspicuity: tuple[float, float] = (0.10, 1.0)
-    conspicuity_shape: tuple[float, float] = (1.1, 1.5)
-    thickening_mm: float = 3.0
+    conspicuity_shape: tuple[float, float] = (1.2, 1.2)
+    thickening_mm: float = 3.5
     blur_mm: float = 3.0
-    flair: float = 0.40
-    t1w: float = 0.12
+    flair: float = 0.55
+    t1w: float = 0.20
     subtype_shares: tuple[float, float, float] = (0.3, 0.3, 0.4)
     transmantle_share: float = 0.3
     volume_mm3: tuple[float, float, float] = (400.0, 2000.0, 15000.0)
     volume_log_sd: float = 0.85
-    confounder_rates: tuple[float, float, float, float] = (2.5, 1.5, 1.5, 1.0)
-    confounder_flair: tuple[float, float] = (0.10, 0.45)
+    confounder_rates: tuple[float, float, float, float] = (2.0, 1.0, 1.0, 0.8)
+    confounder_flair: tuple[float, float] = (0.10, 0.40)
     wm_spot_extra: float = 0.15
     ghost_share: float = 0.25
     ghost: tuple[float, float] = (0.02, 0.09)
     contrast_sd: float = 0.025
-    regional_sd: float = 0.035
-    cortex_sd: float = 0.45
+    regional_sd: float = 0.03
+    cortex_sd: float = 0.40
     fold_sd: float = 0.9
     noise: float = 1.0
 

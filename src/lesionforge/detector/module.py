@@ -45,8 +45,8 @@ class DetectorConfig:
     """
 
     filters: tuple[int, int, int, int] = (8, 16, 32, 64)
-    steps: int = 900
-    batch_size: int = 4
+    steps: int = 800
+    batch_size: int = 2
     patch: int = 48
     learning_rate: float = 3.0e-3
     warmup: float = 0.05
@@ -60,7 +60,7 @@ class DetectorConfig:
     accelerator: str = "auto"
     devices: int = 1
     num_nodes: int = 1
-    overlap: float = 0.5
+    overlap: float = 0.25
     mirror: bool = True
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
