@@ -12,7 +12,7 @@ LOBES = ("frontal", "temporal", "parietal", "occipital", "insula")
 LOBE_SHARES = (0.48, 0.23, 0.16, 0.07, 0.06)
 SUBTYPES = ("t1w", "flair", "both")
 # Share of the full strength of each sign, in the order of `Difficulty.signs`, by subtype.
-SIGN_MIX = {"t1w": (1.0, 1.0, 0.12, 0.5), "flair": (0.3, 0.4, 1.0, 0.5), "both": (0.8, 0.9, 0.8, 1)}
+SIGN_MIX = {"t1w": (1, 1, 0.15, 1), "flair": (0.3, 0.4, 0.75, 0.5), "both": (0.8, 0.9, 0.6, 1)}
 ConfounderKind = Literal["wm_spot", "cortical_spot", "vessel", "blurred_junction"]
 
 
@@ -44,17 +44,17 @@ class Difficulty:
         noise: factor on every scanner's noise.
     """
 
-    conspicuity: tuple[float, float] = (0.10, 1.0)
-    conspicuity_shape: tuple[float, float] = (1.2, 1.2)
+    conspicuity: tuple[float, float] = (0.05, 1.0)
+    conspicuity_shape: tuple[float, float] = (1.0, 1.1)
     thickening_mm: float = 3.5
     blur_mm: float = 3.0
-    flair: float = 0.55
-    t1w: float = 0.20
+    flair: float = 0.50
+    t1w: float = 0.22
     subtype_shares: tuple[float, float, float] = (0.3, 0.3, 0.4)
     transmantle_share: float = 0.3
     volume_mm3: tuple[float, float, float] = (400.0, 2000.0, 15000.0)
     volume_log_sd: float = 0.85
-    confounder_rates: tuple[float, float, float, float] = (2.0, 1.0, 1.0, 0.8)
+    confounder_rates: tuple[float, float, float, float] = (2.2, 1.2, 1.2, 0.9)
     confounder_flair: tuple[float, float] = (0.10, 0.40)
     wm_spot_extra: float = 0.15
     ghost_share: float = 0.25

@@ -138,8 +138,8 @@ def draw_phantom(
 
 
 def _draw_anatomy(rng: np.random.Generator, difficulty: Difficulty) -> AnatomySpec:
-    size = rng.normal(1.0, 0.035)
-    scale = np.clip(size * rng.normal(1.0, 0.025, 3), 0.86, 1.09)
+    size = rng.normal(0.95, 0.035)  # the template is larger than most heads
+    scale = np.clip(size * rng.normal(1.0, 0.025, 3), 0.83, 1.06)
     return AnatomySpec(
         scale=_floats(scale),
         warp=float(rng.uniform(0.7, 1.3)),
