@@ -1,6 +1,7 @@
 """The whole road on tiny phantoms, through the command line, twice: the same bytes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -104,3 +105,24 @@ def test_a_test_subject_behind_a_synthetic_volume_is_refused(road, capsys):
     finally:
         root.write_text(kept)
     assert f"goes back to {leak} (test)" in capsys.readouterr().err
+
+
+def test_folds_cross_fit_everything_and_the_report_says_what_is_missing(road, tmp_path):
+    for part in ("raw", "truth", "cohort"):
+        shutil.copytree(road / "runs/tiny" / part, tmp_path / "runs/tiny" / part)
+    for stage in STAGES:
+        assert _run(tmp_path, stage, "--folds", "2") == 0, stage
+    root = tmp_path / "runs/tiny"
+    tables = [pd.read_csv(root / f"fold-{i}/splits.tsv", sep="\t") for i in (0, 1)]
+    tested = [set(t[t["role"] == "test"]["participant_id"]) for t in tables]
+    assert tested[0] | tested[1] == {s.id for s in read_cohort(root / "cohort")}
+    assert not tested[0] & tested[1]
+    for i, table in enumerate(tables):
+        training = set(table[table["role"] == "train"]["participant_id"])
+        for subject in read_cohort(root / f"fold-{i}/synthetic/spade/seed-0"):
+            assert set(subject.sources) <= training
+    metrics = json.loads((root / "report/metrics.json").read_text())
+    assert list(metrics["regimes"]) == ["baseline", "augmented"]
+    assert metrics["regimes"]["baseline"]["sensitivity"]["n"] == 7
+    assert metrics["gap_recovered"]["value"] is None
+    assert "expanded" in metrics["gap_recovered"]["why"]
