@@ -37,9 +37,9 @@ class CohortConfig:
 
 def _regimes() -> dict[str, Regime]:
     return {
-        "baseline": Regime(patients=8, controls=8),
-        "augmented": Regime(patients=8, controls=8, synthetic="spade", dose=1.0),
-        "expanded": Regime(patients=16, controls=16),
+        "baseline": Regime(patients=12, controls=12),
+        "augmented": Regime(patients=12, controls=12, synthetic="spade", dose=1.0),
+        "expanded": Regime(patients=24, controls=24),
     }
 
 

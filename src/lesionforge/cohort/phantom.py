@@ -58,8 +58,8 @@ class PhantomConfig:
         voxel_mm: nominal voxel size of the scans; scanners differ around it.
     """
 
-    patients: int = 42
-    controls: int = 42
+    patients: int = 50
+    controls: int = 50
     seed: int = 0
     voxel_mm: float = 2.5
 

@@ -1,7 +1,7 @@
 """What is fixed about the phantoms: difficulty, lobes, signs by subtype, three scanners.
 
-Difficulty is calibrated on seeds that no study uses (9000 and above), then frozen under
-`PHANTOM_VERSION`: whoever changes a value here changes the version.
+Difficulty was calibrated on seeds that no study uses (9000 and above; docs/results/calibration) and
+is frozen under `PHANTOM_VERSION`: whoever changes a value here changes the version.
 """
 
 from dataclasses import dataclass
