@@ -45,7 +45,7 @@ class DetectorConfig:
     """
 
     filters: tuple[int, int, int, int] = (8, 16, 32, 64)
-    steps: int = 800
+    steps: int = 700
     batch_size: int = 2
     patch: int = 48
     learning_rate: float = 3.0e-3
