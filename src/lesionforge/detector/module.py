@@ -34,7 +34,8 @@ class DetectorConfig:
         synthetic_share: share of patches drawn from synthetic subjects where a regime has any; by
             default their share among the training subjects.
         epoch_steps: steps between two checkpoints.
-        workers: processes that prepare patches; the result does not depend on it.
+        workers: processes that prepare patches; the result does not depend on it. With few cores
+            they compete with the training, with a GPU they feed it.
         precision: `auto` is bf16 on GPUs and on CPUs with AMX, else 32 bit.
         accelerator: Lightning's accelerator.
         devices: devices a node.
@@ -55,7 +56,7 @@ class DetectorConfig:
     foreground_share: float = 0.5
     synthetic_share: float | None = None
     epoch_steps: int = 100
-    workers: int = 1
+    workers: int = 0
     precision: Precision = "auto"
     accelerator: str = "auto"
     devices: int = 1

@@ -59,10 +59,10 @@ class GeneratorConfig:
     hidden: int = 16
     style_dim: int = 16
     discriminator_width: int = 24
-    steps: int = 500
+    steps: int = 400
     checkpoint_every: int = 50
-    batch_size: int = 1
-    patch: int = 48
+    batch_size: int = 2
+    patch: int = 40
     lesion_share: float = 0.5
     generator_rate: float = 1.0e-3
     discriminator_rate: float = 1.0e-3
