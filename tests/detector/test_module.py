@@ -32,6 +32,12 @@ def test_deep_supervision_has_three_heads_in_training_only():
     torch.testing.assert_close(network(images), heads[:, 0])
 
 
+def test_an_untrained_network_expects_lesions_to_be_rare():
+    images = torch.randn(1, 2, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    heads = torch.sigmoid(build_network((4, 8, 8, 8), 0)(images)).mean(dim=(0, 2, 3, 4, 5))
+    assert ((heads > 0.005) & (heads < 0.1)).all()
+
+
 def test_every_head_learns():
     network = build_network(FILTERS, 0)
     target = torch.zeros(2, 1, 16, 16, 16)

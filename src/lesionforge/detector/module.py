@@ -46,7 +46,7 @@ class DetectorConfig:
     """
 
     filters: tuple[int, int, int, int] = (8, 16, 32, 64)
-    steps: int = 700
+    steps: int = 600
     batch_size: int = 2
     patch: int = 48
     learning_rate: float = 3.0e-3

@@ -1,5 +1,7 @@
 """The detector's network: MONAI's DynUNet, which is nnU-Net's architecture."""
 
+import math
+
 import torch
 from monai.networks.nets import DynUNet
 from torch import nn
@@ -10,6 +12,7 @@ from lesionforge.seeding import seeded_torch
 IN_CHANNELS = 2
 STRIDE = 8
 SUPERVISED = 3
+PRIOR = 0.02
 _ALIASES = "skip_layers."
 
 
@@ -19,7 +22,9 @@ def build_network(filters: tuple[int, ...], seed: int) -> nn.Module:
     Four levels (strides 1, 2, 2, 2), kernel 3, instance norm, leaky ReLU. In training mode the
     output is (B, 3, 1, X, Y, Z): logits at full, half and quarter resolution, the latter two
     repeated up to full resolution. In evaluation mode it is (B, 1, X, Y, Z). Axes must be
-    multiples of 8, one of them at least 16.
+    multiples of 8, one of them at least 16. The untrained network predicts `PRIOR` nearly
+    everywhere (Lin et al., arXiv:1708.02002, section 4.1), which spares the training the steps
+    that it would take to learn that lesions are rare.
 
     Args:
         filters: channels of the four levels.
@@ -37,6 +42,8 @@ def build_network(filters: tuple[int, ...], seed: int) -> nn.Module:
             deep_supervision=True,
             deep_supr_num=SUPERVISED - 1,
         )
+        for output in (network.output_block, *network.deep_supervision_heads):
+            nn.init.constant_(output.conv.conv.bias, math.log(PRIOR / (1 - PRIOR)))
     return network.to(memory_format=torch.channels_last_3d)
 
 
