@@ -59,7 +59,7 @@ class GeneratorConfig:
     hidden: int = 16
     style_dim: int = 16
     discriminator_width: int = 24
-    steps: int = 400
+    steps: int = 350
     checkpoint_every: int = 50
     batch_size: int = 2
     patch: int = 40
