@@ -69,7 +69,7 @@ def run(trained, folder, out):
     return detect_scan(trained, *files, out)
 
 
-def test_scans_are_prepared_as_the_detectors_cohort_was(
+def test_scans_are_prepared_at_the_voxel_size_of_the_detectors_cohort(
     trained_detector, scan_files, prepared, known, tmp_path, monkeypatch
 ):
     asked = []

@@ -94,7 +94,10 @@ def _files(path: Path) -> list[Path]:
 
 
 def detect_scan(weights: Path, t1w: Path, flair: Path, out: Path) -> Detection:
-    """Prepare one scan as the detector's cohort was, predict, and write what was found to `out`.
+    """Prepare one scan, predict, and write what was found to `out`.
+
+    The scan is brought to the voxel size of the detector's cohort; the other choices of
+    preparation are the defaults.
 
     Writes `candidates.tsv` (centres in MNI and in the T1w file's space, RAS mm),
     `probability.nii.gz` on the T1w file's grid, and `detection.json`.

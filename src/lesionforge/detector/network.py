@@ -42,8 +42,8 @@ def build_network(filters: tuple[int, ...], seed: int) -> nn.Module:
             deep_supervision=True,
             deep_supr_num=SUPERVISED - 1,
         )
-        for output in (network.output_block, *network.deep_supervision_heads):
-            nn.init.constant_(output.conv.conv.bias, math.log(PRIOR / (1 - PRIOR)))
+    for output in (network.output_block, *network.deep_supervision_heads):
+        nn.init.constant_(output.conv.conv.bias, math.log(PRIOR / (1 - PRIOR)))
     return network.to(memory_format=torch.channels_last_3d)
 
 
