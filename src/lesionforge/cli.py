@@ -67,7 +67,6 @@ def run(stage: str, argv: list[str] | None = None, prog: str | None = None) -> i
         Exit status: 0 done, 1 refused or failed with a message, 130 interrupted.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
         parser = stage_parser(stage, prog)
         arguments = parser.instantiate(parser.parse_args(argv))

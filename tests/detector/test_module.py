@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +9,6 @@ from lesionforge.detector.module import (
     DetectorConfig,
     DetectorModule,
     learning_rate_factor,
-    resolve_precision,
     supervision_loss,
 )
 from lesionforge.detector.network import build_network, load_network_state, network_state
@@ -105,12 +103,6 @@ def test_the_optimiser_follows_the_configuration():
     made = DetectorModule(config, 0).configure_optimizers()
     assert made["optimizer"].param_groups[0]["lr"] == pytest.approx(0.01 / 6)
     assert made["optimizer"].defaults["weight_decay"] == config.weight_decay
-
-
-def test_precision_is_what_was_asked_for():
-    config = DetectorConfig(precision="bf16-mixed")
-    assert resolve_precision(config) == "bf16-mixed"
-    assert resolve_precision(replace(config, precision="auto")) in ("bf16-mixed", "32-true")
 
 
 @pytest.mark.parametrize(

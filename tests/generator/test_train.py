@@ -8,12 +8,14 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lesionforge.cohort.bids import expected_files
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.generator.apply import apply_generator
 from lesionforge.generator.module import GeneratorConfig, GeneratorModule, reconstruct
 from lesionforge.generator.semantic import atlas_prior
 from lesionforge.generator.train import load_generator, train_generator
 from lesionforge.provenance import sha256
+from lesionforge.training import identify
 
 TINY = GeneratorConfig(
     channels=(6, 4, 4),
@@ -128,6 +130,19 @@ def test_a_folder_of_another_training_is_refused(trained, subjects):
     with pytest.raises(DataError, match="another configuration"):
         train_generator(subjects[:2], trained, TINY, 3)
     assert sha256(trained / "generator.safetensors") == before
+
+
+def test_the_identity_follows_every_volume_and_not_the_workers(subjects, monkeypatch):
+    record = {"config": asdict(TINY), "seed": 3}
+    known = identify(record, subjects)
+    assert identify({"config": asdict(replace(TINY, workers=2)), "seed": 3}, subjects) == known
+    assert identify({**record, "seed": 4}, subjects) != known
+    for changed in expected_files(subjects[0]):
+        monkeypatch.setattr(
+            "lesionforge.training.sha256",
+            lambda path, changed=changed: "other" if path == changed else sha256(path),
+        )
+        assert identify(record, subjects) != known
 
 
 def test_damaged_weights_are_refused(trained, tmp_path):

@@ -96,18 +96,6 @@ class DetectorConfig:
             )
 
 
-def resolve_precision(config: DetectorConfig) -> str:
-    """Return the precision that `auto` means on this machine.
-
-    bf16 halves a step's time where the CPU multiplies matrices in it (AMX) or there is a GPU; on
-    other CPUs it was measured slower than 32 bit.
-    """
-    if config.precision != "auto":
-        return config.precision
-    gpu = config.accelerator != "cpu" and torch.cuda.is_available()
-    return "bf16-mixed" if gpu or torch.cpu._is_amx_tile_supported() else "32-true"
-
-
 def learning_rate_factor(step: int, config: DetectorConfig) -> float:
     """Return the share of the peak learning rate at `step` (from 0): linear rise, cosine fall."""
     warmup = round(config.warmup * config.steps)

@@ -26,6 +26,7 @@ from lesionforge.evaluation.matching import (
     CandidateRules,
     evaluate_subject,
 )
+from lesionforge.hardware import find_device
 from lesionforge.provenance import read_json, sha256, write_json, write_tsv
 from lesionforge.volume import Volume, read_volume, write_volume
 
@@ -76,8 +77,7 @@ def load_detector(folder: Path) -> TrainedDetector:
     found = sha256(weights)
     if found != record["weights_sha256"]:
         raise DataError(f"{weights} is not the file that {folder / 'detector.json'} describes.")
-    gpu = config.accelerator != "cpu" and torch.cuda.is_available()
-    device = torch.device("cuda" if gpu else "cpu")
+    device = torch.device(find_device(config.accelerator))
     network.eval().to(device)
     return TrainedDetector(network, config, record["precision"], found, voxel_mm, device)
 

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning import LightningDataModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
@@ -19,23 +18,21 @@ from tqdm import tqdm
 
 from lesionforge.cohort.subject import Subject
 from lesionforge.detector.data import Case, PatchDataset, StepSampler, read_case
-from lesionforge.detector.module import DetectorConfig, DetectorModule, resolve_precision
+from lesionforge.detector.module import DetectorConfig, DetectorModule
 from lesionforge.detector.network import network_state
-from lesionforge.errors import DataError, LesionForgeError, LineageError
+from lesionforge.errors import LesionForgeError, LineageError
+from lesionforge.hardware import resolve_precision
 from lesionforge.provenance import (
     atomic,
     environment,
-    read_json,
     sha256,
-    sha256_json,
     write_json,
     write_tsv,
 )
+from lesionforge.training import IDENTITY, Checkpoint, Progress, identify, is_finished
 from lesionforge.volume import read_volume
 
 logger = logging.getLogger(__name__)
-logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advertisements
-TIMED_STEPS = 20
 
 
 def train_detector(
@@ -67,11 +64,11 @@ def train_detector(
         "lineage": lineage(training),
         "voxel_mm": read_volume(training[0].brain).grid.voxel_mm[0],
     }
-    identity = _identity(record, training)
-    if _is_finished(folder, identity):
+    identity = identify(record, training)
+    if is_finished(folder, "detector.json", identity):
         logger.info("%s is trained already", folder)
         return folder / "detector.safetensors"
-    write_json(folder / "training.json", {"identity": identity})
+    write_json(folder / IDENTITY, {"identity": identity})
     cases = [read_case(s) for s in tqdm(training, desc="read training subjects", unit="subject")]
     start = time.monotonic()
     module = _fit(cases, folder, config, seed)
@@ -95,40 +92,22 @@ def lineage(training: Sequence[Subject]) -> dict[str, list[str]]:
     return {s.id: sorted(s.sources) for s in training}
 
 
-def _identity(record: dict[str, Any], training: Sequence[Subject]) -> str:
-    """Return the checksum of all that the weights depend on; the number of workers is not of it."""
-    config = {k: v for k, v in record["config"].items() if k != "workers"}
-    volumes = [sha256(path) for s in training for path in (s.t1w, s.flair)]
-    lesions = [sha256(s.lesion) for s in training if s.group == "patient"]
-    return sha256_json({**record, "config": config, "volumes": volumes + lesions})
-
-
-def _is_finished(folder: Path, identity: str) -> bool:
-    """Tell whether the folder's detector is done; refuse one that was meant to be another."""
-    if (folder / "training.json").exists():
-        known = read_json(folder / "training.json")["identity"]
-        if known != identity:
-            raise DataError(
-                f"{folder} holds a detector of another configuration, seed or training set. "
-                "Delete the folder to train it again, or give the study another name."
-            )
-    return (folder / "detector.json").exists()
-
-
 def _fit(cases: list[Case], folder: Path, config: DetectorConfig, seed: int) -> DetectorModule:
     checkpoint = folder / "checkpoint.ckpt"
     module = DetectorModule(config, seed)
     # By epochs, not by `max_steps`: Lightning 2.6 never ends a resumed training that counts steps.
+    precision = resolve_precision(config.precision, config.accelerator)
+    progress = Progress("train detector", config.steps, lambda: module.trainer.global_step)
     trainer = Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
         num_nodes=config.num_nodes,
-        precision=resolve_precision(config),  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
         max_epochs=math.ceil(config.steps / config.epoch_steps),
         gradient_clip_val=config.gradient_clip,
         logger=TensorBoardLogger(folder, name="logs", version=""),
         log_every_n_steps=min(10, config.epoch_steps),
-        callbacks=[Checkpoint(checkpoint), Progress(config.steps)],
+        callbacks=[Checkpoint(checkpoint), progress],
         enable_progress_bar=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -166,7 +145,7 @@ def _write_result(folder: Path, module: DetectorModule, record: dict[str, Any]) 
             **record,
             "weights_sha256": sha256(folder / "detector.safetensors"),
             "final_loss": float(curve["loss"].tail(50).mean()),
-            "precision": resolve_precision(module.config),
+            "precision": resolve_precision(module.config.precision, module.config.accelerator),
             "threads": torch.get_num_threads(),
             "environment": environment(),
         },
@@ -202,63 +181,3 @@ class PatchData(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # for the workers' unused seeds; else the global one
         )
-
-
-class Checkpoint(Callback):
-    """Write the training's state at the end of every epoch, beside and then renamed.
-
-    Args:
-        path: of the one checkpoint.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the checkpoint."""
-        part = self.path.with_suffix(".part")
-        trainer.save_checkpoint(part, weights_only=False)
-        if trainer.is_global_zero:
-            os.replace(part, self.path)  # noqa: PTH105 (atomic on one file system)
-
-
-class Progress(Callback):
-    """Show one bar over all steps, and log how long the training will take.
-
-    Args:
-        steps: of the whole training.
-    """
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-        self.first = 0
-        self.clock = 0.0
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the bar where a resumed run takes up."""
-        self.first = trainer.global_step
-        self.bar = tqdm(
-            desc="train detector",
-            total=self.steps,
-            initial=self.first,
-            unit="step",
-            disable=not trainer.is_global_zero,
-        )
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
-    ) -> None:
-        """Move the bar; start the clock after the run's first step and read it 20 steps later."""
-        self.bar.update(trainer.global_step - self.bar.n)
-        done, now = trainer.global_step - self.first, time.monotonic()
-        if done == 1:
-            self.clock = now
-        elif done == 1 + TIMED_STEPS:
-            pace = (now - self.clock) / TIMED_STEPS
-            left = self.steps - trainer.global_step
-            message = "%.2f s a step: %d steps left, about %.1f minutes"
-            logger.info(message, pace, left, pace * left / 60)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the bar."""
-        self.bar.close()

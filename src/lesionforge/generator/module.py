@@ -106,14 +106,6 @@ class GeneratorConfig:
             raise ConfigError(f"`{name}` must be {allowed}, got {getattr(self, name)}.")
 
 
-def resolve_precision(config: GeneratorConfig) -> str:
-    """Return the precision that `auto` means here: bf16 with AMX or a GPU, else 32 bit."""
-    if config.precision != "auto":
-        return config.precision
-    gpu = config.accelerator != "cpu" and torch.cuda.is_available()
-    return "bf16-mixed" if gpu or torch.cpu._is_amx_tile_supported() else "32-true"
-
-
 class Synthesizer(nn.Module):
     """Generator and style encoder, which are trained, averaged and kept together."""
 

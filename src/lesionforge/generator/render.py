@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from lesionforge.cohort.subject import TISSUES
 from lesionforge.errors import DataError
@@ -22,6 +21,7 @@ from lesionforge.generator.quality import Rejection, check_effect, check_images,
 from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
 from lesionforge.generator.semantic import semantic_map
 from lesionforge.generator.train import TrainedGenerator
+from lesionforge.hardware import find_device
 from lesionforge.masks.render import render_mask
 
 
@@ -114,13 +114,6 @@ class _Passes:
         codes = np.stack([np.asarray(self.trained.styles[name]) for name in self.spec.styles])
         weights = np.array(self.spec.style_weights)[:, None]
         return (weights * codes).sum(0).astype(np.float32)
-
-
-def find_device(name: str) -> str:
-    """Return the device to compute on; `auto` is a GPU if there is one."""
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _insert(passes: _Passes) -> tuple[np.ndarray, np.ndarray, float]:

@@ -1,7 +1,6 @@
 """Train the generator of one seed: resumable, with the lineage of every real subject it saw."""
 
 import logging
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,19 +23,19 @@ from lesionforge.generator.module import (
     GeneratorModule,
     Synthesizer,
     reconstruct,
-    resolve_precision,
 )
 from lesionforge.generator.network import TISSUE_CHANNELS, Generator
 from lesionforge.generator.panel import draw_panel
 from lesionforge.generator.semantic import atlas_prior
 from lesionforge.generator.style import StyleEncoder, encode_scan
-from lesionforge.provenance import atomic, environment, read_json, sha256, sha256_json, write_json
+from lesionforge.hardware import resolve_precision
+from lesionforge.provenance import atomic, environment, read_json, sha256, write_json
 from lesionforge.seeding import torch_stream
+from lesionforge.training import IDENTITY, Checkpoint, Progress, identify, is_finished
 
 logger = logging.getLogger(__name__)
 WEIGHTS = "generator.safetensors"
 RECORD = "generator.json"
-TIMED_STEPS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +87,12 @@ def train_generator(
         "training": [s.id for s in subjects],
         "sources": sorted({source for s in subjects for source in s.sources}),
     }
-    if _is_finished(folder, sha256_json(record)):
+    identity = identify(record, subjects)
+    if is_finished(folder, RECORD, identity):
         logger.info("%s is trained already", folder)
         return folder / WEIGHTS
     write_json(folder / "lineage.json", {"real_subjects": record["sources"]})
-    write_json(folder / "training.json", {"identity": sha256_json(record)})
+    write_json(folder / IDENTITY, {"identity": identity})
     scans = read_scans(subjects)
     start = time.monotonic()
     module = _fit(PatchBatches(scans, config, seed), folder, config, seed)
@@ -157,32 +157,22 @@ def read_scans(subjects: list[Subject]) -> list[Scan]:
     return scans
 
 
-def _is_finished(folder: Path, identity: str) -> bool:
-    """Tell whether the folder's generator is done; refuse one that was meant to be another."""
-    known = folder / "training.json"
-    if known.exists() and read_json(known)["identity"] != identity:
-        raise DataError(
-            f"{folder} holds a generator of another configuration, seed or training set. "
-            "Delete the folder to train it again, or give the study another name."
-        )
-    return (folder / RECORD).exists()
-
-
 def _fit(
     batches: PatchBatches, folder: Path, config: GeneratorConfig, seed: int
 ) -> GeneratorModule:
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     checkpoint = folder / "checkpoint.ckpt"
     module = GeneratorModule(config, seed)
     epochs = config.steps // config.checkpoint_every
+    precision = resolve_precision(config.precision, config.accelerator)
+    progress = Progress("train generator", config.steps, lambda: int(module.done))
     trainer = Trainer(
         accelerator=config.accelerator,
         devices=1,
-        precision=resolve_precision(config),  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
         max_epochs=epochs,  # two optimizers count every step twice: never `max_steps`
         logger=TensorBoardLogger(folder, name="logs", version=""),
         log_every_n_steps=config.log_every,
-        callbacks=[Panel(batches, config), Checkpoint(checkpoint), Progress(config.steps)],
+        callbacks=[Panel(batches, config), Checkpoint(checkpoint), progress],
         enable_progress_bar=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -227,7 +217,7 @@ def _write_result(
             "styles": {name: [float(v) for v in code] for name, code in styles.items()},
             "conspicuity": {scan.id: scan.conspicuity for scan in scans if len(scan.lesion)},
             "weights_sha256": sha256(folder / WEIGHTS),
-            "precision": resolve_precision(module.config),
+            "precision": resolve_precision(module.config.precision, module.config.accelerator),
             "threads": torch.get_num_threads(),
             "environment": environment(),
         },
@@ -254,47 +244,3 @@ class Panel(Callback):
         made = reconstruct(average, here, noise_seed=0)
         picture = draw_panel(here["images"], made, here["semantic"])
         trainer.logger.experiment.add_image("mask | real | synthetic", picture, step)
-
-
-class Checkpoint(Callback):
-    """Write the training's state at the end of every epoch, beside and then renamed."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the checkpoint."""
-        part = self.path.with_suffix(".part")
-        trainer.save_checkpoint(part)
-        os.replace(part, self.path)  # noqa: PTH105 (atomic on one file system)
-
-
-class Progress(Callback):
-    """Show one bar over all steps, and log how long the training will take."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-        self.seen = 0
-        self.clock = 0.0
-        self.bar: tqdm | None = None
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, _: int
-    ) -> None:
-        """Move the bar; start the clock after the run's first step and read it 10 steps later."""
-        done, now = int(batch["step"]) + 1, time.monotonic()
-        if self.bar is None:
-            self.bar = tqdm(desc="train generator", total=self.steps, initial=done - 1, unit="step")
-            self.clock = now
-        self.bar.update(done - self.bar.n)
-        self.seen += 1
-        if self.seen == 1 + TIMED_STEPS:
-            pace = (now - self.clock) / TIMED_STEPS
-            left = self.steps - done
-            message = "%.2f s a step: %d steps left, about %.1f minutes"
-            logger.info(message, pace, left, pace * left / 60)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the bar."""
-        if self.bar is not None:
-            self.bar.close()

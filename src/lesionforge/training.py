@@ -1,0 +1,117 @@
+"""What every training shares: its identity on disk, its one checkpoint, its progress bar."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from tqdm import tqdm
+
+from lesionforge.cohort.bids import expected_files
+from lesionforge.cohort.subject import Subject
+from lesionforge.errors import DataError
+from lesionforge.provenance import read_json, sha256, sha256_json
+
+logger = logging.getLogger(__name__)
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advertisements
+TIMED_STEPS = 20
+IDENTITY = "training.json"
+
+
+def identify(record: dict[str, Any], subjects: Sequence[Subject]) -> str:
+    """Return the checksum of all that a training's weights depend on.
+
+    Args:
+        record: its configuration under `config` (the number of `workers` is left out: nothing
+            depends on it), and whatever else decides the weights.
+        subjects: the training subjects; all their volumes count, not only their ids.
+    """
+    config = {k: v for k, v in record["config"].items() if k != "workers"}
+    volumes = [[sha256(path) for path in expected_files(subject)] for subject in subjects]
+    return sha256_json({**record, "config": config, "volumes": volumes})
+
+
+def is_finished(folder: Path, record: str, identity: str) -> bool:
+    """Tell whether a folder's training is done; refuse one that was meant to be another.
+
+    Args:
+        folder: of the training; `training.json` in it holds the identity it was begun with.
+        record: name of the file that is written last.
+        identity: checksum of all that the weights depend on.
+
+    Raises:
+        DataError: the folder was begun with another identity.
+    """
+    known = folder / IDENTITY
+    if known.exists() and read_json(known)["identity"] != identity:
+        raise DataError(
+            f"{folder} was trained with another configuration, seed or training set. "
+            "Delete the folder to train again, or give the study another name."
+        )
+    return (folder / record).exists()
+
+
+class Checkpoint(Callback):
+    """Write the training's state at the end of every epoch, beside and then renamed.
+
+    Args:
+        path: of the one checkpoint.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the checkpoint."""
+        part = self.path.with_suffix(".part")
+        trainer.save_checkpoint(part, weights_only=False)
+        if trainer.is_global_zero:
+            os.replace(part, self.path)  # noqa: PTH105 (atomic on one file system)
+
+
+class Progress(Callback):
+    """Show one bar over all steps, and log how long the training will take.
+
+    Args:
+        name: of the bar.
+        steps: of the whole training.
+        done: tells how many steps are done, those before a resumption included (Lightning's own
+            count doubles with two optimizers).
+    """
+
+    def __init__(self, name: str, steps: int, done: Callable[[], int]) -> None:
+        self.name = name
+        self.steps = steps
+        self.done = done
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the bar where a resumed run takes up."""
+        self.first = self.done()
+        self.bar = tqdm(
+            desc=self.name,
+            total=self.steps,
+            initial=self.first,
+            unit="step",
+            disable=not trainer.is_global_zero,
+        )
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        """Move the bar; start the clock after the run's first step and read it 20 steps later."""
+        done, now = self.done(), time.monotonic()
+        self.bar.update(done - self.bar.n)
+        if done - self.first == 1:
+            self.clock = now
+        elif done - self.first == 1 + TIMED_STEPS:
+            pace = (now - self.clock) / TIMED_STEPS
+            left = self.steps - done
+            message = "%.2f s a step: %d steps left, about %.1f minutes"
+            logger.info(message, pace, left, pace * left / 60)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the bar."""
+        self.bar.close()
