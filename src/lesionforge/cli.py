@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
 from lesionforge import __version__, stages
@@ -15,6 +16,7 @@ from lesionforge.errors import LesionForgeError
 from lesionforge.study import Study
 
 STAGES: dict[str, Callable[..., Any]] = {
+    "check": stages.check_data,
     "prepare": stages.prepare,
     "train-generator": stages.train_generator,
     "synthesize": stages.synthesize,
@@ -22,6 +24,9 @@ STAGES: dict[str, Callable[..., Any]] = {
     "compare": stages.compare,
     "detect": stages.detect,
 }
+WITHOUT_STUDY = ("check", "detect")
+POSITIONAL = {"check": ("bids", None), "detect": ("scans", "+")}
+FLAGS = {"prepare": ("check",)}
 
 
 class _Parser(ArgumentParser):
@@ -44,13 +49,22 @@ def stage_parser(stage: str, prog: str | None = None) -> ArgumentParser:
         version=__version__,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--config",
-        action="config",
-        help="study file (YAML), e.g. configs/phantom.yaml; without one, the phantom study runs",
-    )
-    parser.add_function_arguments(function, skip={"study"})
-    if stage != "detect":
+    special = {"study"}
+    if stage in POSITIONAL:
+        name, number = POSITIONAL[stage]
+        parser.add_argument(name, nargs=number, type=str, help=_help(function, name))
+        special.add(name)
+    for name in FLAGS.get(stage, ()):
+        parser.add_argument(f"--{name}", action="store_true", help=_help(function, name))
+        special.add(name)
+    if stage not in WITHOUT_STUDY:
+        parser.add_argument(
+            "--config",
+            action="config",
+            help="study file (YAML), e.g. configs/lgg.yaml; without one, the phantom study runs",
+        )
+    parser.add_function_arguments(function, skip=special)
+    if stage not in WITHOUT_STUDY:
         parser.add_class_arguments(Study, None)
         default = Study()
         parser.set_defaults(
@@ -58,6 +72,11 @@ def stage_parser(stage: str, prog: str | None = None) -> ArgumentParser:
             synthetic={name: asdict(config) for name, config in default.synthetic.items()},
         )
     return parser
+
+
+def _help(function: Callable[..., Any], name: str) -> str | None:
+    parameters = docstring_parser.parse(function.__doc__ or "").params
+    return next(p.description for p in parameters if p.arg_name == name)
 
 
 def run(stage: str, argv: list[str] | None = None, prog: str | None = None) -> int:
@@ -85,8 +104,8 @@ def run(stage: str, argv: list[str] | None = None, prog: str | None = None) -> i
 
 def _call(stage: str, arguments: Namespace) -> None:
     values = {k: v for k, v in vars(arguments).items() if k != "config"}
-    if stage == "detect":
-        stages.detect(**values)
+    if stage in WITHOUT_STUDY:
+        STAGES[stage](**values)
         return
     study = Study(**{k: values.pop(k) for k in Study.__dataclass_fields__})
     STAGES[stage](study, **values)

@@ -1,6 +1,7 @@
 """The stages of a study, each a function of its configuration that reads and writes its folder."""
 
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lesionforge.cohort import bids, splits
+from lesionforge.cohort.checks import check_raw
 from lesionforge.cohort.phantom import write_phantoms
 from lesionforge.cohort.prepare import prepare_cohort
 from lesionforge.cohort.subject import Subject
@@ -56,8 +58,37 @@ def _cell_name(stage: str, seed: int, fold: int | None) -> str:
     return f"{stage}_seed-{seed}" + ("" if fold is None else f"_fold-{fold}")
 
 
-def prepare(study: Study) -> None:
-    """Make the cohort: phantoms or a BIDS-like folder, on one grid, with splits."""
+def check_data(bids: str, exclude: tuple[str, ...] = ()) -> None:
+    """Look a BIDS-like folder through: layout, tables and headers. Nothing is written.
+
+    Lists every problem of every subject with what to do, and what would be used. The exit status is
+    1 if a subject cannot be used.
+
+    Args:
+        bids: folder of the data set.
+        exclude: participant ids that are left out on purpose.
+    """
+    found = check_raw(Path(bids), exclude)
+    sys.stdout.write(f"{found}\n")
+    if found.unusable:
+        raise DataError(
+            f"{len(found.unusable)} subject(s) of {bids} cannot be used (see above). Mend them, or "
+            "leave them out with `exclude`."
+        )
+
+
+def prepare(study: Study, check: bool = False) -> None:
+    """Make the cohort: phantoms or a BIDS-like folder, on one grid, with splits.
+
+    Args:
+        study: the study.
+        check: look the data set through and write nothing, see `lesionforge check`.
+    """
+    if check:
+        if study.cohort.bids is None:
+            raise ConfigError("Phantoms need no check. Name a data set with --cohort.bids DIR.")
+        check_data(study.cohort.bids, study.cohort.prepare.exclude)
+        return
     with _recorded(study, "prepare"):
         raw = study.root / "raw"
         if study.cohort.bids is None:

@@ -19,6 +19,7 @@ from lesionforge.provenance import atomic
 MNI_FIELD_OF_VIEW_MM = (160.0, 200.0, 160.0)
 MNI_CENTRE_MM = (0.0, -16.0, 4.0)
 GRID_MULTIPLE = 16
+SHEAR_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,13 @@ class Grid:
     def voxel_mm3(self) -> float:
         """Volume of one voxel."""
         return float(abs(np.linalg.det(self.matrix[:3, :3])))
+
+    @property
+    def is_orthogonal(self) -> bool:
+        """Whether the voxel axes are at right angles (and none is empty), to 1e-3."""
+        with np.errstate(all="ignore"):
+            axes = self.matrix[:3, :3] / np.array(self.voxel_mm)
+            return bool(np.abs(axes.T @ axes - np.eye(3)).max() <= SHEAR_TOLERANCE)
 
     def world(self, index: np.ndarray) -> np.ndarray:
         """Map voxel indices (..., 3) to world coordinates (..., 3) in mm."""

@@ -1,34 +1,165 @@
 """Looks a raw data set through before hours are spent on it, and reports every problem at once."""
 
+import re
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from lesionforge.cohort.rawdata import Problem, RawSubject, read_raw
+from lesionforge.cohort.headers import Header, check_header
+from lesionforge.cohort.rawdata import Problem, RawSubject, entity, read_raw
 from lesionforge.errors import DataError
 from lesionforge.volume import Volume, read_volume
 
+SHOWN_REMARKS = 10
+"""Remarks of one kind that are shown one by one."""
 
-def check_raw(bids: Path, exclude: tuple[str, ...] = ()) -> list[Problem]:
-    """Check a BIDS-like folder: layout, tables, headers and voxels.
+
+@dataclass(frozen=True)
+class Check:
+    """What was found in a raw data set.
+
+    Attributes:
+        table: one row a subject that can be used: participant_id, group, site, and of each file
+            its name and voxel size; columns T1w, FLAIR, lesion.
+        problems: everything else, by subject.
+    """
+
+    table: pd.DataFrame
+    problems: list[Problem]
+
+    @property
+    def unusable(self) -> list[str]:
+        """Ids of the subjects that cannot be used."""
+        return sorted({p.subject for p in self.problems if p.fatal})
+
+    def __str__(self) -> str:
+        """Return the problems, what would be used, and the counts, for people."""
+        groups = self.table["group"].value_counts()
+        counts = ", ".join(f"{groups.get(g, 0)} {g}s" for g in ("patient", "control"))
+        lines = [str(p) for p in self.problems if p.fatal]
+        lines += _summed([p for p in self.problems if not p.fatal])
+        if len(self.table):
+            lines += ["", self.table.to_string(index=False), ""]
+        remarks = len(self.problems) - sum(p.fatal for p in self.problems)
+        lines.append(
+            f"{len(self.table)} subjects can be used ({counts}), {len(self.unusable)} cannot; "
+            f"{remarks} remark(s)."
+        )
+        return "\n".join(lines)
+
+
+def _summed(remarks: list[Problem]) -> list[str]:
+    """Return a line for each remark, or one for many that differ in their numbers only."""
+    alike: dict[tuple[str, str], list[Problem]] = defaultdict(list)
+    for remark in remarks:
+        alike[re.sub(r"[\d.]+", "#", remark.what), remark.remedy].append(remark)
+    lines: list[str] = []
+    for same in alike.values():
+        if len(same) <= SHOWN_REMARKS:
+            lines += map(str, same)
+        else:
+            lines.append(f"{len(same)} files, the first being {same[0]}")
+    return lines
+
+
+def check_raw(bids: Path, exclude: tuple[str, ...] = ()) -> Check:
+    """Check a BIDS-like folder by its layout, tables and headers; no voxels are read.
 
     Args:
         bids: the data set.
         exclude: ids that are left out on purpose.
 
-    Returns:
-        Every problem found, by subject; `fatal` ones stop a subject's preparation.
+    Raises:
+        DataError: the folder is missing or holds no subject.
     """
     subjects, problems = read_raw(bids)
+    subjects = [s for s in subjects if s.id not in exclude]
+    headers: dict[str, dict[str, Header]] = {}
     for subject in subjects:
-        if subject.id not in exclude:
-            problems += check_subject(subject)
-    return sorted((p for p in problems if p.subject not in exclude), key=lambda p: p.subject)
+        headers[subject.id], found = check_headers(subject)
+        problems += found
+    problems += find_copies(headers)
+    problems = sorted((p for p in problems if p.subject not in exclude), key=lambda p: p.subject)
+    bad = {p.subject for p in problems if p.fatal}
+    rows = [_row(s, headers[s.id]) for s in subjects if s.id not in bad]
+    columns = ["participant_id", "group", "site", "T1w", "FLAIR", "lesion"]
+    return Check(pd.DataFrame(rows, columns=columns), problems)
+
+
+def _row(subject: RawSubject, headers: dict[str, Header]) -> dict[str, str]:
+    def shown(kind: str) -> str:
+        header = headers.get(kind)
+        if header is None:
+            return "-"
+        size = "x".join(f"{s:.3g}" for s in header.grid.voxel_mm)
+        return f"{header.path.name.removeprefix(subject.id + '_')} {size}"
+
+    files = {kind: shown(kind) for kind in ("T1w", "FLAIR", "lesion")}
+    return {"participant_id": subject.id, "group": subject.group, "site": subject.site, **files}
+
+
+def check_headers(subject: RawSubject) -> tuple[dict[str, Header], list[Problem]]:
+    """Check the headers of one subject's files, and whether they fit together.
+
+    Returns:
+        Headers by kind (`T1w`, `FLAIR`, `lesion`), as far as they can be read, and the problems.
+    """
+    paths = {"T1w": subject.t1w, "FLAIR": subject.flair, "lesion": subject.lesion}
+    headers, problems = {}, []
+    for kind, path in paths.items():
+        if path is None:
+            continue
+        header, found = check_header(subject.id, path, kind == "lesion")
+        problems += found
+        if header is not None:
+            headers[kind] = header
+    if len(headers) == len([p for p in paths.values() if p]) and subject.lesion is not None:
+        problems += _check_belonging(subject, headers)
+    return headers, problems
+
+
+def _check_belonging(subject: RawSubject, headers: dict[str, Header]) -> list[Problem]:
+    """Remark on a mask whose grid or name is not that of an image."""
+    path = headers["lesion"].path
+    images = [headers["T1w"], headers["FLAIR"]]
+    on = [h for h in images if headers["lesion"].grid.matches(h.grid)]
+    found = []
+    if not on:
+        what = "lies on the grid of neither the T1w nor the FLAIR"
+        found.append(Problem(subject.id, str(path), what, "Its name and affine decide.", False))
+    acquisition = entity(path, "acq")
+    if acquisition and acquisition not in {entity(h.path, "acq") for h in images}:
+        where = f"It lies on the grid of {on[0].path.name}." if on else "See that it fits."
+        what = f"is named after another acquisition ({acquisition}) than T1w and FLAIR"
+        found.append(Problem(subject.id, str(path), what, where, False))
+    return found
+
+
+def find_copies(headers: dict[str, dict[str, Header]]) -> list[Problem]:
+    """Find images with the same content: under two subjects they leak from training into test."""
+    same: dict[tuple[int, int], list[tuple[str, Path]]] = defaultdict(list)
+    for name, files in headers.items():
+        for kind in ("T1w", "FLAIR"):
+            if kind in files:
+                same[files[kind].content].append((name, files[kind].path))
+    problems = []
+    for copies in same.values():
+        for name, path in copies[1:] + copies[:1] if len(copies) > 1 else []:
+            other = next(p for _, p in copies if p != path)
+            remedy = "Find out whose it is and remove or exclude the other."
+            problems.append(Problem(name, str(path), f"has the content of {other}", remedy))
+    return problems
 
 
 def check_subject(subject: RawSubject) -> list[Problem]:
-    """Check the files of one subject."""
-    problems = [*_check_image(subject, subject.t1w), *_check_image(subject, subject.flair)]
+    """Check the files of one subject: headers, then voxels where the headers allow it."""
+    _, problems = check_headers(subject)
+    if any(problem.fatal for problem in problems):
+        return problems
+    problems += [*_check_image(subject, subject.t1w), *_check_image(subject, subject.flair)]
     if subject.lesion is not None:
         problems += _check_mask(subject, subject.lesion)
     return problems
@@ -61,16 +192,6 @@ def _check_image(subject: RawSubject, path: Path) -> list[Problem]:
         )
     if not bad.all() and np.ptp(volume.data[~bad]) == 0:
         found.append(problem("is constant", "Copy or convert it again."))
-    if min(volume.data.shape) < 8:
-        found.append(problem(f"has only {volume.data.shape} voxels", "Use a full volume."))
-    size = volume.grid.voxel_mm
-    if not all(0.2 <= s <= 12 for s in size):
-        found.append(
-            problem(
-                f"has voxels of {tuple(round(s, 3) for s in size)} mm",
-                "Voxels of 0.2 to 12 mm are allowed: mend the header.",
-            )
-        )
     return found
 
 

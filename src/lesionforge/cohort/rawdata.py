@@ -173,6 +173,12 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
+def entity(path: Path, name: str) -> str | None:
+    """Return the value of a BIDS entity in a file's name (`iso08` of `acq` in `_acq-iso08_`)."""
+    parts = (part.partition("-") for part in _stem(path).split("_"))
+    return next((value for key, dash, value in parts if dash and key == name), None)
+
+
 def _is_lesion(path: Path) -> bool:
     stem = _stem(path).lower()
     if stem.endswith("_roi"):

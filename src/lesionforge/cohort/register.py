@@ -18,7 +18,6 @@ from lesionforge.errors import DataError, GeometryError
 from lesionforge.volume import Grid, Volume
 
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_SHEAR_TOLERANCE = 1e-3
 _HISTOGRAM_BINS = 32
 _SAMPLES = 25_000
 _SAMPLING = 1  # ITK's seed of the sampling; 0 would be the clock
@@ -41,8 +40,7 @@ def check_orthogonal(grid: Grid, name: str) -> None:
     Raises:
         GeometryError: the voxel axes of `grid` (of the file called `name`) are not at right angles.
     """
-    axes = grid.matrix[:3, :3] / np.array(grid.voxel_mm)
-    if not np.all(np.isfinite(axes)) or np.abs(axes.T @ axes - np.eye(3)).max() > _SHEAR_TOLERANCE:
+    if not grid.is_orthogonal:
         raise GeometryError(
             f"{name} has a sheared or singular affine: its voxel axes are not at right angles. "
             "Resample it to an unsheared grid, or convert it from DICOM again."
