@@ -4,9 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lesionforge import cli
+from lesionforge.volume import grid, write_volume
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,6 +55,34 @@ def test_what_a_user_can_mend_is_one_message_and_exit_status_1(
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_detect_takes_scans_by_position():
+    arguments = cli.stage_parser("detect").parse_args(["--weights", "W", "a_T1w.nii", "b"])
+    assert (arguments.weights, arguments.scans) == ("W", ["a_T1w.nii", "b"])
+
+
+@pytest.mark.parametrize(
+    ("stage", "arguments"), [("check", []), ("prepare", ["--check", "--cohort.bids"])]
+)
+def test_a_check_lists_everything_and_writes_nothing(stage, arguments, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    area = grid((48, 48, 48), np.diag([2.5, 2.5, 2.5, 1]))
+    for name, kinds in (("sub-1", ("T1w", "FLAIR")), ("sub-2", ("T1w",))):
+        for kind in kinds:
+            data = rng.random(area.shape).astype(np.float32)
+            write_volume(tmp_path / name / "anat" / f"{name}_{kind}.nii.gz", data, area)
+    before = sorted(tmp_path.rglob("*"))
+    assert cli.run(stage, [*arguments, str(tmp_path)]) == 1
+    shown = capsys.readouterr()
+    assert "sub-2: has no FLAIR" in shown.out
+    assert "1 subjects can be used (0 patients, 1 controls), 1 cannot" in shown.out
+    assert "1 subject(s)" in shown.err
+    (tmp_path / "sub-2" / "anat" / "sub-2_T1w.nii.gz").unlink()
+    (tmp_path / "sub-2" / "anat").rmdir()
+    (tmp_path / "sub-2").rmdir()
+    assert cli.run(stage, [*arguments, str(tmp_path)]) == 0
+    assert set(tmp_path.rglob("*")) <= set(before)
 
 
 def test_a_script_runs_its_stage():

@@ -49,7 +49,7 @@ def stage_parser(stage: str, prog: str | None = None) -> ArgumentParser:
         version=__version__,
         allow_abbrev=False,
     )
-    special = {"study"}
+    special: set[str | int] = {"study"}
     if stage in POSITIONAL:
         name, number = POSITIONAL[stage]
         parser.add_argument(name, nargs=number, type=str, help=_help(function, name))

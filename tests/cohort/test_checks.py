@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lesionforge.cohort.checks import check_raw, check_subject
+from lesionforge.cohort.checks import check_raw, check_voxels
 from lesionforge.cohort.rawdata import Problem, read_raw
 from lesionforge.errors import DataError
 from lesionforge.volume import grid, write_volume
@@ -30,7 +30,7 @@ def _mask(root: Path, name: str) -> Path:
 
 
 def _voxel_problems(bids: Path) -> list[Problem]:
-    return [problem for subject in read_raw(bids)[0] for problem in check_subject(subject)]
+    return [problem for subject in read_raw(bids)[0] for problem in check_voxels(subject)]
 
 
 def test_a_sound_data_set_has_no_problem(bids: Path) -> None:

@@ -177,7 +177,9 @@ def test_bad_subjects_are_reported_together_and_do_not_stop_others(
         for kind in ("T1w", "FLAIR"):
             target = raw / name / "anat" / f"{name}_{kind}.nii.gz"
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((bids / "sub-02" / "anat" / f"sub-02_{kind}.nii.gz").read_bytes())
+            image = nib.load(bids / "sub-02" / "anat" / f"sub-02_{kind}.nii.gz")
+            image.header["descrip"] = name  # the same content would be a leak
+            nib.save(image, target)
     broken = raw / "sub-3" / "anat" / "sub-3_FLAIR.nii.gz"
     broken.write_bytes(broken.read_bytes()[:5000])
     sheared = raw / "sub-4" / "anat" / "sub-4_T1w.nii.gz"
@@ -189,7 +191,7 @@ def test_bad_subjects_are_reported_together_and_do_not_stop_others(
     with pytest.raises(DataError) as caught:
         prepare_cohort(raw, tmp_path / "out", CONFIG)
     message = str(caught.value)
-    for words in ("sub-3_FLAIR.nii.gz", "sub-4_T1w.nii.gz has a sheared", "sub-5: has no T1w"):
+    for words in ("sub-3_FLAIR.nii.gz", "sub-4: has a sheared", "sub-5: has no T1w"):
         assert words in message
     assert "exclude" in message
     (kept,) = read_cohort(tmp_path / "out")

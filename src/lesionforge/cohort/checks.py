@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +22,13 @@ class Check:
     """What was found in a raw data set.
 
     Attributes:
-        table: one row a subject that can be used: participant_id, group, site, and of each file
-            its name and voxel size; columns T1w, FLAIR, lesion.
-        problems: everything else, by subject.
+        subjects: those that can be used, their remarks among their notes.
+        table: one row each: participant_id, group, site, and of each file its name and voxel size;
+            columns T1w, FLAIR, lesion.
+        problems: everything that was found, by subject.
     """
 
+    subjects: list[RawSubject]
     table: pd.DataFrame
     problems: list[Problem]
 
@@ -40,7 +42,7 @@ class Check:
         groups = self.table["group"].value_counts()
         counts = ", ".join(f"{groups.get(g, 0)} {g}s" for g in ("patient", "control"))
         lines = [str(p) for p in self.problems if p.fatal]
-        lines += _summed([p for p in self.problems if not p.fatal])
+        lines += sum_up([p for p in self.problems if not p.fatal])
         if len(self.table):
             lines += ["", self.table.to_string(index=False), ""]
         remarks = len(self.problems) - sum(p.fatal for p in self.problems)
@@ -51,7 +53,7 @@ class Check:
         return "\n".join(lines)
 
 
-def _summed(remarks: list[Problem]) -> list[str]:
+def sum_up(remarks: list[Problem]) -> list[str]:
     """Return a line for each remark, or one for many that differ in their numbers only."""
     alike: dict[tuple[str, str], list[Problem]] = defaultdict(list)
     for remark in remarks:
@@ -84,9 +86,16 @@ def check_raw(bids: Path, exclude: tuple[str, ...] = ()) -> Check:
     problems += find_copies(headers)
     problems = sorted((p for p in problems if p.subject not in exclude), key=lambda p: p.subject)
     bad = {p.subject for p in problems if p.fatal}
-    rows = [_row(s, headers[s.id]) for s in subjects if s.id not in bad]
+    usable = [with_remarks(s, problems) for s in subjects if s.id not in bad]
+    rows = [_row(s, headers[s.id]) for s in usable]
     columns = ["participant_id", "group", "site", "T1w", "FLAIR", "lesion"]
-    return Check(pd.DataFrame(rows, columns=columns), problems)
+    return Check(usable, pd.DataFrame(rows, columns=columns), problems)
+
+
+def with_remarks(subject: RawSubject, problems: list[Problem]) -> RawSubject:
+    """Add what was remarked on a subject's files to its notes."""
+    own = [p for p in problems if p.subject == subject.id]
+    return replace(subject, notes=(*subject.notes, *(f"{Path(p.file).name} {p.what}" for p in own)))
 
 
 def _row(subject: RawSubject, headers: dict[str, Header]) -> dict[str, str]:
@@ -154,12 +163,9 @@ def find_copies(headers: dict[str, dict[str, Header]]) -> list[Problem]:
     return problems
 
 
-def check_subject(subject: RawSubject) -> list[Problem]:
-    """Check the files of one subject: headers, then voxels where the headers allow it."""
-    _, problems = check_headers(subject)
-    if any(problem.fatal for problem in problems):
-        return problems
-    problems += [*_check_image(subject, subject.t1w), *_check_image(subject, subject.flair)]
+def check_voxels(subject: RawSubject) -> list[Problem]:
+    """Check the voxels of one subject whose headers are in order."""
+    problems = [*_check_image(subject, subject.t1w), *_check_image(subject, subject.flair)]
     if subject.lesion is not None:
         problems += _check_mask(subject, subject.lesion)
     return problems

@@ -15,8 +15,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from lesionforge.cohort.bids import write_description, write_participants
+from lesionforge.cohort.checks import check_raw, sum_up
 from lesionforge.cohort.quality import COLUMNS
-from lesionforge.cohort.rawdata import Problem, read_raw
+from lesionforge.cohort.rawdata import Problem
 from lesionforge.cohort.scan import PreparedScan
 from lesionforge.cohort.subject import Subject
 from lesionforge.errors import ConfigError, DataError
@@ -94,9 +95,8 @@ def prepare_cohort(bids: Path, cohort: Path, config: PrepareConfig) -> list[Subj
     from lesionforge.cohort.single import prepare_subject
 
     bids, cohort = Path(bids), Path(cohort)
-    raws, problems = read_raw(bids)
-    raws = [raw for raw in raws if raw.id not in config.exclude]
-    problems = [p for p in problems if p.subject not in config.exclude]
+    check = check_raw(bids, config.exclude)
+    raws, problems = check.subjects, check.problems
     write_description(cohort, "Prepared cohort")
     begun = time.perf_counter()
     jobs = (joblib.delayed(prepare_subject)(raw, bids, cohort, config) for raw in raws)
@@ -117,9 +117,8 @@ def prepare_cohort(bids: Path, cohort: Path, config: PrepareConfig) -> list[Subj
 
 def _report(problems: list[Problem], bids: Path, prepared: int) -> None:
     """Log the remarks; raise one error that lists everything that must be mended."""
-    for problem in problems:
-        if not problem.fatal:
-            _log.warning("%s", problem)
+    for line in sum_up([problem for problem in problems if not problem.fatal]):
+        _log.warning("%s", line)
     fatal = [str(p) for p in problems if p.fatal]
     if fatal:
         raise DataError(

@@ -11,7 +11,8 @@ import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from lesionforge.cohort.bids import expected_files, json_path, write_subject
-from lesionforge.cohort.checks import check_subject
+from lesionforge.cohort.checks import check_voxels, with_remarks
+from lesionforge.cohort.headers import read_header
 from lesionforge.cohort.pipeline import prepare_images, prepare_lesion
 from lesionforge.cohort.prepare import PrepareConfig
 from lesionforge.cohort.quality import GOOD_OVERLAP
@@ -42,10 +43,10 @@ def prepare_subject(
         figures = _finished(subject, signature)
         if figures is not None:
             return subject, figures, problems
-        problems = check_subject(raw)
+        problems = check_voxels(raw)
         if any(problem.fatal for problem in problems):
             return None, {}, problems
-        raw = replace(raw, notes=(*raw.notes, *(f"{Path(p.file).name} {p.what}" for p in problems)))
+        raw = with_remarks(raw, problems)
         with single_threaded():
             return subject, _prepare(raw, subject, bids, config, signature), problems
     except (LesionForgeError, RuntimeError, ArithmeticError, OSError) as error:
@@ -127,8 +128,8 @@ def lesion_space(raw: RawSubject, lesion: Grid) -> tuple[Literal["T1w", "FLAIR"]
     Returns:
         The scan, and a remark where the grid did not settle it.
     """
-    on_flair = lesion.matches(_read(raw.flair).grid)
-    on_t1w = lesion.matches(_read(raw.t1w).grid)
+    on_flair = lesion.matches(read_header(raw.flair).grid)
+    on_t1w = lesion.matches(read_header(raw.t1w).grid)
     name = raw.lesion.name.lower() if raw.lesion else ""
     named: Literal["T1w", "FLAIR"] = "FLAIR" if "flair" in name or "t1w" not in name else "T1w"
     if on_flair and on_t1w:
