@@ -19,7 +19,7 @@ from lesionforge.errors import ConfigError, DataError
 from lesionforge.generator import synthesize as synthesis
 from lesionforge.generator import train as generator_training
 from lesionforge.provenance import environment, read_json, write_json
-from lesionforge.report import page, results, scan_page, tables
+from lesionforge.report import page, quality_page, results, scan_page, tables
 from lesionforge.study import Study
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,11 @@ def prepare(study: Study, check: bool = False) -> None:
             )
         else:
             raw = Path(study.cohort.bids)
-        subjects = prepare_cohort(raw, study.cohort_root, study.cohort.prepare)
+        try:
+            subjects = prepare_cohort(raw, study.cohort_root, study.cohort.prepare)
+        finally:  # the page shows those that could be prepared, and why others could not
+            if (study.cohort_root / "problems.tsv").exists():
+                logger.info("Look at %s", quality_page.write_quality_page(study.cohort_root))
         seeds = list(study.seeds)
         if study.folds:
             drawn = splits.draw_folds(subjects, study.splits, seeds, study.folds)

@@ -1,12 +1,18 @@
 """Quality figures find what was planted."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from lesionforge.cohort.quality import (
     COLUMNS,
+    COMPARED,
+    LIMITS,
+    Limit,
+    doubts,
+    find_flags,
     image_figures,
     mask_volume_ml,
     motion_figures,
@@ -69,3 +75,60 @@ def test_a_mask_is_measured_on_its_own_grid() -> None:
     data = np.zeros(GRID.shape)
     data[:10, :10, :10] = 1
     assert mask_volume_ml(Volume(data, GRID)) == pytest.approx(64)
+
+
+def _table(n: int = 12, **planted: dict[int, float]) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    spread = 1 + 0.01 * np.linspace(-1, 1, n)
+    table = pd.DataFrame({c: rng.permutation(spread) for c in COLUMNS})
+    table["notes"] = None
+    table["participant_id"] = [f"sub-{i:02d}" for i in range(n)]
+    for column, values in planted.items():
+        for row, value in values.items():
+            table.loc[row, column] = value
+    return table
+
+
+def test_a_usual_cohort_has_no_flag() -> None:
+    assert find_flags(_table()) == []
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.column)
+@pytest.mark.parametrize("n", [1, 12])
+def test_a_figure_below_its_limit_is_doubtful_in_any_cohort(limit: Limit, n: int) -> None:
+    (flag,) = find_flags(_table(n, **{limit.column: {0: limit.low - 0.05}}))
+    assert (flag.participant_id, flag.severity) == ("sub-00", 3)
+    assert limit.what in flag.what
+    assert doubts({limit.column: limit.low - 0.05}) == [limit.what]
+    assert doubts({limit.column: limit.low, "other": 0.0}) == []
+
+
+@pytest.mark.parametrize("column", [c for c in COMPARED if c != "grey_share"])
+def test_an_outlier_is_flagged_where_there_is_a_cohort(column: str) -> None:
+    (flag,) = find_flags(_table(12, **{column: {7: 2.0}}))
+    assert (flag.participant_id, flag.severity) == ("sub-07", 2)
+    assert COMPARED[column] in flag.what
+    assert "2" in flag.what.split(column)[1]
+    assert find_flags(_table(9, **{column: {7: 2.0}})) == []
+
+
+def test_tissue_shares_are_compared() -> None:
+    flags = find_flags(_table(12, gm_ml={3: 3.0}))
+    assert [f.participant_id for f in flags] == ["sub-03"]
+    assert "grey matter" in flags[0].what
+
+
+def test_a_constant_figure_flags_only_what_differs() -> None:
+    table = _table(12)
+    table["mni_volume_ratio"] = 1.0
+    assert find_flags(table) == []
+    table.loc[2, "mni_volume_ratio"] = 1.1
+    assert [f.participant_id for f in find_flags(table)] == ["sub-02"]
+
+
+def test_notes_are_flags_once_and_the_worst_comes_first() -> None:
+    table = _table(12, mni_dice={5: 0.5})
+    table.loc[5, "notes"] = "T1w.nii.gz is 4D with one volume; registration to MNI is doubtful"
+    flags = [f for f in find_flags(table) if "mni_dice" in f.what or f.severity == 1]
+    assert [f.severity for f in flags] == [3, 1]
+    assert "4D" in flags[1].what

@@ -23,6 +23,7 @@ from lesionforge.cohort.subject import Subject
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.provenance import write_tsv
 
+PROBLEM_COLUMNS = ("participant_id", "file", "what", "remedy", "fatal")
 _log = logging.getLogger("lesionforge.prepare")
 
 
@@ -111,6 +112,8 @@ def prepare_cohort(bids: Path, cohort: Path, config: PrepareConfig) -> list[Subj
     write_participants(cohort, subjects, lesion_ml=[f.get("lesion_ml", 0.0) for _, f in done])
     rows = [{"participant_id": s.id, **{c: f.get(c) for c in COLUMNS}} for s, f in done]
     write_tsv(cohort / "quality.tsv", pd.DataFrame(rows, columns=["participant_id", *COLUMNS]))
+    found = [(p.subject, p.file, p.what, p.remedy, int(p.fatal)) for p in problems]
+    write_tsv(cohort / "problems.tsv", pd.DataFrame(found, columns=list(PROBLEM_COLUMNS)))
     _report(problems, bids, len(subjects))
     return subjects
 

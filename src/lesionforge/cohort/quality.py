@@ -1,6 +1,11 @@
-"""One row of figures a prepared subject, so that a bad scan or registration shows in a table."""
+"""One row of figures a prepared subject, and the flags of those that a person should look at."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import ndimage
 
 from lesionforge.cohort.resample import resample
@@ -35,6 +40,116 @@ COLUMNS = (
     "seconds",
     "notes",
 )
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A figure that is doubtful in itself, whatever the rest of the cohort is like.
+
+    Attributes:
+        column: of `quality.tsv`.
+        low: the figure is doubtful below this.
+        what: in words.
+    """
+
+    column: str
+    low: float
+    what: str
+
+
+LIMITS = (
+    Limit("mni_dice", GOOD_OVERLAP, "registration to MNI is doubtful"),
+    Limit("brain_covered", 0.9, "T1w or FLAIR does not cover the whole brain"),
+    Limit("lesion_in_brain", 0.8, "part of the lesion lies outside the brain mask"),
+)
+COMPARED = {
+    "flair_t1w_information": "FLAIR and T1w share little information: is FLAIR registered?",
+    "flair_t1w_shift_mm": "FLAIR had to be moved far",
+    "flair_t1w_angle_deg": "FLAIR had to be turned far",
+    "mni_correlation": "the T1w is unlike the template: look at registration and contrast",
+    "mni_volume_ratio": "the head had to be scaled unusually to fit MNI",
+    "brain_ml": "the brain mask has an unusual size",
+    "grey_share": "unusual share of grey matter: look at the tissue maps",
+    "cnr_gm_wm": "unusual contrast of grey and white matter",
+    "noise_t1w": "unusual noise in the T1w",
+    "noise_flair": "unusual noise in the FLAIR",
+    "sharpness_t1w": "unusual sharpness of the T1w: motion or thick slices?",
+    "sharpness_flair": "unusual sharpness of the FLAIR: motion or thick slices?",
+}
+"""Figures that are compared with the rest of the cohort, and what an outlier means."""
+OUTLYING, FAR_OUT = 3.5, 6.0
+MIN_COMPARED = 10
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Something that a person should look at.
+
+    Attributes:
+        participant_id: whose.
+        what: in words, with the figure.
+        severity: 3 doubtful in itself, 2 far from the rest of the cohort, 1 a remark.
+    """
+
+    participant_id: str
+    what: str
+    severity: int
+
+
+def doubts(figures: Mapping[str, Any]) -> list[str]:
+    """Return what is doubtful in itself about one subject's figures, in words."""
+    return [
+        limit.what
+        for limit in LIMITS
+        if figures.get(limit.column) is not None and figures[limit.column] < limit.low
+    ]
+
+
+def find_flags(table: pd.DataFrame) -> list[Flag]:
+    """Flag subjects by fixed limits, by comparison with the cohort, and by what was noted.
+
+    Outliers have a modified z-score above 3.5 (Iglewicz and Hoaglin 1993: 0.6745 times the distance
+    from the median over the median absolute deviation); they are sought in 10 subjects or more.
+
+    Args:
+        table: `quality.tsv`.
+
+    Returns:
+        Worst first within a subject; subjects in the table's order.
+    """
+    table = table.assign(grey_share=table["gm_ml"] / (table["gm_ml"] + table["wm_ml"]))
+    flags = [*_beyond_limits(table), *_outliers(table), *_notes(table)]
+    places = {name: place for place, name in enumerate(table["participant_id"])}
+    return sorted(flags, key=lambda f: (places[f.participant_id], -f.severity))
+
+
+def _beyond_limits(table: pd.DataFrame) -> Iterator[Flag]:
+    for limit in LIMITS:
+        for row in table[table[limit.column] < limit.low].to_dict("records"):
+            value = f"{limit.column} {row[limit.column]:.3g} < {limit.low:g}"
+            yield Flag(row["participant_id"], f"{limit.what} ({value})", 3)
+
+
+def _outliers(table: pd.DataFrame) -> Iterator[Flag]:
+    for column, what in COMPARED.items():
+        values = pd.to_numeric(table[column], errors="coerce")
+        if values.notna().sum() < MIN_COMPARED:
+            continue
+        distance = values - values.median()
+        spread = max(distance.abs().median(), 1e-3 * abs(values.median()), 1e-9)
+        score = 0.6745 * distance / spread
+        for index in table.index[score.abs() > OUTLYING]:
+            value = f"{column} {values[index]:.3g}, median {values.median():.3g}"
+            severity = 2 if abs(score[index]) > FAR_OUT else 1
+            yield Flag(str(table.at[index, "participant_id"]), f"{what} ({value})", severity)
+
+
+def _notes(table: pd.DataFrame) -> Iterator[Flag]:
+    said = {limit.what for limit in LIMITS}
+    for name, notes in zip(table["participant_id"], table["notes"], strict=True):
+        for note in str(notes).split("; ") if isinstance(notes, str) else ():
+            if note not in said:
+                yield Flag(str(name), note, 1)
 
 
 def image_figures(

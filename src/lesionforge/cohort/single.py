@@ -15,7 +15,7 @@ from lesionforge.cohort.checks import check_voxels, with_remarks
 from lesionforge.cohort.headers import read_header
 from lesionforge.cohort.pipeline import prepare_images, prepare_lesion
 from lesionforge.cohort.prepare import PrepareConfig
-from lesionforge.cohort.quality import GOOD_OVERLAP
+from lesionforge.cohort.quality import doubts
 from lesionforge.cohort.rawdata import Problem, RawSubject
 from lesionforge.cohort.register import check_orthogonal
 from lesionforge.cohort.scan import PreparedScan
@@ -103,8 +103,7 @@ def _prepare(
         notes += [f"lesion mask taken as {space}: {why}"] if why else []
         mask, found = prepare_lesion(scan, lesion, space == "FLAIR")
         volumes["label-lesion_mask"], figures = mask, figures | found
-        if found["lesion_in_brain"] < 0.8:
-            notes.append("part of the lesion lies outside the brain mask")
+        notes += doubts(found)
     else:
         subject.lesion.unlink(missing_ok=True)
     row = {**figures, "brain_mask": scan.mask_method, "notes": "; ".join(notes) or None}
@@ -145,12 +144,7 @@ def prepare_files(
     """Read, check and prepare; errors name the file."""
     images = [_read(t1w), _read(flair)]
     scan = prepare_images(images[0], images[1], _read(brain) if brain else None, config)
-    notes = []
-    if scan.figures["mni_dice"] < GOOD_OVERLAP:
-        notes.append("registration to MNI is doubtful")
-    if scan.figures["brain_covered"] < 0.9:
-        notes.append("T1w or FLAIR does not cover the whole brain")
-    return replace(scan, notes=tuple(notes))
+    return replace(scan, notes=tuple(doubts(scan.figures)))
 
 
 def _read(path: Path) -> Volume:

@@ -1,24 +1,22 @@
 """The report: `metrics.json`, tables, figures and one page that stands alone."""
 
-import base64
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from tqdm import tqdm
 
-from lesionforge import __version__
 from lesionforge.cohort.subject import Subject
 from lesionforge.evaluation.matching import CandidateRules
 from lesionforge.evaluation.statistics import EvaluationConfig
-from lesionforge.provenance import atomic, environment, read_json, write_json, write_tsv
+from lesionforge.provenance import environment, read_json, write_json, write_tsv
 from lesionforge.report import figures, gallery, tables
 from lesionforge.report.cells import Cell, CellTables, complete_runs, read_cell
+from lesionforge.report.html import write_page
 from lesionforge.report.results import score_threshold
-from lesionforge.report.verdict import LIMITS, p_value, verdict
+from lesionforge.report.verdict import LIMITS, verdict
 
 logger = logging.getLogger(__name__)
 COMMANDS = (
@@ -67,55 +65,25 @@ def write_report(
     for name, table in tables.TABLES.items():
         write_tsv(out / "tables" / f"{name}.tsv", table(metrics))
     charts = _draw_charts(metrics, cells, out / "figures")
-    page = (
-        _environment()
-        .get_template("index.html")
-        .render(
-            metrics=metrics,
-            verdict=verdict(metrics),
-            rows=tables.regime_rows(metrics),
-            regimes=list(metrics["regimes"]),
-            colours={n: figures.colour(n, list(metrics["regimes"])) for n in metrics["regimes"]},
-            charts=charts,
-            disagreements=_draw_disagreements(metrics, cells, cohort, out / "figures" / "patients"),
-            synthesis=_draw_synthesis(cells, cohort, synthetic, out / "figures" / "synthetic"),
-            stages=list(_stage_records(out.parent / "stages")),
-            weights=list(_weights(cells)),
-            environment=environment(),
-            commands=COMMANDS,
-            limits=LIMITS,
-            version=__version__,
-        )
+    page = write_page(
+        out / "index.html",
+        "index.html",
+        metrics=metrics,
+        verdict=verdict(metrics),
+        rows=tables.regime_rows(metrics),
+        regimes=list(metrics["regimes"]),
+        colours={n: figures.colour(n, list(metrics["regimes"])) for n in metrics["regimes"]},
+        charts=charts,
+        disagreements=_draw_disagreements(metrics, cells, cohort, out / "figures" / "patients"),
+        synthesis=_draw_synthesis(cells, cohort, synthetic, out / "figures" / "synthetic"),
+        stages=list(_stage_records(out.parent / "stages")),
+        weights=list(_weights(cells)),
+        environment=environment(),
+        commands=COMMANDS,
+        limits=LIMITS,
     )
-    with atomic(out / "index.html") as part:
-        part.write_text(page, encoding="utf-8")
-    logger.info("The report is in %s", out / "index.html")
-    return out / "index.html"
-
-
-def _environment() -> Environment:
-    loader = PackageLoader("lesionforge.report", "templates")
-    made = Environment(
-        loader=loader,
-        autoescape=select_autoescape(default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {
-        "picture": _picture,
-        "percent": tables.percent,
-        "points": tables.points,
-        "interval": tables.interval,
-        "number": tables.number,
-        "p_value": p_value,
-    }
-    return made
-
-
-def _picture(path: Path) -> str:
-    """Return a PNG file as the text of a data URI."""
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    logger.info("The report is in %s", page)
+    return page
 
 
 def _draw_charts(metrics: dict[str, Any], cells: list[Cell], folder: Path) -> dict[str, Path]:

@@ -1,18 +1,15 @@
 """The page of one new scan: what a detector found, with pictures inside, on its own."""
 
-import base64
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from lesionforge import __version__
 from lesionforge.detector.detect import Detection
 from lesionforge.evaluation.matching import Candidate
-from lesionforge.provenance import atomic
 from lesionforge.report.gallery import PREDICTION_COLOUR, write_tile
+from lesionforge.report.html import data_uri, write_page
 
 SHOWN = 5
 VIEWS = ("axial", "coronal", "sagittal")
@@ -28,24 +25,15 @@ def write_scan_page(found: Detection, out: Path) -> Path:
     Returns:
         The page's path.
     """
-    environment = Environment(
-        loader=PackageLoader("lesionforge.report"),
-        autoescape=select_autoescape(default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = environment.get_template("scan.html").render(
+    return write_page(
+        out / "index.html",
+        "scan.html",
         name=found.name,
         record=found.record,
         rows=found.table.to_dict("records"),
         strips=[_strip(found, candidate) for candidate in found.candidates[:SHOWN]],
         overview=[] if found.candidates else _pictures(found, _middle(found)),
-        version=__version__,
     )
-    with atomic(out / "index.html") as part:
-        part.write_text(text, encoding="utf-8")
-    return out / "index.html"
 
 
 def _strip(found: Detection, candidate: Candidate) -> dict[str, Any]:
@@ -90,4 +78,4 @@ def _encode(picture: np.ndarray, outlines: list[tuple[np.ndarray, str, float]]) 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "picture.png"
         write_tile(file, picture, outlines)
-        return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
+        return data_uri(file.read_bytes(), "png")

@@ -1,0 +1,142 @@
+"""The quality page of a prepared cohort: one row a subject, those to look at first on top."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.image import imsave
+from scipy import ndimage
+from tqdm import tqdm
+
+from lesionforge.cohort.bids import read_cohort
+from lesionforge.cohort.quality import COLUMNS, Flag, find_flags
+from lesionforge.cohort.subject import (
+    Subject,
+    read_brain,
+    read_images,
+    read_lesion,
+    read_tissues,
+)
+from lesionforge.provenance import read_tsv
+from lesionforge.report.gallery import axial, lesion_slice
+from lesionforge.report.html import data_uri, write_page
+
+COLOURS = {
+    "brain": (74, 222, 128),
+    "grey matter": (250, 204, 21),
+    "white matter": (248, 113, 113),
+    "lesion": (56, 189, 248),
+}
+PICTURE_ROWS = 240
+GAP = 6
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the page: the subject, its flags worst first, its figures and its picture."""
+
+    subject: Subject
+    flags: tuple[Flag, ...]
+    figures: dict[str, Any]
+    picture: str
+
+    @property
+    def severity(self) -> int:
+        """Of the worst flag; 0 without one."""
+        return max((flag.severity for flag in self.flags), default=0)
+
+
+def write_quality_page(cohort: Path) -> Path:
+    """Write `qc.html` of a prepared cohort.
+
+    Each subject's row shows the T1w with brain and lesion, the T1w with the borders of grey and
+    white matter, the FLAIR with the same borders (of the T1w: they must fit), a coronal T1w and
+    FLAIR with the white matter's border; `problems.tsv` gives the subjects that are not there.
+
+    Args:
+        cohort: folder with `participants.tsv` and `quality.tsv`.
+
+    Returns:
+        The page's path.
+    """
+    subjects = read_cohort(cohort)
+    table = read_tsv(cohort / "quality.tsv", participant_id=str)
+    flags = find_flags(table)
+    figures = {str(row["participant_id"]): row for row in table.to_dict("records")}
+    entries = [
+        Entry(
+            subject,
+            tuple(flag for flag in flags if flag.participant_id == subject.id),
+            {c: shown(figures[subject.id][c]) for c in COLUMNS if c != "notes"},
+            data_uri(draw_strip(subject), "jpeg"),
+        )
+        for subject in tqdm(subjects, desc="draw quality page", unit="subject")
+    ]
+    entries.sort(key=lambda e: (-e.severity, -len(e.flags), e.subject.id))
+    missing = read_tsv(cohort / "problems.tsv", participant_id=str).to_dict("records")
+    return write_page(
+        cohort / "qc.html",
+        "qc.html",
+        entries=entries,
+        missing=[row for row in missing if row["fatal"]],
+        colours={name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in COLOURS.items()},
+    )
+
+
+def shown(value: Any) -> str:
+    """Return a figure as short text."""
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+        return "n/a"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def draw_strip(subject: Subject) -> bytes:
+    """Draw the five pictures of a subject side by side; a JPEG."""
+    t1w, flair = read_images(subject)
+    brain, tissues = read_brain(subject), read_tissues(subject)
+    lesion = read_lesion(subject)
+    grey, white = tissues[1] > 0.5, tissues[2] > 0.5
+    place = np.argwhere(lesion if lesion.any() else brain).mean(axis=0).round().astype(int)
+    z = lesion_slice(lesion) if lesion.any() else int(place[2])
+
+    def coronal(volume: np.ndarray) -> np.ndarray:
+        return volume[:, place[1]].T[::-1, ::-1]
+
+    def cut(*volumes: np.ndarray) -> list[np.ndarray]:
+        return [axial(volume, z) for volume in volumes]
+
+    borders = list(zip(("grey matter", "white matter"), cut(grey, white), strict=True))
+    panels = [
+        (axial(t1w, z), [("brain", axial(brain, z)), ("lesion", axial(lesion, z))]),
+        (axial(t1w, z), borders),
+        (axial(flair, z), [*borders[1:], ("lesion", axial(lesion, z))]),
+        (coronal(t1w), [("brain", coronal(brain)), ("lesion", coronal(lesion))]),
+        (coronal(flair), [("white matter", coronal(white))]),
+    ]
+    times = max(1, round(PICTURE_ROWS / brain.shape[1]))
+    pictures = [_draw(picture, outlines, times) for picture, outlines in panels]
+    rows = max(len(picture) for picture in pictures)
+    padded = [np.pad(p, ((0, rows - len(p)), (0, GAP), (0, 0))) for p in pictures]
+    file = io.BytesIO()
+    imsave(
+        file,
+        np.concatenate(padded, axis=1),
+        format="jpg",
+        pil_kwargs={"quality": 85, "subsampling": 0},
+    )
+    return file.getvalue()
+
+
+def _draw(picture: np.ndarray, outlines: list[tuple[str, np.ndarray]], times: int) -> np.ndarray:
+    """Draw outlines on a slice in [0, 1], enlarged; (rows, columns, 3) uint8."""
+    grey = ndimage.zoom(picture.astype(np.float32), times, order=1, grid_mode=True, mode="nearest")
+    colour = np.repeat((255 * np.clip(grey, 0, 1)).astype(np.uint8)[..., None], 3, axis=2)
+    for name, mask in outlines:
+        large = (
+            ndimage.zoom(mask.astype(np.float32), times, order=1, grid_mode=True, mode="nearest")
+            > 0.5
+        )
+        colour[large & ~ndimage.binary_erosion(large, border_value=1)] = COLOURS[name]
+    return colour
