@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -63,6 +65,17 @@ def test_every_synthetic_volume_goes_back_to_the_baselines_training_subjects(roa
     assert [s.group for s in synthetic] == ["patient", "patient", "control", "control"]
     for subject in synthetic:
         assert set(subject.sources) <= allowed
+
+
+@pytest.mark.parametrize("folder", ["cohort", "synthetic/spade/seed-0"])
+def test_what_is_written_is_valid_bids(road, folder):
+    validator = Path(sys.executable).with_name("bids-validator-deno")
+    command = [str(validator), "--json", str(road / "runs/tiny" / folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout)
+    assert found["summary"]["totalFiles"] > 30
+    assert [i for i in found["issues"]["issues"] if i["severity"] == "error"] == []
+    assert done.returncode == 0
 
 
 def test_a_second_run_with_other_workers_gives_the_same_bytes(road, tmp_path):

@@ -13,10 +13,40 @@ from lesionforge.provenance import atomic, read_tsv, sha256, write_json, write_t
 from lesionforge.volume import Grid, write_volume
 
 BIDS_VERSION = "1.10.0"
+SPATIAL_REFERENCE = "https://nist.mni.mcgill.ca/icbm-152-nonlinear-atlases-2009/"
+OWN_FILES = (
+    "quality.tsv",
+    "splits.tsv",
+    "problems.tsv",
+    "qc.html",
+    "plan.tsv",
+    "rejected.tsv",
+    "prior.json",
+    "**/*_desc-preparation_log.json",
+)
+"""What LesionForge keeps beside the BIDS files, listed in `.bidsignore`."""
+COLUMNS = {
+    "group": {
+        "Description": "Whether the subject has a lesion mask",
+        "Levels": {"patient": "has a lesion mask", "control": "has none"},
+    },
+    "site": {"Description": "Scanner or hospital, n/a where unknown"},
+    "synthetic": {"Description": "1 if LesionForge made the subject, 0 if it is real"},
+    "sources": {"Description": "Ids of all real subjects behind the subject, separated by commas"},
+    "lesion_ml": {"Description": "Volume of the lesion mask on the study grid", "Units": "mL"},
+    "host": {"Description": "Id of the real subject whose anatomy a synthetic subject has"},
+}
+README = """{name}, made by LesionForge {version}. Research use only.
+
+T1w and FLAIR are skull-stripped and lie on one grid in MNI space (MNI152NLin2009aSym).
+Intensities are scaled: 0 is background, the brain's median is 0.5, and 0.1 is one robust standard
+deviation. participants.tsv says who is a patient and which real subjects stand behind each subject.
+Files that are not part of BIDS are listed in .bidsignore.
+"""
 
 
 def write_description(root: Path, name: str) -> None:
-    """Write `dataset_description.json` of a derivative made by LesionForge."""
+    """Write `dataset_description.json`, README and `.bidsignore` of a derivative we make."""
     write_json(
         root / "dataset_description.json",
         {
@@ -27,7 +57,9 @@ def write_description(root: Path, name: str) -> None:
         },
     )
     with atomic(root / "README") as part:
-        part.write_text(f"{name}. Made by LesionForge {__version__}. Research use only.\n")
+        part.write_text(README.format(name=name, version=__version__))
+    with atomic(root / ".bidsignore") as part:
+        part.write_text("".join(f"{pattern}\n" for pattern in OWN_FILES))
 
 
 def write_subject(
@@ -40,19 +72,25 @@ def write_subject(
         volumes: BIDS suffix (`T1w`, `FLAIR`, `desc-brain_mask`, `label-GM_probseg`,
             `label-lesion_mask` ...) to (X, Y, Z) array.
         grid: their common grid.
-        sidecar: what is to be known of them; `SkullStripped` and `VolumeSHA256` (file name to
-            checksum) are added.
+        sidecar: what is to be known of them; `SkullStripped`, `SpatialReference` and
+            `VolumeSHA256` (file name to checksum) are added.
     """
     for suffix, data in volumes.items():
         write_volume(subject.path(suffix), data, grid)
         if suffix not in ("T1w", "FLAIR"):
             write_json(
-                json_path(subject, suffix), {"Sources": list(subject.sources), **_mask_type(suffix)}
+                json_path(subject, suffix),
+                {
+                    "Sources": list(subject.sources),
+                    "SpatialReference": SPATIAL_REFERENCE,
+                    **_mask_type(suffix),
+                },
             )
     paths = [subject.path(suffix) for suffix in volumes]
     content = {
         "SkullStripped": True,
         "Sources": list(subject.sources),
+        "SpatialReference": SPATIAL_REFERENCE,
         **sidecar,
         "VolumeSHA256": {path.name: sha256(path) for path in paths},
     }
@@ -89,6 +127,7 @@ def write_participants(root: Path, subjects: list[Subject], **columns: list[Any]
             **columns,
         }
     )
+    write_json(root / "participants.json", {c: COLUMNS[c] for c in table.columns if c in COLUMNS})
     write_tsv(root / "participants.tsv", table)
 
 
