@@ -2,14 +2,11 @@
 
 import logging
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 from lesionforge.cohort import bids, splits
 from lesionforge.cohort.checks import check_raw
+from lesionforge.cohort.confounding import measure_confounding, read_acquisition
 from lesionforge.cohort.phantom import write_phantoms
 from lesionforge.cohort.prepare import prepare_cohort
 from lesionforge.cohort.subject import Subject
@@ -18,40 +15,12 @@ from lesionforge.detector.detect import detect_scan, find_pairs
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.generator import synthesize as synthesis
 from lesionforge.generator import train as generator_training
-from lesionforge.provenance import environment, read_json, write_json
+from lesionforge.provenance import read_json, write_json
+from lesionforge.recording import recorded
 from lesionforge.report import page, quality_page, results, scan_page, tables
 from lesionforge.study import Study
 
 logger = logging.getLogger(__name__)
-
-
-@contextmanager
-def _recorded(study: Study, stage: str) -> Iterator[None]:
-    """Write what runs, with which configuration and code, before it starts and how it ended."""
-    path = study.root / "stages" / f"{stage}.json"
-    record = {
-        "stage": stage,
-        "config": asdict(study),
-        "config_sha256": study.sha256,
-        "environment": environment(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "status": "running",
-    }
-    write_json(path, record)
-    start = time.monotonic()
-    record["status"] = "failed"
-    try:
-        yield
-        record["status"] = "done"
-    finally:
-        seconds = time.monotonic() - start
-        write_json(path, {**record, "seconds": round(seconds, 1)})
-        logger.info("%s: %s after %s", stage, record["status"], _clock(seconds))
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def _cell_name(stage: str, seed: int, fold: int | None) -> str:
@@ -89,7 +58,7 @@ def prepare(study: Study, check: bool = False) -> None:
             raise ConfigError("Phantoms need no check. Name a data set with --cohort.bids DIR.")
         check_data(study.cohort.bids, study.cohort.prepare.exclude)
         return
-    with _recorded(study, "prepare"):
+    with recorded(study, "prepare"):
         raw = study.root / "raw"
         if study.cohort.bids is None:
             write_phantoms(
@@ -99,9 +68,8 @@ def prepare(study: Study, check: bool = False) -> None:
             raw = Path(study.cohort.bids)
         try:
             subjects = prepare_cohort(raw, study.cohort_root, study.cohort.prepare)
-        finally:  # the page shows those that could be prepared, and why others could not
-            if (study.cohort_root / "problems.tsv").exists():
-                logger.info("Look at %s", quality_page.write_quality_page(study.cohort_root))
+        finally:  # those that could be prepared, and why others could not
+            _judge_cohort(study.cohort_root)
         seeds = list(study.seeds)
         if study.folds:
             drawn = splits.draw_folds(subjects, study.splits, seeds, study.folds)
@@ -109,6 +77,16 @@ def prepare(study: Study, check: bool = False) -> None:
             drawn = [splits.draw_splits(subjects, study.splits, seeds)]
         for fold, table in zip(study.fold_numbers, drawn, strict=True):
             splits.write_splits(study.splits_path(fold), table)
+
+
+def _judge_cohort(cohort: Path) -> None:
+    """Measure what may mislead a study of this cohort, and draw its quality page."""
+    if not (cohort / "problems.tsv").exists():
+        return  # preparation stopped before any subject
+    found = measure_confounding(read_acquisition(cohort))
+    write_json(cohort / "confounding.json", found.to_json())
+    logger.log(logging.WARNING if found.is_high else logging.INFO, "%s", found)
+    logger.info("Look at %s", quality_page.write_quality_page(cohort))
 
 
 def train_generator(study: Study, seed: int | None = None, fold: int | None = None) -> None:
@@ -120,7 +98,7 @@ def train_generator(study: Study, seed: int | None = None, fold: int | None = No
         fold: only this fold (default: all, with --folds).
     """
     for one_seed, one_fold in study.cells(seed, fold):
-        with _recorded(study, _cell_name("train_generator", one_seed, one_fold)):
+        with recorded(study, _cell_name("train_generator", one_seed, one_fold)):
             generator_training.train_generator(
                 _baseline_subjects(study, one_seed, one_fold),
                 study.generator_root(one_seed, one_fold),
@@ -151,7 +129,7 @@ def synthesize(
         raise ConfigError(f"`set` must be one of {', '.join(study.synthetic)}, got {set}.")
     n = study.synthetic_count(set) if n is None else n
     for one_seed, one_fold in study.cells(seed, fold):
-        with _recorded(study, _cell_name(f"synthesize_{set}", one_seed, one_fold)):
+        with recorded(study, _cell_name(f"synthesize_{set}", one_seed, one_fold)):
             synthesis.synthesize(
                 _baseline_subjects(study, one_seed, one_fold),
                 study.generator_root(one_seed, one_fold),
@@ -184,7 +162,7 @@ def train_detector(
             if why_not and regime is None:
                 logger.warning("Regime %s is left out: %s", name, why_not)
                 continue
-            with _recorded(study, _cell_name(f"train_detector_{name}", one_seed, one_fold)):
+            with recorded(study, _cell_name(f"train_detector_{name}", one_seed, one_fold)):
                 _train_cell(study, name, one_seed, one_fold)
 
 
@@ -209,9 +187,12 @@ def _train_cell(study: Study, regime: str, seed: int, fold: int | None) -> None:
 
 def compare(study: Study) -> Path:
     """Compare the regimes that have been trained and write the report; nothing is retrained."""
-    with _recorded(study, "compare"):
+    with recorded(study, "compare"):
         cells, missing = _finished_cells(study)
         notes = [_why_missing(study, *cell) for cell in missing]
+        confounding = study.cohort_root / "confounding.json"
+        if confounding.exists() and read_json(confounding)["is_high"]:
+            notes.append(read_json(confounding)["text"])
         for note in notes:
             logger.warning("%s", note)
         metrics = results.compute_metrics(

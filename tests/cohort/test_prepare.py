@@ -110,6 +110,8 @@ def test_the_head_lies_on_the_template(cohort: Path) -> None:
     quality = read_tsv(cohort / "quality.tsv", participant_id=str)
     assert (quality["mni_dice"] > 0.95).all()
     assert (quality["mni_correlation"] > 0.9).all()
+    assert quality["voxel_mm_t1w"].tolist() == [3, 3]
+    assert quality["voxel_mm_flair"].tolist() == [4.0, 4.0]
     assert quality["brain_mask"].tolist() == ["nonzero", "nonzero"]
     assert quality["flair_t1w_angle_deg"].tolist() == pytest.approx([3.6, 5.4], abs=1)
     assert quality.loc[1, "lesion_in_brain"] > 0.95

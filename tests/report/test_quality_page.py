@@ -12,7 +12,7 @@ from PIL import Image
 from lesionforge.cohort.bids import read_cohort
 from lesionforge.cohort.quality import COLUMNS
 from lesionforge.cohort.subject import Subject
-from lesionforge.provenance import write_tsv
+from lesionforge.provenance import write_json, write_tsv
 from lesionforge.report.quality_page import COLOURS, draw_strip, write_quality_page
 
 
@@ -47,7 +47,16 @@ def test_the_worst_comes_first_and_everyone_is_there(cohort: Path) -> None:
     assert "&lt;b&gt;odd&lt;/b&gt;" in page
     assert "is constant" in page
     assert "1 could not be prepared" in page
+    assert 'class="banner' not in page
     assert "http" not in page.replace("http://www.w3.org", "")  # nothing is fetched
+
+
+def test_confounding_is_said(cohort: Path) -> None:
+    said = {"is_high": True, "text": "The scanner tells."}
+    write_json(cohort / "confounding.json", said)
+    assert '<p class="banner warning" role="note">The scanner tells.' in (
+        write_quality_page(cohort).read_text()
+    )
 
 
 def test_outlines_lie_where_the_masks_end(toy_cohort: list[Subject]) -> None:

@@ -19,6 +19,7 @@ OWN_FILES = (
     "splits.tsv",
     "problems.tsv",
     "qc.html",
+    "confounding.json",
     "plan.tsv",
     "rejected.tsv",
     "prior.json",

@@ -15,6 +15,10 @@ from lesionforge.volume import Grid, Volume
 GOOD_OVERLAP = 0.85
 """Dice of the brain with the template's below which a registration is called doubtful."""
 COLUMNS = (
+    "acq_t1w",
+    "acq_flair",
+    "voxel_mm_t1w",
+    "voxel_mm_flair",
     "flair_t1w_information",
     "flair_t1w_shift_mm",
     "flair_t1w_angle_deg",

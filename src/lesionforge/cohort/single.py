@@ -16,7 +16,7 @@ from lesionforge.cohort.headers import read_header
 from lesionforge.cohort.pipeline import prepare_images, prepare_lesion
 from lesionforge.cohort.prepare import PrepareConfig
 from lesionforge.cohort.quality import doubts
-from lesionforge.cohort.rawdata import Problem, RawSubject
+from lesionforge.cohort.rawdata import Problem, RawSubject, entity
 from lesionforge.cohort.register import check_orthogonal
 from lesionforge.cohort.scan import PreparedScan
 from lesionforge.cohort.subject import Subject
@@ -96,7 +96,8 @@ def _prepare(
 ) -> dict[str, Any]:
     begun = time.perf_counter()
     scan = prepare_files(raw.t1w, raw.flair, raw.brain, config)
-    volumes, figures, notes = dict(scan.volumes), dict(scan.figures), [*raw.notes, *scan.notes]
+    volumes, notes = dict(scan.volumes), [*raw.notes, *scan.notes]
+    figures: dict[str, Any] = {**_acquisition(raw), **scan.figures}
     if raw.lesion is not None:
         lesion = _read(raw.lesion)
         space, why = lesion_space(raw, lesion.grid)
@@ -119,6 +120,14 @@ def _prepare(
     write_subject(subject, volumes, scan.grid, sidecar)
     result: dict[str, Any] = read_json(_log_path(subject))
     return result
+
+
+def _acquisition(raw: RawSubject) -> dict[str, Any]:
+    """Return protocol (the `acq` entity) and longest voxel edge of both scans."""
+    scans = {"t1w": raw.t1w, "flair": raw.flair}
+    protocols = {f"acq_{name}": entity(path, "acq") for name, path in scans.items()}
+    edges = {f"voxel_mm_{n}": max(read_header(p).grid.voxel_mm) for n, p in scans.items()}
+    return protocols | {name: round(edge, 3) for name, edge in edges.items()}
 
 
 def lesion_space(raw: RawSubject, lesion: Grid) -> tuple[Literal["T1w", "FLAIR"], str]:

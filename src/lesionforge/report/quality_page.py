@@ -19,7 +19,7 @@ from lesionforge.cohort.subject import (
     read_lesion,
     read_tissues,
 )
-from lesionforge.provenance import read_tsv
+from lesionforge.provenance import read_json, read_tsv
 from lesionforge.report.gallery import axial, lesion_slice
 from lesionforge.report.html import data_uri, write_page
 
@@ -75,12 +75,14 @@ def write_quality_page(cohort: Path) -> Path:
         for subject in tqdm(subjects, desc="draw quality page", unit="subject")
     ]
     entries.sort(key=lambda e: (-e.severity, -len(e.flags), e.subject.id))
+    confounding = cohort / "confounding.json"
     missing = read_tsv(cohort / "problems.tsv", participant_id=str).to_dict("records")
     return write_page(
         cohort / "qc.html",
         "qc.html",
         entries=entries,
         missing=[row for row in missing if row["fatal"]],
+        confounding=read_json(confounding) if confounding.exists() else None,
         colours={name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in COLOURS.items()},
     )
 
