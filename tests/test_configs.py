@@ -10,11 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from docstring_parser import parse
 
 from lesionforge import cli
+from lesionforge.cohort.splits import draw_splits
 from lesionforge.detector.regimes import Regime
 from lesionforge.study import Study
 
@@ -111,6 +114,42 @@ def test_overrides_are_typed_and_win_over_the_file():
 def test_the_commented_configuration_states_every_key_as_the_code_does():
     assert (CONFIGS / "bids.yaml").read_text() == reference()
     assert read_study("--config", str(CONFIGS / "bids.yaml")) == bids_study()
+
+
+def bonn() -> pd.DataFrame:
+    """The published groups, split and protocols of OpenNeuro ds004199; lesion sizes are made up."""
+    rows = [("patient", "iso08", "T2sel")] * 41 + [("patient", "sag111", "tse3dvfl")] * 36
+    rows += [("patient", "sag111", f"once{i}") for i in range(8)]
+    rows += [("control", "iso08", "T2sel")] * 78 + [("control", "sag111", "T2sel")] * 7
+    people = pd.DataFrame(rows, columns=["group", "acq_t1w", "acq_flair"])
+    ill = people["group"] == "patient"
+    return people.assign(
+        participant_id=[f"sub-{i:05d}" for i in range(len(people))],
+        site=people["acq_t1w"].map({"iso08": "TrioTim", "sag111": "Trio"}),
+        lesion_ml=np.where(ill, np.geomspace(0.1, 30, len(people)), 0),
+        split=np.where(ill & (people.index % 3 == 0) & (people.index < 84), "test", "train"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "patients", "controls"),
+    [
+        ([], (49, 8, 28, 0), (49, 8, 28, 0)),
+        (["published=true"], (49, 8, 28, 0), (77, 8, 0, 0)),
+        (
+            ["matched=true", "test_patients=14", "validation_patients=5"],
+            (22, 5, 14, 44),
+            (42, 8, 28, 7),
+        ),
+    ],
+)
+def test_the_bonn_splits_have_the_counts_that_the_data_page_states(options, patients, controls):
+    arguments = ["--config", str(CONFIGS / "bonn.yaml"), *(f"--splits.{o}" for o in options)]
+    table = draw_splits(bonn(), read_study(*arguments).splits, [0])
+    counts = table.groupby(["group", "role"]).size()
+    for group, expected in (("patient", patients), ("control", controls)):
+        found = [counts.get((group, r), 0) for r in ("train", "validation", "test", "unused")]
+        assert tuple(found) == expected
 
 
 if __name__ == "__main__":

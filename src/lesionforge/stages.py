@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lesionforge.cohort import bids, splits
 from lesionforge.cohort.checks import check_raw
-from lesionforge.cohort.confounding import measure_confounding, read_acquisition
+from lesionforge.cohort.confounding import measure_confounding
 from lesionforge.cohort.phantom import write_phantoms
 from lesionforge.cohort.prepare import prepare_cohort
 from lesionforge.cohort.subject import Subject
@@ -67,14 +67,14 @@ def prepare(study: Study, check: bool = False) -> None:
         else:
             raw = Path(study.cohort.bids)
         try:
-            subjects = prepare_cohort(raw, study.cohort_root, study.cohort.prepare)
+            prepare_cohort(raw, study.cohort_root, study.cohort.prepare)
         finally:  # those that could be prepared, and why others could not
             _judge_cohort(study.cohort_root)
-        seeds = list(study.seeds)
+        people, seeds = bids.read_people(study.cohort_root), list(study.seeds)
         if study.folds:
-            drawn = splits.draw_folds(subjects, study.splits, seeds, study.folds)
+            drawn = splits.draw_folds(people, study.splits, seeds, study.folds)
         else:
-            drawn = [splits.draw_splits(subjects, study.splits, seeds)]
+            drawn = [splits.draw_splits(people, study.splits, seeds)]
         for fold, table in zip(study.fold_numbers, drawn, strict=True):
             splits.write_splits(study.splits_path(fold), table)
 
@@ -83,7 +83,7 @@ def _judge_cohort(cohort: Path) -> None:
     """Measure what may mislead a study of this cohort, and draw its quality page."""
     if not (cohort / "problems.tsv").exists():
         return  # preparation stopped before any subject
-    found = measure_confounding(read_acquisition(cohort))
+    found = measure_confounding(bids.read_people(cohort))
     write_json(cohort / "confounding.json", found.to_json())
     logger.log(logging.WARNING if found.is_high else logging.INFO, "%s", found)
     logger.info("Look at %s", quality_page.write_quality_page(cohort))

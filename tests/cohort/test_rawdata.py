@@ -1,5 +1,6 @@
 """Reading a BIDS-like folder: names, tables and what is missing."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,20 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     assert "control group but has a lesion mask" in found["sub-4"]
     assert "no folder" in found["sub-6"]
     assert [p.fatal for p in problems] == [True, True, True, True, False]
+
+
+def test_the_scanner_of_a_sidecar_stands_in_for_the_site(tmp_path: Path) -> None:
+    for name in ("sub-1", "sub-2", "sub-3"):
+        _touch(tmp_path, name, "T1w", "FLAIR")
+    sidecar = {"ManufacturersModelName": "TrioTim", "DeviceSerialNumber": 35083}
+    (tmp_path / "sub-1" / "anat" / "sub-1_T1w.json").write_text(json.dumps(sidecar))
+    (tmp_path / "sub-2" / "anat" / "sub-2_T1w.json").write_text(json.dumps(sidecar))
+    (tmp_path / "participants.tsv").write_text(
+        "participant_id\tsite\tsplit\nsub-1\tn/a\ttest\nsub-2\tB\tn/a\nsub-3\tn/a\ttrain\n"
+    )
+    subjects, _ = read_raw(tmp_path)
+    assert [s.site for s in subjects] == ["TrioTim 35083", "B", "n/a"]
+    assert [s.split for s in subjects] == ["test", "n/a", "train"]
 
 
 def test_a_folder_without_subjects_is_refused(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ COLUMNS = {
     "site": {"Description": "Scanner or hospital, n/a where unknown"},
     "synthetic": {"Description": "1 if LesionForge made the subject, 0 if it is real"},
     "sources": {"Description": "Ids of all real subjects behind the subject, separated by commas"},
+    "split": {"Description": "Part of a published split (train, test), n/a where there is none"},
     "lesion_ml": {"Description": "Volume of the lesion mask on the study grid", "Units": "mL"},
     "host": {"Description": "Id of the real subject whose anatomy a synthetic subject has"},
 }
@@ -166,6 +167,21 @@ def read_cohort(root: Path) -> list[Subject]:
             + (f" and {len(lacking) - 10} more" if len(lacking) > 10 else "")
         )
     return subjects
+
+
+def read_people(cohort: Path) -> pd.DataFrame:
+    """Return what is known of a prepared cohort's subjects, one row each.
+
+    Columns: participant_id, group, site, split (of a published split, else `n/a`), and those of
+    `quality.tsv`, of which `acq_t1w`, `acq_flair` and `lesion_ml` are always there.
+    """
+    who = read_tsv(cohort / "participants.tsv", participant_id=str, group=str, site=str)
+    figures = read_tsv(cohort / "quality.tsv", participant_id=str)
+    who = who.reindex(columns=["participant_id", "group", "site", "split"])
+    people = who.merge(figures, on="participant_id", validate="one_to_one")
+    people[["site", "split"]] = people[["site", "split"]].fillna("n/a")
+    lacking = [c for c in ("acq_t1w", "acq_flair", "lesion_ml") if c not in people]
+    return people.assign(**dict.fromkeys(lacking))
 
 
 def expected_files(subject: Subject) -> list[Path]:

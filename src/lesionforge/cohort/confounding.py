@@ -1,7 +1,6 @@
 """Can scanner and protocol alone tell patients from controls? Then a detector may learn them."""
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from lesionforge.provenance import read_tsv
 from lesionforge.seeding import stream
 
 NAMES = {"site": "site", "acq_t1w": "T1w protocol", "acq_flair": "FLAIR protocol"}
@@ -71,13 +69,6 @@ class Confounding:
         return text + ". A detector may have learned the scanner: do not trust its specificity."
 
 
-def read_acquisition(cohort: Path) -> pd.DataFrame:
-    """Return group, site, protocols, voxel sizes and sharpness of a prepared cohort's subjects."""
-    who = read_tsv(cohort / "participants.tsv", participant_id=str, group=str, site=str)
-    figures = read_tsv(cohort / "quality.tsv", participant_id=str)
-    return who[["participant_id", "group", "site"]].merge(figures, on="participant_id")
-
-
 def measure_confounding(table: pd.DataFrame) -> Confounding:
     """Predict the group of each subject from its acquisition, by the others.
 
@@ -85,7 +76,7 @@ def measure_confounding(table: pd.DataFrame) -> Confounding:
     times 5-fold cross-validation.
 
     Args:
-        table: see `read_acquisition`; columns that are missing or constant are not used.
+        table: see `lesionforge.cohort.bids.read_people`; what is missing or constant is not used.
     """
     ill = (table["group"] == "patient").to_numpy()
     if min(ill.sum(), (~ill).sum()) < MIN_SUBJECTS:

@@ -109,7 +109,13 @@ def prepare_cohort(bids: Path, cohort: Path, config: PrepareConfig) -> list[Subj
     problems += [problem for _, _, found in outcomes for problem in found]
     _log.info("%d subjects in %.0f s", len(done), time.perf_counter() - begun)
     subjects = [subject for subject, _ in done]
-    write_participants(cohort, subjects, lesion_ml=[f.get("lesion_ml", 0.0) for _, f in done])
+    parts = {raw.id: raw.split for raw in raws}
+    write_participants(
+        cohort,
+        subjects,
+        split=[parts[subject.id] for subject in subjects],
+        lesion_ml=[figures.get("lesion_ml", 0.0) for _, figures in done],
+    )
     rows = [{"participant_id": s.id, **{c: f.get(c) for c in COLUMNS}} for s, f in done]
     write_tsv(cohort / "quality.tsv", pd.DataFrame(rows, columns=["participant_id", *COLUMNS]))
     found = [(p.subject, p.file, p.what, p.remedy, int(p.fatal)) for p in problems]

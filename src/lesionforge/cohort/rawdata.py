@@ -7,7 +7,7 @@ import pandas as pd
 
 from lesionforge.cohort.subject import Group
 from lesionforge.errors import DataError
-from lesionforge.provenance import read_tsv
+from lesionforge.provenance import read_json, read_tsv
 
 CONTROL_WORDS = ("control", "hc", "healthy", "con", "ctrl", "normal")
 _MASK_WORDS = ("lesion", "roi", "tumor", "tumour", "fcd")
@@ -43,12 +43,13 @@ class RawSubject:
     Attributes:
         id: `sub-...`.
         group: from participants.tsv, or from the presence of a mask.
-        site: from participants.tsv, `n/a` where unknown.
+        site: from participants.tsv, else the scanner of the T1w's sidecar, `n/a` where unknown.
         t1w: T1-weighted volume.
         flair: FLAIR volume.
         lesion: mask drawn by hand, None for controls.
         brain: brain mask that came with the data, None as a rule.
         notes: choices that were made in reading the folder.
+        split: part of a published split (`split` in participants.tsv), `n/a` where there is none.
     """
 
     id: str
@@ -59,6 +60,7 @@ class RawSubject:
     lesion: Path | None = None
     brain: Path | None = None
     notes: tuple[str, ...] = ()
+    split: str = "n/a"
 
 
 def read_raw(bids: Path) -> tuple[list[RawSubject], list[Problem]]:
@@ -80,7 +82,7 @@ def read_raw(bids: Path) -> tuple[list[RawSubject], list[Problem]]:
     subjects, problems = [], []
     for folder in folders:
         row = table.get(folder.name, {})
-        found = _read_subject(folder, row.get("group", ""), row.get("site", "n/a"))
+        found = _read_subject(folder, row)
         if isinstance(found, RawSubject):
             subjects.append(found)
         else:
@@ -100,7 +102,7 @@ def read_raw(bids: Path) -> tuple[list[RawSubject], list[Problem]]:
 
 
 def _participants(bids: Path) -> dict[str, dict[str, str]]:
-    """Read group and site of each participant; BOM, `n/a` and missing `sub-` are taken care of."""
+    """Read group, site and split of each participant; BOM, `n/a` and missing `sub-` are met."""
     path = bids / "participants.tsv"
     if not path.exists():
         return {}
@@ -111,14 +113,15 @@ def _participants(bids: Path) -> dict[str, dict[str, str]]:
         name = name if name.startswith("sub-") else f"sub-{name}"
         rows[name] = {
             column: str(row[column]).strip()
-            for column in ("group", "site")
+            for column in ("group", "site", "split")
             if column in row and not pd.isna(row[column]) and str(row[column]).strip()
         }
     return rows
 
 
-def _read_subject(folder: Path, group: str, site: str) -> RawSubject | list[Problem]:
+def _read_subject(folder: Path, row: dict[str, str]) -> RawSubject | list[Problem]:
     """Read one subject's folder; its problems if it cannot be used."""
+    group = row.get("group", "")
     files = sorted(p for p in folder.rglob("*.nii*") if p.name.endswith((".nii", ".nii.gz")))
     masks = [p for p in files if _is_lesion(p)]
     brains = [p for p in files if _stem(p).endswith("_desc-brain_mask")]
@@ -157,16 +160,28 @@ def _read_subject(folder: Path, group: str, site: str) -> RawSubject | list[Prob
     return RawSubject(
         folder.name,
         "control" if is_control else "patient",
-        site,
+        row.get("site") or _scanner(images["T1w"][0]),
         images["T1w"][0],
         images["FLAIR"][0],
         masks[0] if masks else None,
         brains[0] if brains else None,
         tuple(notes),
+        row.get("split", "n/a").lower(),
     )
 
 
 _KINDS = ("T1w", "FLAIR")
+_SCANNER = ("InstitutionName", "ManufacturersModelName", "DeviceSerialNumber")
+
+
+def _scanner(t1w: Path) -> str:
+    """Name the scanner by a scan's BIDS sidecar, `n/a` where it has none or does not say."""
+    sidecar = t1w.with_name(_stem(t1w) + ".json")
+    if not sidecar.exists():
+        return "n/a"
+    known = read_json(sidecar)
+    parts = [str(known[key]).strip() for key in _SCANNER if known.get(key)]
+    return " ".join(parts) or "n/a"
 
 
 def _stem(path: Path) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lesionforge.cohort.subject import Subject
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.provenance import read_tsv, write_tsv
 from lesionforge.seeding import stream
@@ -23,6 +22,12 @@ class SplitConfig:
         test_patients: patients that are only ever evaluated on.
         test_controls: controls that are only ever evaluated on.
         seed: of this one draw of roles (the nested training order has one draw a study seed).
+        by_size: spread patients over roles by lesion size (thirds) too, not by site alone.
+        matched: use only subjects whose site and protocols both groups have; the others get the
+            role `unused`.
+        published: test on those that `split` in participants.tsv calls `test` (`test_*` are not
+            used).
+        leave_site_out: with `folds`: each fold tests one site.
     """
 
     validation_patients: int = 6
@@ -30,14 +35,18 @@ class SplitConfig:
     test_patients: int = 20
     test_controls: int = 20
     seed: int = 0
+    by_size: bool = False
+    matched: bool = False
+    published: bool = False
+    leave_site_out: bool = False
 
 
-def draw_splits(subjects: list[Subject], config: SplitConfig, seeds: list[int]) -> pd.DataFrame:
+def draw_splits(people: pd.DataFrame, config: SplitConfig, seeds: list[int]) -> pd.DataFrame:
     """Draw roles, spread evenly over sites, and the training order of each seed.
 
     Args:
-        subjects: all real subjects.
-        config: counts.
+        people: all real subjects, see `lesionforge.cohort.bids.read_people`.
+        config: counts and rules.
         seeds: the study's seeds; each gets a column `order_<seed>`: the rank (from 0) of a training
             subject among the training subjects of its group. A regime takes the first n ranks, so
             smaller regimes are subsets of larger ones.
@@ -46,18 +55,17 @@ def draw_splits(subjects: list[Subject], config: SplitConfig, seeds: list[int]) 
         One row a subject: participant_id, group, site, role, order_<seed>...
 
     Raises:
-        ConfigError: there are fewer subjects of a group than `config` asks for.
+        ConfigError: there are fewer subjects of a group than `config` asks for, or what it asks for
+            is not in the cohort.
     """
-    rows = pd.DataFrame(
-        {
-            "participant_id": [s.id for s in subjects],
-            "group": [s.group for s in subjects],
-            "site": [s.site for s in subjects],
-        }
-    )
-    rows["role"] = "train"
+    if config.leave_site_out:
+        raise ConfigError(f"`leave_site_out` needs --folds {people['site'].nunique()}.")
+    rows = _with_roles(people, config)
+    if config.published:
+        rows.loc[_published_test(people) & (rows["role"] == "train"), "role"] = "test"
     for group, (validation, test) in _counts(config).items():
-        members = rows.index[rows["group"] == group]
+        members = rows[(rows["group"] == group) & (rows["role"] == "train")]
+        test = 0 if config.published else test
         if len(members) == 0 and group == "control":
             continue  # no controls: specificity is undefined, and the report says so
         if validation + test >= len(members):
@@ -66,52 +74,96 @@ def draw_splits(subjects: list[Subject], config: SplitConfig, seeds: list[int]) 
                 f"none to train on: the cohort has {len(members)}. "
                 f"Lower --splits.test_{group}s or use --folds."
             )
-        dealt = _spread_over_sites(rows.loc[members], stream(config.seed, "splits", group))
+        dealt = _spread(members, stream(config.seed, "splits", group))
         rows.loc[dealt[:test], "role"] = "test"
         rows.loc[dealt[test : test + validation], "role"] = "validation"
     return _with_orders(rows, seeds)
 
 
 def draw_folds(
-    subjects: list[Subject], config: SplitConfig, seeds: list[int], folds: int
+    people: pd.DataFrame, config: SplitConfig, seeds: list[int], folds: int
 ) -> list[pd.DataFrame]:
     """Draw k tables of roles in which every subject tests exactly once.
 
     Each fold's validation subjects are drawn from the rest (`config.validation_*`); the counts of
     test subjects in `config` are not used.
+
+    Raises:
+        ConfigError: see `draw_splits`.
     """
     if folds < 2:
         raise ConfigError(f"`folds` must be at least 2, got {folds}.")
-    rows = pd.DataFrame(
-        {
-            "participant_id": [s.id for s in subjects],
-            "group": [s.group for s in subjects],
-            "site": [s.site for s in subjects],
-        }
-    )
+    if config.published:
+        raise ConfigError("A published split has one test part: set --folds 0.")
+    rows = _with_roles(people, config)
+    used = rows[rows["role"] == "train"]
     fold_of = pd.Series(-1, index=rows.index)
-    for group in sorted(set(rows["group"])):
-        dealt = _spread_over_sites(
-            rows[rows["group"] == group], stream(config.seed, "folds", group)
-        )
-        fold_of[dealt] = np.arange(len(dealt)) % folds
-    tables = []
-    for fold in range(folds):
-        table = rows.assign(role=np.where(fold_of == fold, "test", "train"))
-        for group, (validation, _) in _counts(config).items():
-            members = table[(table["role"] == "train") & (table["group"] == group)]
-            if len(members) == 0 and group == "control":
-                continue
-            if validation >= len(members):
-                raise ConfigError(
-                    f"Fold {fold} has {len(members)} {group}s outside its test part: too few for "
-                    f"{validation} validation {group}s and training. Lower "
-                    f"--splits.validation_{group}s or the number of folds."
-                )
-            dealt = _spread_over_sites(members, stream(config.seed, "folds", fold, group))
-            table.loc[dealt[:validation], "role"] = "validation"
-        tables.append(_with_orders(table, seeds))
-    return tables
+    if config.leave_site_out:
+        sites = sorted(set(used["site"]))
+        if len(sites) != folds:
+            raise ConfigError(
+                f"There are {len(sites)} sites to leave out: set --folds {len(sites)}."
+            )
+        fold_of[used.index] = used["site"].map(sites.index)
+    else:
+        for group in sorted(set(used["group"])):
+            dealt = _spread(used[used["group"] == group], stream(config.seed, "folds", group))
+            fold_of[dealt] = np.arange(len(dealt)) % folds
+    return [
+        _with_orders(_validating(rows, fold_of == fold, config, fold), seeds)
+        for fold in range(folds)
+    ]
+
+
+def _validating(
+    rows: pd.DataFrame, tests: pd.Series, config: SplitConfig, fold: int
+) -> pd.DataFrame:
+    """Give one fold its test subjects, and draw its validation subjects from the others."""
+    table = rows.assign(role=rows["role"].mask(tests, "test"))
+    for group, (validation, _) in _counts(config).items():
+        members = table[(table["role"] == "train") & (table["group"] == group)]
+        if len(members) == 0 and group == "control":
+            continue
+        if validation >= len(members):
+            raise ConfigError(
+                f"Fold {fold} has {len(members)} {group}s outside its test part: too few for "
+                f"{validation} validation {group}s and training. Lower "
+                f"--splits.validation_{group}s or the number of folds."
+            )
+        dealt = _spread(members, stream(config.seed, "folds", fold, group))
+        table.loc[dealt[:validation], "role"] = "validation"
+    return table
+
+
+def _with_roles(people: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
+    """Return participant_id, group, site, the stratum, and the role `train` or `unused`."""
+    rows = people[["participant_id", "group", "site"]].reset_index(drop=True)
+    rows["role"] = "train"
+    rows["stratum"] = rows["site"]
+    if config.by_size:
+        lesion_ml = people["lesion_ml"].reset_index(drop=True).where(rows["group"] == "patient")
+        third = lesion_ml.rank(pct=True).mul(3).apply(np.ceil).fillna(0)
+        rows["stratum"] += third.map(" size {:.0f}".format)
+    if config.matched:
+        scanner = people[["site", "acq_t1w", "acq_flair"]].fillna("n/a").astype(str)
+        rows["scanner"] = [" ".join(values) for values in scanner.to_numpy()]
+        both = rows.groupby("scanner")["group"].transform("nunique") == 2
+        if not both.any():
+            raise ConfigError("`matched`: no site and protocol has both patients and controls.")
+        rows.loc[~both, "role"] = "unused"
+    return rows
+
+
+def _published_test(people: pd.DataFrame) -> pd.Series:
+    """Tell who is in the published test part.
+
+    Raises:
+        ConfigError: participants.tsv of the raw data has no `split`, or nobody tests.
+    """
+    tests = (people["split"] == "test").reset_index(drop=True)
+    if not tests.any():
+        raise ConfigError("`published`: participants.tsv calls nobody `test` in a column `split`.")
+    return tests
 
 
 def _counts(config: SplitConfig) -> dict[str, tuple[int, int]]:
@@ -121,10 +173,10 @@ def _counts(config: SplitConfig) -> dict[str, tuple[int, int]]:
     }
 
 
-def _spread_over_sites(rows: pd.DataFrame, rng: np.random.Generator) -> list[int]:
-    """Shuffle rows so that every stretch of the result holds the sites in their proportions."""
+def _spread(rows: pd.DataFrame, rng: np.random.Generator) -> list[int]:
+    """Shuffle rows so that every stretch of the result holds the strata in their proportions."""
     keys: dict[int, float] = {}
-    for _, members in rows.groupby("site", sort=True):
+    for _, members in rows.groupby("stratum", sort=True):
         shuffled = rng.permutation(members.index.to_numpy())
         for place, index in enumerate(shuffled):
             keys[int(index)] = (place + rng.random()) / len(shuffled)
@@ -136,10 +188,10 @@ def _with_orders(rows: pd.DataFrame, seeds: list[int]) -> pd.DataFrame:
         order = pd.Series(pd.NA, index=rows.index, dtype="Int64")
         for group in ("patient", "control"):
             members = rows[(rows["role"] == "train") & (rows["group"] == group)]
-            dealt = _spread_over_sites(members, stream(seed, "order", group))
+            dealt = _spread(members, stream(seed, "order", group))
             order[dealt] = range(len(dealt))
         rows[f"order_{seed}"] = order
-    return rows
+    return rows.drop(columns=["stratum", "scanner"], errors="ignore")
 
 
 def write_splits(path: Path, table: pd.DataFrame) -> None:
