@@ -2,20 +2,29 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lesionforge.cohort.prepare import PreparedScan
+from lesionforge.cohort.quality import COLUMNS
 from lesionforge.cohort.subject import read_brain, read_images, read_lesion
 from lesionforge.detector import detect
 from lesionforge.detector.detect import detect_scan, find_pairs
+from lesionforge.detector.module import DetectorConfig
+from lesionforge.detector.predict import load_detector
+from lesionforge.detector.train import train_detector
 from lesionforge.errors import DataError
-from lesionforge.provenance import read_json, read_tsv, sha256, write_json
+from lesionforge.provenance import read_json, read_tsv, sha256, write_json, write_tsv
 from lesionforge.report.scan_page import write_scan_page
 from lesionforge.volume import grid, read_volume, write_volume
 
+SHORT = DetectorConfig(
+    filters=(4, 8, 8, 8), patch=24, steps=1, epoch_steps=1, workers=0, precision="32-true"
+)
 SHIFT = np.array([7.0, -12.0, 20.0])
 
 
@@ -76,6 +85,28 @@ def test_scans_are_prepared_at_the_voxel_size_of_the_detectors_cohort(
     monkeypatch.setattr(detect, "prepare_scan", lambda *args: asked.append(args[2]) or prepared)
     run(trained_detector, scan_files, tmp_path / "out")
     assert asked[0].voxel_mm == 5.0
+
+
+def test_a_scan_unlike_the_detectors_cohort_is_flagged(
+    toy_cohort, scan_files, prepared, tmp_path, known
+):
+    cohort = tmp_path / "cohort"
+    cohort.mkdir()
+    for path in toy_cohort[0].root.iterdir():
+        (cohort / path.name).symlink_to(path)
+    table = pd.DataFrame({c: np.linspace(0.9, 1.1, len(toy_cohort)) for c in COLUMNS})
+    table.insert(0, "participant_id", [s.id for s in toy_cohort])
+    write_tsv(cohort / "quality.tsv", table)
+    training = [replace(s, root=cohort) for s in toy_cohort]
+    train_detector(training, tmp_path / "detector", SHORT, 0)
+    usual = dict.fromkeys(COLUMNS, 1.0)
+    for figures, strange in ((usual, []), (usual | {"sharpness_t1w": 0.2}, ["sharpness"])):
+        found = detect.unusual(figures, load_detector(tmp_path / "detector").usual_figures)
+        assert [s for s in strange if s not in str(found)] == []
+        assert len(found) == len(strange)
+    prepared.figures.update(usual | {"sharpness_t1w": 0.2})
+    notes = run(tmp_path / "detector", scan_files, tmp_path / "out").record["notes"]
+    assert [n for n in notes if n.startswith("unlike the scans") and "sharpness_t1w 0.2" in n]
 
 
 def test_candidates_are_given_in_both_spaces(

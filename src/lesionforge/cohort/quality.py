@@ -1,6 +1,6 @@
 """One row of figures a prepared subject, and the flags of those that a person should look at."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,48 +112,79 @@ def doubts(figures: Mapping[str, Any]) -> list[str]:
 def find_flags(table: pd.DataFrame) -> list[Flag]:
     """Flag subjects by fixed limits, by comparison with the cohort, and by what was noted.
 
-    Outliers have a modified z-score above 3.5 (Iglewicz and Hoaglin 1993: 0.6745 times the distance
-    from the median over the median absolute deviation); they are sought in 10 subjects or more.
-
     Args:
         table: `quality.tsv`.
 
     Returns:
         Worst first within a subject; subjects in the table's order.
     """
-    table = table.assign(grey_share=table["gm_ml"] / (table["gm_ml"] + table["wm_ml"]))
-    flags = [*_beyond_limits(table), *_outliers(table), *_notes(table)]
-    places = {name: place for place, name in enumerate(table["participant_id"])}
-    return sorted(flags, key=lambda f: (places[f.participant_id], -f.severity))
+    known = usual_figures(table)
+    flags: list[Flag] = []
+    for row in table.to_dict("records"):
+        own = [*_beyond_limits(row), *_outliers(row, known), *_notes(row)]
+        flags += sorted(own, key=lambda flag: -flag.severity)
+    return flags
 
 
-def _beyond_limits(table: pd.DataFrame) -> Iterator[Flag]:
+def usual_figures(table: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Return median and median absolute deviation of the figures that subjects are compared by.
+
+    Args:
+        table: `quality.tsv`; with fewer than 10 subjects nothing is usual, and nothing is returned.
+    """
+    usual = {}
+    for column in COMPARED:
+        values = _grey_share(table) if column == "grey_share" else table[column]
+        values = pd.to_numeric(values, errors="coerce").dropna()
+        if len(values) >= MIN_COMPARED:
+            middle = float(values.median())
+            spread = float((values - middle).abs().median())
+            usual[column] = (middle, max(spread, 1e-3 * abs(middle), 1e-9))
+    return usual
+
+
+def _grey_share(figures: Any) -> Any:
+    return figures["gm_ml"] / (figures["gm_ml"] + figures["wm_ml"])
+
+
+def unusual(figures: Mapping[str, Any], usual: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Return the figures that lie far from the usual ones, in words, with their scores.
+
+    The score is the modified z-score (Iglewicz and Hoaglin 1993: 0.6745 times the distance from the
+    median over the median absolute deviation); 3.5 and more is unusual.
+
+    Args:
+        figures: of one subject, see `COLUMNS`.
+        usual: see `usual_figures`.
+    """
+    found = {}
+    for column, (middle, spread) in usual.items():
+        value = _grey_share(figures) if column == "grey_share" else figures.get(column)
+        if value is None or not np.isfinite(value):
+            continue
+        score = 0.6745 * abs(value - middle) / spread
+        if score > OUTLYING:
+            found[f"{COMPARED[column]} ({column} {value:.3g}, median {middle:.3g})"] = score
+    return found
+
+
+def _beyond_limits(row: Mapping[Any, Any]) -> Iterator[Flag]:
     for limit in LIMITS:
-        for row in table[table[limit.column] < limit.low].to_dict("records"):
+        if row[limit.column] is not None and row[limit.column] < limit.low:
             value = f"{limit.column} {row[limit.column]:.3g} < {limit.low:g}"
             yield Flag(row["participant_id"], f"{limit.what} ({value})", 3)
 
 
-def _outliers(table: pd.DataFrame) -> Iterator[Flag]:
-    for column, what in COMPARED.items():
-        values = pd.to_numeric(table[column], errors="coerce")
-        if values.notna().sum() < MIN_COMPARED:
-            continue
-        distance = values - values.median()
-        spread = max(distance.abs().median(), 1e-3 * abs(values.median()), 1e-9)
-        score = 0.6745 * distance / spread
-        for index in table.index[score.abs() > OUTLYING]:
-            value = f"{column} {values[index]:.3g}, median {values.median():.3g}"
-            severity = 2 if abs(score[index]) > FAR_OUT else 1
-            yield Flag(str(table.at[index, "participant_id"]), f"{what} ({value})", severity)
+def _outliers(row: Mapping[Any, Any], usual: Mapping[str, Sequence[float]]) -> Iterator[Flag]:
+    for what, score in unusual(row, usual).items():
+        yield Flag(row["participant_id"], what, 2 if score > FAR_OUT else 1)
 
 
-def _notes(table: pd.DataFrame) -> Iterator[Flag]:
+def _notes(row: Mapping[Any, Any]) -> Iterator[Flag]:
     said = {limit.what for limit in LIMITS}
-    for name, notes in zip(table["participant_id"], table["notes"], strict=True):
-        for note in str(notes).split("; ") if isinstance(notes, str) else ():
-            if note not in said:
-                yield Flag(str(name), note, 1)
+    for note in row["notes"].split("; ") if isinstance(row["notes"], str) else ():
+        if note not in said:
+            yield Flag(row["participant_id"], note, 1)
 
 
 def image_figures(

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from lesionforge.cohort.prepare import PrepareConfig, PreparedScan, prepare_scan
-from lesionforge.detector.predict import load_detector, predict_probability
+from lesionforge.cohort.quality import unusual
+from lesionforge.detector.predict import TrainedDetector, load_detector, predict_probability
 from lesionforge.errors import DataError
 from lesionforge.evaluation.matching import Candidate, CandidateRules, find_candidates
 from lesionforge.provenance import environment, read_json, sha256, write_json, write_tsv
@@ -127,7 +128,7 @@ def detect_scan(weights: Path, t1w: Path, flair: Path, out: Path) -> Detection:
         "weights_sha256": detector.sha256,
         "rules": asdict(rules),
         "figures": scan.figures,
-        "notes": list(scan.notes),
+        "notes": [*scan.notes, *_strange(scan, detector)],
         "environment": environment(),
         "use": "research only",
     }
@@ -136,6 +137,12 @@ def detect_scan(weights: Path, t1w: Path, flair: Path, out: Path) -> Detection:
     write_json(out / "detection.json", record)
     logger.info("%s: %d candidates", out, len(candidates))
     return Detection(out.name, scan, probability, candidates, table, record)
+
+
+def _strange(scan: PreparedScan, detector: TrainedDetector) -> list[str]:
+    """Say in what the scan differs from the detector's training subjects."""
+    found = unusual(scan.figures, detector.usual_figures)
+    return [f"unlike the scans that the detector was trained on: {what}" for what in found]
 
 
 def _rules(weights: Path) -> CandidateRules:

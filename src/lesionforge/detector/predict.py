@@ -44,6 +44,7 @@ class TrainedDetector:
         precision: what it was trained in.
         sha256: of its weights.
         voxel_mm: of the cohort that it was trained on.
+        usual_figures: median and spread of its training subjects' quality figures.
         device: where it runs.
     """
 
@@ -52,6 +53,7 @@ class TrainedDetector:
     precision: str
     sha256: str
     voxel_mm: float
+    usual_figures: dict[str, tuple[float, float]]
     device: torch.device
 
 
@@ -65,6 +67,7 @@ def load_detector(folder: Path) -> TrainedDetector:
     weights = folder / "detector.safetensors"
     try:
         content, voxel_mm = dict(record["config"]), float(record["voxel_mm"])
+        usual = {str(k): (float(m), float(s)) for k, (m, s) in record["usual_figures"].items()}
         content["augment"] = AugmentConfig(**_tuples(content["augment"]))
         config = DetectorConfig(**_tuples(content))
         state = load_file(weights)
@@ -79,7 +82,7 @@ def load_detector(folder: Path) -> TrainedDetector:
         raise DataError(f"{weights} is not the file that {folder / 'detector.json'} describes.")
     device = torch.device(find_device(config.accelerator))
     network.eval().to(device)
-    return TrainedDetector(network, config, record["precision"], found, voxel_mm, device)
+    return TrainedDetector(network, config, record["precision"], found, voxel_mm, usual, device)
 
 
 def _tuples(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from lesionforge.cohort.quality import usual_figures
 from lesionforge.cohort.subject import Subject
 from lesionforge.detector.data import Case, PatchDataset, StepSampler, read_case
 from lesionforge.detector.module import DetectorConfig, DetectorModule
@@ -25,6 +26,7 @@ from lesionforge.hardware import resolve_precision
 from lesionforge.provenance import (
     atomic,
     environment,
+    read_tsv,
     sha256,
     write_json,
     write_tsv,
@@ -63,6 +65,7 @@ def train_detector(
         "training": [s.id for s in training],
         "lineage": lineage(training),
         "voxel_mm": read_volume(training[0].brain).grid.voxel_mm[0],
+        "usual_figures": _usual_figures(training),
     }
     identity = identify(record, training)
     if is_finished(folder, "detector.json", identity):
@@ -75,6 +78,16 @@ def train_detector(
     record["seconds"] = round(time.monotonic() - start, 1)
     _write_result(folder, module, {**record, "identity": identity})
     return folder / "detector.safetensors"
+
+
+def _usual_figures(training: Sequence[Subject]) -> dict[str, tuple[float, float]]:
+    """Return what the quality figures of the real training subjects are usually like."""
+    real = [s for s in training if not s.synthetic]
+    table = real[0].root / "quality.tsv" if real else None
+    if table is None or not table.exists():
+        return {}
+    figures = read_tsv(table, participant_id=str)
+    return usual_figures(figures[figures["participant_id"].isin([s.id for s in real])])
 
 
 def lineage(training: Sequence[Subject]) -> dict[str, list[str]]:
