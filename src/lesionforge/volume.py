@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 
 from lesionforge.errors import DataError, GeometryError
 from lesionforge.provenance import atomic
@@ -95,6 +96,32 @@ class Volume:
     grid: Grid
 
 
+def open_image(path: Path) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
+    """Open a NIfTI file as it is, and turned to the closest RAS orientation; reads no voxels.
+
+    Raises:
+        DataError: the file is missing, not NIfTI, or its affine places no volume in space.
+    """
+    try:
+        image = nib.load(path)
+        affine = image.affine
+        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+            raise DataError(f"{path} has a singular affine (or NaN in it). Convert it again.")
+        return image, nib.as_closest_canonical(image)
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing.") from None
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        ImageFileError,
+        HeaderDataError,
+    ) as error:
+        raise DataError(
+            f"{path} cannot be read as NIfTI ({error}). Convert or copy it again."
+        ) from None
+
+
 def read_volume(path: Path) -> Volume:
     """Read a NIfTI file, turned to the closest RAS orientation; float32, scaling applied.
 
@@ -102,12 +129,10 @@ def read_volume(path: Path) -> Volume:
         DataError: the file is missing, truncated, not NIfTI or not 3D (a 4D file of one volume is
             taken as 3D).
     """
+    _, image = open_image(path)
     try:
-        image = nib.as_closest_canonical(nib.load(path))
         data = np.asarray(image.dataobj, dtype=np.float32)
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing.") from None
-    except (OSError, EOFError, ValueError, ImageFileError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read as NIfTI ({error}). Convert or copy it again."
         ) from None

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lesionforge.cohort.headers import Header, check_header
+from lesionforge.cohort.headers import Header, check_content, check_header
 from lesionforge.cohort.rawdata import Problem, RawSubject, entity, read_raw
 from lesionforge.errors import DataError
 from lesionforge.volume import Volume, read_volume
@@ -173,6 +173,7 @@ def check_voxels(subject: RawSubject) -> list[Problem]:
 
 def _read(subject: RawSubject, path: Path) -> Volume | Problem:
     try:
+        check_content(path)
         return read_volume(path)
     except DataError as error:
         return Problem(subject.id, str(path), str(error), "Copy or convert it again.")

@@ -7,13 +7,12 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 
 from lesionforge.cohort.rawdata import Problem
 from lesionforge.errors import DataError
-from lesionforge.volume import Grid, grid
+from lesionforge.volume import Grid, grid, open_image
 
 VOXEL_MM = (0.2, 12.0)
 MIN_VOXELS = 8
@@ -56,24 +55,41 @@ def read_header(path: Path) -> Header:
         DataError: the file is missing, not NIfTI, not gzip though named so, truncated, or not one
             3D volume.
     """
+    if path.is_symlink() and not path.exists():
+        raise DataError(f"{path} is a link to a file that is not here. Fetch it (datalad get).")
     if not path.is_file():
         raise DataError(f"{path} is missing.")
     if path.name.endswith(".gz") and not _starts_with(path, _GZIP):
         raise DataError(f"{path} is named .gz but is not compressed. Rename it to .nii.")
+    image, turned = open_image(path)
     try:
-        image = nib.load(path)
-        turned = nib.as_closest_canonical(image)
         sform, qform = image.get_sform(coded=True)[0], image.get_qform(coded=True)[0]
         units = image.header.get_xyzt_units()[0]
         voxels = math.prod(image.shape) * image.dataobj.dtype.itemsize
         content = _content(path, image.dataobj.offset + voxels)
-    except (OSError, EOFError, ValueError, AttributeError, ImageFileError) as error:
+    except (OSError, EOFError, ValueError, HeaderDataError) as error:
         raise DataError(f"{path} cannot be read as NIfTI ({error}).") from None
     if len(image.shape) < 3 or any(n != 1 for n in image.shape[3:]) or len(image.shape) > 4:
         raise DataError(f"{path} must be one 3D volume, its shape is {image.shape}.")
     area = grid(turned.shape[:3], turned.affine)
     kind = image.get_data_dtype()
     return Header(path, image.shape, area, sform, qform, units, kind, content)
+
+
+def check_content(path: Path) -> None:
+    """Read a compressed file to its end, where its checksum is; nibabel stops before that.
+
+    Raises:
+        DataError: the content is not what was written.
+    """
+    if not path.name.endswith(".gz"):
+        return
+    try:
+        with gzip.open(path, "rb") as file:
+            while file.read(1 << 22):
+                pass
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read to its end ({error}).") from None
 
 
 def _starts_with(path: Path, magic: bytes) -> bool:

@@ -78,8 +78,8 @@ def read_raw(bids: Path) -> tuple[list[RawSubject], list[Problem]]:
         raise DataError(
             f"{bids} holds no `sub-*` folder. Give the root of a BIDS data set (--cohort.bids DIR)."
         )
-    table = _participants(Path(bids))
-    subjects, problems = [], []
+    table, problems = _participants(Path(bids))
+    subjects = []
     for folder in folders:
         row = table.get(folder.name, {})
         found = _read_subject(folder, row)
@@ -101,22 +101,26 @@ def read_raw(bids: Path) -> tuple[list[RawSubject], list[Problem]]:
     return subjects, problems
 
 
-def _participants(bids: Path) -> dict[str, dict[str, str]]:
+def _participants(bids: Path) -> tuple[dict[str, dict[str, str]], list[Problem]]:
     """Read group, site and split of each participant; BOM, `n/a` and missing `sub-` are met."""
     path = bids / "participants.tsv"
     if not path.exists():
-        return {}
+        return {}, []
     table = read_tsv(path, participant_id=str)
     rows: dict[str, dict[str, str]] = {}
+    problems = []
     for row in table.to_dict("records"):
         name = str(row["participant_id"])
         name = name if name.startswith("sub-") else f"sub-{name}"
-        rows[name] = {
+        found: dict[str, str] = {
             column: str(row[column]).strip()
             for column in ("group", "site", "split")
             if column in row and not pd.isna(row[column]) and str(row[column]).strip()
         }
-    return rows
+        if rows.setdefault(name, found) != found:
+            what = "is listed twice, with different values"
+            problems.append(Problem(name, str(path), what, "Keep the row that is true."))
+    return rows, problems
 
 
 def _read_subject(folder: Path, row: dict[str, str]) -> RawSubject | list[Problem]:
