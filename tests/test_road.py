@@ -67,6 +67,30 @@ def test_every_synthetic_volume_goes_back_to_the_baselines_training_subjects(roa
         assert set(subject.sources) <= allowed
 
 
+def test_another_tools_maps_are_compared_in_a_report_of_their_own(road, tmp_path):
+    study = road / "runs/tiny"
+    for regime in ("baseline", "augmented"):
+        out = ["--regime", regime, "--out", str(tmp_path / regime)]
+        assert _run(road, "export-nnunet", *out) == 0
+        (exported,) = (tmp_path / regime).iterdir()
+        assert len(list((exported / "labelsTr").iterdir())) == (4 if regime == "baseline" else 8)
+        asked = {path.name.rsplit("_", 1)[0] for path in (exported / "imagesTs").iterdir()}
+        assert len(asked) == 6
+        for name in asked:
+            ours = study / "detector" / regime / "seed-0/probability" / f"{name}_probability.nii.gz"
+            shutil.copyfile(ours, tmp_path / regime / f"{name}.nii.gz")
+        assert _run(road, "import-predictions", str(tmp_path / regime), "--regime", regime) == 0
+    assert _run(road, "compare", "--model", "nnunet") == 0
+    theirs = json.loads((study / "report-nnunet/metrics.json").read_text())["regimes"]
+    ours = json.loads((study / "report/metrics.json").read_text())["regimes"]
+    assert list(theirs) == ["baseline", "augmented"]
+    for name in theirs:
+        assert theirs[name]["sensitivity"] == ours[name]["sensitivity"]
+        assert theirs[name]["specificity"] == ours[name]["specificity"]
+    shutil.rmtree(study / "nnunet")
+    shutil.rmtree(study / "report-nnunet")
+
+
 @pytest.mark.parametrize("folder", ["cohort", "synthetic/spade/seed-0"])
 def test_what_is_written_is_valid_bids(road, folder):
     validator = Path(sys.executable).with_name("bids-validator-deno")

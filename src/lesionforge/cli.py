@@ -23,9 +23,15 @@ STAGES: dict[str, Callable[..., Any]] = {
     "train-detector": stages.train_detector,
     "compare": stages.compare,
     "detect": stages.detect,
+    "export-nnunet": stages.export_nnunet,
+    "import-predictions": stages.import_predictions,
 }
 WITHOUT_STUDY = ("check", "detect")
-POSITIONAL = {"check": ("bids", None), "detect": ("scans", "+")}
+POSITIONAL = {
+    "check": ("bids", None),
+    "detect": ("scans", "+"),
+    "import-predictions": ("predictions", None),
+}
 FLAGS = {"prepare": ("check",)}
 
 
@@ -110,8 +116,8 @@ def _call(stage: str, arguments: Namespace) -> None:
     study = Study(**{k: values.pop(k) for k in Study.__dataclass_fields__})
     STAGES[stage](study, **values)
     if stage == "compare":
-        print(stages.regime_table(study))
-        print(f"Report: {study.root / 'report' / 'index.html'}")
+        print(stages.regime_table(study, values["model"]))
+        print(f"Report: {study.report_root(values['model']) / 'index.html'}")
 
 
 def main() -> int:

@@ -4,13 +4,13 @@ import logging
 import sys
 from pathlib import Path
 
+from lesionforge import arms
 from lesionforge.cohort import bids, splits
 from lesionforge.cohort.checks import check_raw
 from lesionforge.cohort.confounding import measure_confounding
 from lesionforge.cohort.phantom import write_phantoms
 from lesionforge.cohort.prepare import prepare_cohort
-from lesionforge.cohort.subject import Subject
-from lesionforge.detector import predict, regimes, train
+from lesionforge.detector import nnunet, predict, train
 from lesionforge.detector.detect import detect_scan, find_pairs
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.generator import synthesize as synthesis
@@ -100,7 +100,7 @@ def train_generator(study: Study, seed: int | None = None, fold: int | None = No
     for one_seed, one_fold in study.cells(seed, fold):
         with recorded(study, _cell_name("train_generator", one_seed, one_fold)):
             generator_training.train_generator(
-                _baseline_subjects(study, one_seed, one_fold),
+                arms.baseline_subjects(study, one_seed, one_fold),
                 study.generator_root(one_seed, one_fold),
                 study.generator,
                 one_seed,
@@ -131,7 +131,7 @@ def synthesize(
     for one_seed, one_fold in study.cells(seed, fold):
         with recorded(study, _cell_name(f"synthesize_{set}", one_seed, one_fold)):
             synthesis.synthesize(
-                _baseline_subjects(study, one_seed, one_fold),
+                arms.baseline_subjects(study, one_seed, one_fold),
                 study.generator_root(one_seed, one_fold),
                 study.synthetic_root(set, one_seed, one_fold),
                 study.synthetic[set],
@@ -154,11 +154,11 @@ def train_detector(
         seed: only this seed (default: all of the study's).
         fold: only this fold (default: all, with --folds).
     """
-    if regime is not None and regime not in study.regimes:
-        raise ConfigError(f"`regime` must be one of {', '.join(study.regimes)}, got {regime}.")
+    if regime is not None:
+        arms.check_regime(study, regime)
     for one_seed, one_fold in study.cells(seed, fold):
         for name in study.regimes if regime is None else (regime,):
-            why_not = _shortage(study, name, one_fold)
+            why_not = arms.shortage(study, name, one_fold)
             if why_not and regime is None:
                 logger.warning("Regime %s is left out: %s", name, why_not)
                 continue
@@ -167,29 +167,23 @@ def train_detector(
 
 
 def _train_cell(study: Study, regime: str, seed: int, fold: int | None) -> None:
-    real = bids.read_cohort(study.cohort_root)
-    table = splits.read_splits(study.splits_path(fold))
-    chosen = study.regimes[regime]
-    synthetic: list[Subject] = []
-    if chosen.synthetic is not None:
-        root = study.synthetic_root(chosen.synthetic, seed, fold)
-        synthesis.verify_synthetic(root)
-        synthetic = bids.read_cohort(root)
-    training = regimes.training_subjects(
-        chosen, study.regimes["baseline"], table, seed, real, synthetic
-    )
+    people = arms.cell_subjects(study, regime, seed, fold)
     folder = study.detector_root(regime, seed, fold)
-    train.train_detector(training, folder, study.detector, seed)
-    roles = dict(zip(table["participant_id"], table["role"], strict=True))
-    held_out = [s for s in real if roles[s.id] in ("validation", "test")]
-    predict.predict_subjects(folder, held_out, roles, study.rules)
+    train.train_detector(people.training, folder, study.detector, seed)
+    predict.predict_subjects(folder, people.held_out, people.roles, study.rules)
 
 
-def compare(study: Study) -> Path:
-    """Compare the regimes that have been trained and write the report; nothing is retrained."""
+def compare(study: Study, model: str = "detector") -> Path:
+    """Compare the regimes that have been trained and write the report; nothing is retrained.
+
+    Args:
+        study: the study.
+        model: whose predictions: `detector`, or what `import-predictions` was given (its report is
+            in `report-<model>`).
+    """
     with recorded(study, "compare"):
-        cells, missing = _finished_cells(study)
-        notes = [_why_missing(study, *cell) for cell in missing]
+        cells, missing = arms.finished_cells(study, model)
+        notes = [arms.why_missing(study, *cell) for cell in missing]
         confounding = study.cohort_root / "confounding.json"
         if confounding.exists() and read_json(confounding)["is_high"]:
             notes.append(read_json(confounding)["text"])
@@ -204,13 +198,71 @@ def compare(study: Study) -> Path:
             if (root := study.synthetic_root(name, study.seeds[0], study.fold_numbers[0])).exists()
         }
         return page.write_report(
-            metrics, cells, bids.read_cohort(study.cohort_root), synthetic, study.root / "report"
+            metrics,
+            cells,
+            bids.read_cohort(study.cohort_root),
+            synthetic,
+            study.report_root(model),
         )
 
 
-def regime_table(study: Study) -> str:
+def regime_table(study: Study, model: str) -> str:
     """Return the table of the regimes as text, from the report's metrics."""
-    return tables.text_table(read_json(study.root / "report" / "metrics.json"))
+    return tables.text_table(read_json(study.report_root(model) / "metrics.json"))
+
+
+def export_nnunet(
+    study: Study,
+    regime: str,
+    seed: int | None = None,
+    fold: int | None = None,
+    out: str = "nnUNet_raw",
+    number: int = 501,
+) -> None:
+    """Write a regime as a raw data set of nnU-Net, one for each seed and fold.
+
+    Args:
+        study: the study.
+        regime: whose training subjects.
+        seed: only this seed (default: all of the study's).
+        fold: only this fold (default: all, with --folds).
+        out: the folder that nnU-Net knows as `nnUNet_raw`.
+        number: of the first data set, counted up over seeds and folds.
+    """
+    for index, (one_seed, one_fold) in enumerate(study.cells(seed, fold)):
+        people = arms.cell_subjects(study, regime, one_seed, one_fold)
+        name = f"{study.name}_{_cell_name(regime, one_seed, one_fold)}"
+        folder = Path(out) / f"Dataset{number + index:03d}_{name}"
+        nnunet.export(people.training, people.held_out, folder, one_seed)
+
+
+def import_predictions(
+    study: Study,
+    predictions: str,
+    regime: str,
+    seed: int | None = None,
+    fold: int | None = None,
+    model: str = "nnunet",
+) -> None:
+    """Take the probability maps of another tool for a cell's validation and test subjects.
+
+    Args:
+        study: the study.
+        predictions: folder of `<subject>.npz` (`nnUNetv2_predict --save_probabilities`) or of
+            probability maps `<subject>.nii.gz`; with several cells `seed-S` folders in it.
+        regime: that the tool was trained on.
+        seed: only this seed (default: all of the study's).
+        fold: only this fold (default: all, with --folds).
+        model: name of the tool; `compare_regimes.py --model NAME` compares its regimes.
+    """
+    cells = list(study.cells(seed, fold))
+    for one_seed, one_fold in cells:
+        people = arms.cell_subjects(study, regime, one_seed, one_fold)
+        folder = study.detector_root(regime, one_seed, one_fold, model)
+        where = Path(predictions) if len(cells) == 1 else Path(predictions) / f"seed-{one_seed}"
+        nnunet.import_maps(
+            where, folder, people.training, people.held_out, people.roles, study.rules
+        )
 
 
 def detect(weights: str, scans: list[str], out: str = "detected") -> None:
@@ -228,44 +280,3 @@ def detect(weights: str, scans: list[str], out: str = "detected") -> None:
         logger.info("%s: %s, %s", name, t1w, flair)
         found = detect_scan(Path(weights), t1w, flair, Path(out) / name)
         scan_page.write_scan_page(found, Path(out) / name)
-
-
-def _finished_cells(
-    study: Study,
-) -> tuple[list[results.Cell], list[tuple[str, int, int | None]]]:
-    cells, missing = [], []
-    for name, regime in study.regimes.items():
-        for seed, fold in study.cells(None, None):
-            folder = study.detector_root(name, seed, fold)
-            if not (folder / "subjects.tsv").exists():
-                missing.append((name, seed, fold))
-                continue
-            counts = (regime.patients, regime.controls)
-            made = (regime.synthetic_count("patient"), regime.synthetic_count("control"))
-            cells.append(results.Cell(name, seed, fold, folder, *counts, *made))
-    if not cells:
-        raise DataError(f"{study.root} has no trained detector. Run train_detector first.")
-    return cells, missing
-
-
-def _why_missing(study: Study, regime: str, seed: int, fold: int | None) -> str:
-    where = f"{regime}, seed {seed}" + ("" if fold is None else f", fold {fold}")
-    why = _shortage(study, regime, fold) or "It is not trained yet."
-    return f"Not in this report: {where}. {why}"
-
-
-def _shortage(study: Study, regime: str, fold: int | None) -> str | None:
-    """Say why a cohort is too small for a regime, or None if it is not."""
-    table = splits.read_splits(study.splits_path(fold))
-    try:
-        splits.first_in_order(table, "patient", study.regimes[regime].patients, study.seeds[0])
-    except ConfigError as error:
-        return str(error)
-    return None
-
-
-def _baseline_subjects(study: Study, seed: int, fold: int | None) -> list[Subject]:
-    real = bids.read_cohort(study.cohort_root)
-    table = splits.read_splits(study.splits_path(fold))
-    baseline = study.regimes["baseline"]
-    return regimes.training_subjects(baseline, baseline, table, seed, real, [])

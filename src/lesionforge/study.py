@@ -140,9 +140,15 @@ class Study:
         """Folder of a synthetic set."""
         return self.cell_root(fold) / "synthetic" / name / f"seed-{seed}"
 
-    def detector_root(self, regime: str, seed: int, fold: int | None) -> Path:
-        """Folder of a trained detector and its predictions."""
-        return self.cell_root(fold) / "detector" / regime / f"seed-{seed}"
+    def detector_root(
+        self, regime: str, seed: int, fold: int | None, model: str = "detector"
+    ) -> Path:
+        """Folder of a trained detector and its predictions, or of those of another `model`."""
+        return self.cell_root(fold) / model / regime / f"seed-{seed}"
+
+    def report_root(self, model: str = "detector") -> Path:
+        """Folder of the report that compares the regimes of a `model`."""
+        return self.root / ("report" if model == "detector" else f"report-{model}")
 
     def cells(self, seed: int | None, fold: int | None) -> Iterator[tuple[int, int | None]]:
         """Yield the (seed, fold) pairs that are meant: all, or those of one seed and fold.

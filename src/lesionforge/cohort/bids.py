@@ -179,7 +179,7 @@ def read_people(cohort: Path) -> pd.DataFrame:
     figures = read_tsv(cohort / "quality.tsv", participant_id=str)
     who = who.reindex(columns=["participant_id", "group", "site", "split"])
     people = who.merge(figures, on="participant_id", validate="one_to_one")
-    people[["site", "split"]] = people[["site", "split"]].fillna("n/a")
+    people[["site", "split"]] = people[["site", "split"]].astype(object).fillna("n/a")
     lacking = [c for c in ("acq_t1w", "acq_flair", "lesion_ml") if c not in people]
     return people.assign(**dict.fromkeys(lacking))
 

@@ -1,6 +1,6 @@
 """Predict with a trained detector: whole volumes, then candidates of every held-out subject."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -160,15 +160,38 @@ def predict_subjects(
         LineageError: a subject stands behind the detector's training.
     """
     detector = load_detector(folder)
+    maps = folder / "probability"
+    _drop_maps_of_other_weights(maps, detector)
+    write_tables(folder, subjects, roles, rules, lambda s: _saved_probability(maps, s, detector))
+
+
+def write_tables(
+    folder: Path,
+    subjects: list[Subject],
+    roles: Mapping[str, str],
+    rules: CandidateRules,
+    probability_of: Callable[[Subject], Volume],
+) -> None:
+    """Find the candidates in held-out subjects' maps and write `candidates.tsv`, `subjects.tsv`.
+
+    Args:
+        folder: with the `lineage.json` of what made the maps.
+        subjects: validation and test subjects.
+        roles: participant id to `validation` or `test`.
+        rules: of candidates and hits.
+        probability_of: returns the map of a subject.
+
+    Raises:
+        LineageError: a subject stands behind the training of what made the maps.
+    """
     trained_on = set(read_json(folder / "lineage.json")["real_subjects"])
     leaks = [s.id for s in subjects if trained_on & {s.id, *s.sources}]
     if leaks:
         raise LineageError(f"The detector in {folder} was trained on {', '.join(leaks)}.")
-    _drop_maps_of_other_weights(folder / "probability", detector)
     candidates: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for subject in tqdm(subjects, desc="predict", unit="subject"):
-        probability = _saved_probability(folder / "probability", subject, detector)
+        probability = probability_of(subject)
         found, row = evaluate_subject(
             subject.id,
             subject.group,

@@ -1,0 +1,108 @@
+"""The arms of a study on disk: who trains and who is held out in a cell, which cells are done."""
+
+from dataclasses import dataclass
+
+from lesionforge.cohort import bids, splits
+from lesionforge.cohort.subject import Subject
+from lesionforge.detector import regimes
+from lesionforge.errors import ConfigError, DataError
+from lesionforge.generator.verify import verify_synthetic
+from lesionforge.report.cells import Cell
+from lesionforge.study import Study
+
+
+@dataclass(frozen=True)
+class CellSubjects:
+    """The subjects of one (regime, seed, fold).
+
+    Attributes:
+        training: real and synthetic, checked for leaks.
+        held_out: validation and test subjects.
+        roles: participant id to role, of all real subjects.
+    """
+
+    training: list[Subject]
+    held_out: list[Subject]
+    roles: dict[str, str]
+
+
+def cell_subjects(study: Study, regime: str, seed: int, fold: int | None) -> CellSubjects:
+    """Read the subjects of a cell; a synthetic set is verified first.
+
+    Raises:
+        ConfigError: the study has no such regime, or too few subjects for it.
+        LineageError: a subject who must not stands behind a training volume.
+    """
+    check_regime(study, regime)
+    real = bids.read_cohort(study.cohort_root)
+    table = splits.read_splits(study.splits_path(fold))
+    chosen = study.regimes[regime]
+    synthetic: list[Subject] = []
+    if chosen.synthetic is not None:
+        root = study.synthetic_root(chosen.synthetic, seed, fold)
+        verify_synthetic(root)
+        synthetic = bids.read_cohort(root)
+    training = regimes.training_subjects(
+        chosen, study.regimes["baseline"], table, seed, real, synthetic
+    )
+    roles = dict(zip(table["participant_id"], table["role"], strict=True))
+    held_out = [s for s in real if roles[s.id] in ("validation", "test")]
+    return CellSubjects(training, held_out, roles)
+
+
+def check_regime(study: Study, regime: str) -> None:
+    """Refuse the name of a regime that the study does not have.
+
+    Raises:
+        ConfigError: see above.
+    """
+    if regime not in study.regimes:
+        raise ConfigError(f"`regime` must be one of {', '.join(study.regimes)}, got {regime}.")
+
+
+def finished_cells(
+    study: Study, model: str
+) -> tuple[list[Cell], list[tuple[str, int, int | None]]]:
+    """Return the cells that have been evaluated, and regime, seed and fold of those that have not.
+
+    Raises:
+        DataError: there is none.
+    """
+    cells, missing = [], []
+    for name, regime in study.regimes.items():
+        for seed, fold in study.cells(None, None):
+            folder = study.detector_root(name, seed, fold, model)
+            if not (folder / "subjects.tsv").exists():
+                missing.append((name, seed, fold))
+                continue
+            counts = (regime.patients, regime.controls)
+            made = (regime.synthetic_count("patient"), regime.synthetic_count("control"))
+            cells.append(Cell(name, seed, fold, folder, *counts, *made))
+    if not cells:
+        raise DataError(f"{study.root} has no trained detector. Run train_detector first.")
+    return cells, missing
+
+
+def why_missing(study: Study, regime: str, seed: int, fold: int | None) -> str:
+    """Say why a cell is not in a report."""
+    where = f"{regime}, seed {seed}" + ("" if fold is None else f", fold {fold}")
+    why = shortage(study, regime, fold) or "It is not trained yet."
+    return f"Not in this report: {where}. {why}"
+
+
+def shortage(study: Study, regime: str, fold: int | None) -> str | None:
+    """Say why a cohort is too small for a regime, or None if it is not."""
+    table = splits.read_splits(study.splits_path(fold))
+    try:
+        splits.first_in_order(table, "patient", study.regimes[regime].patients, study.seeds[0])
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def baseline_subjects(study: Study, seed: int, fold: int | None) -> list[Subject]:
+    """Read the real training subjects of the baseline: all that a generator may learn from."""
+    real = bids.read_cohort(study.cohort_root)
+    table = splits.read_splits(study.splits_path(fold))
+    baseline = study.regimes["baseline"]
+    return regimes.training_subjects(baseline, baseline, table, seed, real, [])
