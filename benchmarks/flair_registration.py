@@ -3,9 +3,9 @@
     python benchmarks/flair_registration.py HEADS [--draws 20] [--out TABLE.tsv]
 
 HEADS is a BIDS-like folder whose T1w and FLAIR lie on each other (as phantoms and skull-stripped
-research data do). Each draw takes a head by turns, moves its FLAIR by up to 15 mm and 15 degrees (by
-its affine alone, so nothing is interpolated), prepares it, and compares the move that was found
-with the one that was made.
+research data do). Each draw takes a head by turns, moves its FLAIR by up to 15 mm and 15 degrees,
+by its affine alone, so that nothing is interpolated, prepares it, and compares the move that was
+found with the one that was made.
 """
 
 import argparse
