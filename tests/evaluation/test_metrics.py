@@ -82,9 +82,10 @@ def test_replicates_keep_the_size_of_each_group_and_weigh_all_seeds():
 
 def test_all_found_falls_back_on_wilson(make_outcome):
     outcome = make_outcome(np.full(20, 0.9), [[]] * 20, [])
-    measured = regime_metrics({0: outcome}, resample(20, 0, 200, 0), CONFIG)["sensitivity"]
-    assert measured["method"].startswith("Wilson")
-    assert measured["ci95"][0] == pytest.approx(0.839, abs=1e-3)
+    found = regime_metrics({0: outcome}, resample(20, 0, 200, 0), CONFIG)
+    for measure in ("sensitivity", "lesion_sensitivity", "sensitivity_at_half_fp"):
+        assert found[measure]["method"].startswith("Wilson")
+        assert found[measure]["ci95"][0] == pytest.approx(0.839, abs=1e-3)
 
 
 def test_a_regime_against_itself_differs_by_nothing(regime):

@@ -90,7 +90,7 @@ def _froc(outcomes: Outcomes, draws: Resamples, rate: float) -> dict[str, Any]:
     reached = corners[corners[:, 0] <= rate + 1e-9][-1]
     return {
         "sensitivity_at_half_fp": {
-            **with_interval(reading),
+            **_share(reading, len(next(iter(outcomes.values())).patients)),
             "false_positives_per_patient": rate,
             "false_positives_per_control": float(reached[2]),
         },
@@ -117,14 +117,22 @@ def _dice(outcomes: Outcomes, draws: Resamples, seeds: np.ndarray) -> dict[str, 
 
 
 def _proportion(yes: np.ndarray, weights: np.ndarray, seeds: np.ndarray) -> dict[str, Any]:
-    """Describe a share of subjects; `yes` (S, N) bool. All or none falls back on Wilson."""
-    n = yes.shape[1]
-    result = with_interval(weighted_mean(yes.astype(float), weights, seeds))
+    """Describe a share of subjects; `yes` (S, N) bool."""
+    share = _share(weighted_mean(yes.astype(float), weights, seeds), yes.shape[1])
+    return {**share, "k": yes.sum(axis=1).tolist(), "n": yes.shape[1]}
+
+
+def _share(replicates: np.ndarray, n: int) -> dict[str, Any]:
+    """Describe a share of `n` by its value and replicates.
+
+    Where all or none of them have it, the bootstrap sees no doubt, and Wilson's interval is given.
+    """
+    result = with_interval(replicates)
     result["method"] = "bootstrap of subjects and seeds"
-    if yes.all() or not yes.any():
-        result["ci95"] = list(wilson(yes[0].sum(), n))
-        result["method"] = "Wilson (all subjects alike)"
-    return {**result, "k": yes.sum(axis=1).tolist(), "n": n}
+    if any(np.allclose([result["value"], *result["ci95"]], end) for end in (0, 1)):
+        result["ci95"] = list(wilson(round(result["value"] * n), n))
+        result["method"] = "Wilson (all alike)"
+    return result
 
 
 def _specificity(outcomes: Outcomes, draws: Resamples, seeds: np.ndarray) -> dict[str, Any]:
@@ -140,7 +148,7 @@ def _lesion_sensitivity(outcomes: Outcomes, draws: Resamples, seeds: np.ndarray)
     lesions = np.bincount(first.lesions.owner, minlength=len(first.patients))
     share = (draws.patients @ found.T) / (draws.patients @ lesions)[:, None]
     return {
-        **with_interval(over_seeds(share, seeds)),
+        **_share(over_seeds(share, seeds), int(lesions.sum())),
         "k": found.sum(axis=1).tolist(),
         "n": int(lesions.sum()),
     }
