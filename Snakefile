@@ -18,6 +18,14 @@ REGIMES = config.get("regimes") or {
     "baseline": {}, "augmented": {"synthetic": "spade"}, "expanded": {}
 }
 
+COHORT = config.get("cohort", {})
+EXCLUDED = COHORT.get("prepare", {}).get("exclude", [])
+SUBJECTS = sorted(  # of a real cohort: one job each; phantoms are made together
+    path.name
+    for path in (Path(COHORT["bids"]).glob("sub-*") if COHORT.get("bids") else ())
+    if path.name not in EXCLUDED
+)
+
 
 def synthetic_set(wildcards):
     name = REGIMES[wildcards.regime].get("synthetic")
@@ -33,7 +41,16 @@ rule report:
         "{PYTHON} scripts/compare_regimes.py --config {CONFIG}"
 
 
+rule subject:
+    output:
+        f"{ROOT}/cohort/{{subject}}/{{subject}}_desc-preparation_log.json",
+    shell:
+        "{PYTHON} scripts/prepare_cohort.py --config {CONFIG} --subject {wildcards.subject}"
+
+
 rule prepare:
+    input:
+        [f"{ROOT}/cohort/{name}/{name}_desc-preparation_log.json" for name in SUBJECTS],
     output:
         f"{ROOT}/cohort/splits.tsv",
     shell:

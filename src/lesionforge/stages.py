@@ -9,7 +9,7 @@ from lesionforge.cohort import bids, splits
 from lesionforge.cohort.checks import check_raw
 from lesionforge.cohort.confounding import measure_confounding
 from lesionforge.cohort.phantom import write_phantoms
-from lesionforge.cohort.prepare import prepare_cohort
+from lesionforge.cohort.prepare import prepare_cohort, prepare_one
 from lesionforge.detector import nnunet, predict, train
 from lesionforge.detector.detect import detect_scan, find_pairs
 from lesionforge.errors import ConfigError, DataError
@@ -46,17 +46,23 @@ def check_data(bids: str, exclude: tuple[str, ...] = ()) -> None:
         )
 
 
-def prepare(study: Study, check: bool = False) -> None:
+def prepare(study: Study, check: bool = False, subject: str | None = None) -> None:
     """Make the cohort: phantoms or a BIDS-like folder, on one grid, with splits.
 
     Args:
         study: the study.
         check: look the data set through and write nothing, see `lesionforge check`.
+        subject: prepare this subject alone, without tables and splits (one job a subject on a
+            cluster; then run it without, and all are kept).
     """
+    if study.cohort.bids is None and (check or subject):
+        raise ConfigError("Phantoms are made together. Name a data set with --cohort.bids DIR.")
     if check:
-        if study.cohort.bids is None:
-            raise ConfigError("Phantoms need no check. Name a data set with --cohort.bids DIR.")
-        check_data(study.cohort.bids, study.cohort.prepare.exclude)
+        check_data(str(study.cohort.bids), study.cohort.prepare.exclude)
+        return
+    if subject:
+        knobs = study.cohort.prepare
+        prepare_one(Path(str(study.cohort.bids)), study.cohort_root, knobs, subject)
         return
     with recorded(study, "prepare"):
         raw = study.root / "raw"

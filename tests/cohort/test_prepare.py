@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from lesionforge.cohort.bids import read_cohort
 from lesionforge.cohort.pipeline import scale
-from lesionforge.cohort.prepare import PrepareConfig, prepare_cohort, prepare_scan
+from lesionforge.cohort.prepare import PrepareConfig, prepare_cohort, prepare_one, prepare_scan
 from lesionforge.cohort.resample import resample
 from lesionforge.cohort.segment import template
 from lesionforge.cohort.subject import read_brain, read_grid, read_images, read_lesion, read_tissues
@@ -166,6 +166,20 @@ def test_another_configuration_prepares_again(bids: Path, cohort: Path, tmp_path
     prepare_cohort(bids, tmp_path, replace(only, voxel_mm=5.0))
     assert control.t1w.read_bytes() != first
     assert read_grid(control).matches(mni_grid(5.0))
+
+
+def test_one_subject_alone_is_the_same_and_is_kept_by_the_whole(
+    bids: Path, cohort: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("sub-1", "sub-02"):
+        prepare_one(bids, tmp_path, CONFIG, name)
+    assert not (tmp_path / "participants.tsv").exists()
+    stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.nii.gz")}
+    prepare_cohort(bids, tmp_path, CONFIG)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.nii.gz")} == stamps
+    assert _bytes(tmp_path) == _bytes(cohort)
+    with pytest.raises(DataError, match="has no subject sub-3"):
+        prepare_one(bids, tmp_path, CONFIG, "sub-3")
 
 
 def test_bad_subjects_are_reported_together_and_do_not_stop_others(

@@ -124,6 +124,27 @@ def prepare_cohort(bids: Path, cohort: Path, config: PrepareConfig) -> list[Subj
     return subjects
 
 
+def prepare_one(bids: Path, cohort: Path, config: PrepareConfig, name: str) -> None:
+    """Prepare one subject of a BIDS-like folder, without the cohort's tables.
+
+    For clusters: one job a subject; `prepare_cohort` then keeps them all and writes the tables.
+
+    Raises:
+        DataError: there is no such subject, or it cannot be prepared.
+    """
+    from lesionforge.cohort.single import prepare_subject
+
+    check = check_raw(Path(bids), config.exclude)
+    raws = {raw.id: raw for raw in check.subjects}
+    problems = [problem for problem in check.problems if problem.subject == name]
+    if name in raws:
+        _, _, found = prepare_subject(raws[name], Path(bids), Path(cohort), config)
+        problems += found
+    elif not problems:
+        raise DataError(f"{bids} has no subject {name}; it has {', '.join(sorted(raws)[:5])} ...")
+    _report(problems, Path(bids), int(not any(problem.fatal for problem in problems)))
+
+
 def _report(problems: list[Problem], bids: Path, prepared: int) -> None:
     """Log the remarks; raise one error that lists everything that must be mended."""
     for line in sum_up([problem for problem in problems if not problem.fatal]):
