@@ -30,6 +30,7 @@ SMALL = GeneratorConfig(
 EASY = {"min_effect_sd": 0.0, "min_effect_share": 0.0, "device": "cpu"}
 INSERT = SynthesisConfig(mode="insert", **EASY)
 WHOLE = SynthesisConfig(mode="whole", **EASY)
+PASTE = SynthesisConfig(mode="paste", **EASY)
 MASKS = MaskConfig()
 
 
@@ -78,6 +79,11 @@ def whole(make) -> Path:
     return make(WHOLE)
 
 
+@pytest.fixture(scope="module")
+def pasted(make) -> Path:
+    return make(PASTE)
+
+
 def files_of(root: Path) -> dict[str, str]:
     return {str(p.relative_to(root)): sha256(p) for p in sorted(root.rglob("*")) if p.is_file()}
 
@@ -87,8 +93,8 @@ def sidecar_of(root: Path, name: str) -> dict:
     return read_json(json_path(subject, "T1w"))
 
 
-def test_both_modes_write_cohorts_that_read_back(inserted, whole):
-    for root in (inserted, whole):
+def test_all_modes_write_cohorts_that_read_back(inserted, whole, pasted):
+    for root in (inserted, whole, pasted):
         made = read_cohort(root)
         assert [s.id for s in made] == ["sub-syn0001", "sub-syn0002", "sub-syc0001", "sub-syc0002"]
         verify_synthetic(root)
@@ -122,18 +128,23 @@ def test_sources_name_every_real_subject_behind(inserted, whole, toy_cohort):
                 assert sha256(subject.t1w.parent / name) == checksum
 
 
-@pytest.mark.parametrize("mode", ["insert", "whole"])
-def test_replaying_the_saved_spec_gives_the_same_voxels(
-    mode, inserted, whole, toy_cohort, trained, toy_grid
-):
-    root, config = (inserted, INSERT) if mode == "insert" else (whole, WHOLE)
+@pytest.fixture(scope="module")
+def read(toy_cohort, toy_grid):
+    """Read the anatomy of a toy subject by its id."""
+    prior, by_id = atlas_prior(toy_grid), {s.id: s for s in toy_cohort}
+    return lambda name: read_anatomy(by_id[name], prior)
+
+
+@pytest.mark.parametrize("mode", ["insert", "whole", "paste"])
+def test_replaying_the_saved_spec_gives_the_same_voxels(mode, request, trained, read):
+    root = request.getfixturevalue({"insert": "inserted", "paste": "pasted"}.get(mode, mode))
+    config = {"insert": INSERT, "whole": WHOLE, "paste": PASTE}[mode]
+    generator = None if mode == "paste" else load_generator(trained)
     for subject in read_cohort(root)[::2]:
         stored = read_json(json_path(subject, "T1w"))["Spec"]
         spec = SynthesisSpec.from_json(json.loads(json.dumps(stored)))
         assert json.loads(json.dumps(spec.to_json())) == stored
-        host = next(s for s in toy_cohort if s.id == spec.host)
-        anatomy = read_anatomy(host, atlas_prior(toy_grid))
-        made = render_synthetic(spec, anatomy, load_generator(trained), config)
+        made = render_synthetic(spec, read, generator, config)
         assert np.stack([made.volumes["T1w"], made.volumes["FLAIR"]]).tobytes() == (
             read_images(subject).tobytes()
         )
@@ -174,14 +185,14 @@ def rim_statistics(made: np.ndarray, real: np.ndarray, mask: np.ndarray, mm: tup
 
 
 @pytest.mark.parametrize("redraw", [False, True])
-def test_a_null_lesion_leaves_no_rim(redraw, make, toy_cohort, trained, toy_grid):
+def test_a_null_lesion_leaves_no_rim(redraw, make, toy_cohort, trained, toy_grid, read):
     config = replace(INSERT, redraw_noise=redraw, feather_mm=7.5)
-    generator, atlas = load_generator(trained), atlas_prior(toy_grid)
+    generator = load_generator(trained)
     shifts, ratios = [], []
     for subject in read_cohort(make(config, n=0, n_controls=3)):
         spec = SynthesisSpec.from_json(read_json(json_path(subject, "T1w"))["Spec"])
         host = next(s for s in toy_cohort if s.id == spec.host)
-        made = render_synthetic(spec, read_anatomy(host, atlas), generator, config)
+        made = render_synthetic(spec, read, generator, config)
         real = read_images(host)[:, ::-1] if spec.warp.flip else read_images(host)
         images = read_images(subject)
         assert made.lesion.any()  # a mask was drawn, and is not written

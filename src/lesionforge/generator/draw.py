@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lesionforge.cohort.subject import Subject
+from lesionforge.errors import MaskError
 from lesionforge.generator.anatomy import Anatomy, bend_anatomy
-from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
+from lesionforge.generator.recipe import CarveSpec, SynthesisConfig, SynthesisSpec
 from lesionforge.generator.warp import WarpSpec, sample_warp
 from lesionforge.generator.wishes import Group, Wish
 from lesionforge.masks.prior import MaskPrior
@@ -21,14 +22,14 @@ class Pool:
 
     Attributes:
         subjects: the real training subjects.
-        prior: what lesions are like.
+        prior: what lesions are like; None in mode `paste`, which copies them.
         config: how subjects are made.
         seed: of the synthetic set.
         read: reads the anatomy of a subject.
     """
 
     subjects: tuple[Subject, ...]
-    prior: MaskPrior
+    prior: MaskPrior | None
     config: SynthesisConfig
     seed: int
     read: Callable[[str], Anatomy]
@@ -36,8 +37,9 @@ class Pool:
     def hosts(self, group: Group) -> list[Subject]:
         """List who may be a host; empty where synthetic controls cannot be made.
 
-        `insert` keeps real images, so its hosts are controls, or patients where there are none
-        (never for synthetic controls). `whole` heals and bends tissues, so everybody may be one.
+        `insert` and `paste` keep real images, so their hosts are controls, or patients where there
+        are none (never for synthetic controls). `whole` heals and bends tissues, so everybody may
+        be one.
         """
         if self.config.mode == "whole":
             return list(self.subjects)
@@ -64,6 +66,8 @@ def draw_subject(pool: Pool, wish: Wish, attempt: int) -> SynthesisSpec:
     config = pool.config
     rng = stream(pool.seed, "synthetic", wish.group, wish.number, attempt)
     host = _host(pool, wish, attempt, rng)
+    if pool.prior is None:
+        return _draw_copy(pool, wish, attempt, host, rng)
     warp = _warp(config, rng)
     noise, other = (int(v) for v in rng.integers(2**31, size=2))
     redraw = config.redraw_noise and config.mode == "insert"
@@ -86,9 +90,41 @@ def draw_subject(pool: Pool, wish: Wish, attempt: int) -> SynthesisSpec:
     )
 
 
+def _draw_copy(
+    pool: Pool, wish: Wish, attempt: int, host: Subject, rng: np.random.Generator
+) -> SynthesisSpec:
+    """Draw whose lesion is copied, and how much around it as CarveMix does.
+
+    The margin is drawn from U(-1/2, 0) or U(0, 1), each half of the time, in inradii.
+    """
+    others = [s for s in sorted(pool.subjects, key=lambda s: s.id) if s.id != host.id]
+    patients = [s for s in others if s.group == "patient"]
+    donors = patients if wish.group == "patient" else [s for s in others if s.group == "control"]
+    if not patients or not donors:
+        raise MaskError(f"Nobody but {host.id} has tissue to copy.")
+    region = patients[int(rng.integers(len(patients)))]
+    donor = region if wish.group == "patient" else donors[int(rng.integers(len(donors)))]
+    flip, inner, part = rng.random(3)
+    margin = float(-part / 2 if inner < 0.5 else part)
+    carve = CarveSpec(region.id, donor.id, bool(flip < 0.5), margin)
+    return SynthesisSpec(
+        mode="paste",
+        group=wish.group,
+        host=host.id,
+        attempt=attempt,
+        warp=_warp(pool.config, rng),
+        lesion=None,
+        styles=(host.id,),
+        style_weights=(1.0,),
+        noise_seed=0,
+        null_noise_seed=0,
+        carve=carve,
+    )
+
+
 def _host(pool: Pool, wish: Wish, attempt: int, rng: np.random.Generator) -> Subject:
     hosts = sorted(pool.hosts(wish.group), key=lambda subject: subject.id)
-    if pool.config.mode == "insert":
+    if pool.config.mode != "whole":
         hosts = _of_site(hosts, wish.site)
     if attempt:
         return hosts[int(rng.integers(len(hosts)))]

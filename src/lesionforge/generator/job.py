@@ -21,7 +21,8 @@ from lesionforge.generator.wishes import (
     draw_wishes,
     plan_table,
 )
-from lesionforge.masks.prior import MaskConfig, fit_prior
+from lesionforge.masks.prior import MaskConfig, MaskPrior, fit_prior
+from lesionforge.masks.spec import MaskRequest
 from lesionforge.provenance import read_json, sha256_json, write_json, write_tsv
 
 PREFIX: dict[Group, str] = {"patient": "sub-syn", "control": "sub-syc"}
@@ -35,7 +36,7 @@ class Job:
     Attributes:
         out: folder of the set.
         pool: what is drawn from.
-        trained: the generator.
+        trained: the generator; None in mode `paste`.
         wishes: what is asked of each patient and each control.
         sources: ids of all real subjects behind the set.
         config_sha256: checksum of everything that decides what the subjects are.
@@ -43,7 +44,7 @@ class Job:
 
     out: Path
     pool: Pool
-    trained: TrainedGenerator
+    trained: TrainedGenerator | None
     wishes: dict[Group, list[Wish]]
     sources: tuple[str, ...]
     config_sha256: str
@@ -77,7 +78,7 @@ def open_job(
 
     Args:
         subjects: the real training subjects.
-        generator: folder of the generator.
+        generator: folder of the generator; not read in mode `paste`.
         out: folder of the set.
         config: how subjects are made.
         masks: how masks are modelled.
@@ -88,16 +89,9 @@ def open_job(
         LineageError: the generator has seen others than `subjects`.
         DataError: `out` holds subjects that were made otherwise.
     """
-    trained = load_generator(generator)
     ids = tuple(sorted(s.id for s in subjects))
-    strangers = sorted(set(trained.sources) - set(ids))
-    if strangers:
-        raise LineageError(
-            f"The generator in {generator} has seen subjects that are not given as training "
-            f"subjects: {', '.join(strangers[:10])}. Train it on these subjects."
-        )
-    # the strengths that the generator was told in training, so that asking means the same here
-    prior = fit_prior(subjects, masks, read_json(Path(generator) / RECORD).get("conspicuity"))
+    trained = None if config.mode == "paste" else _load(generator, ids)
+    prior = None if trained is None else _fit(subjects, masks, generator)
     atlas = atlas_prior(read_grid(subjects[0]))
     by_id = {s.id: s for s in subjects}
 
@@ -106,24 +100,54 @@ def open_job(
         return read_anatomy(by_id[name], atlas)
 
     pool = Pool(tuple(subjects), prior, config, seed, read)
-    wishes: dict[Group, list[Wish]] = {
-        "patient": draw_wishes(prior, counts[0], seed, config.plan),
-        "control": control_wishes(draw_wishes(prior, counts[1], seed)),
-    }
+    wishes = _wishes(prior, counts, seed, config.plan)
     content = {
         # where it runs is no part of what it is; a plan's rows are compared one by one
         "synthesis": asdict(replace(config, device="", plan=None)),
         "masks": asdict(masks),
         "seed": seed,
         "subjects": ids,
-        "generator": trained.sha256,
+        "generator": trained and trained.sha256,
     }
     job = Job(out, pool, trained, wishes, ids, sha256_json(content))
     check_same(job)
     write_description(out, f"Synthetic subjects ({config.mode})")
-    write_json(out / "prior.json", prior.to_json())
-    write_tsv(out / "plan.tsv", plan_table(wishes["patient"]))
+    if prior is not None:
+        write_json(out / "prior.json", prior.to_json())
+        write_tsv(out / "plan.tsv", plan_table(wishes["patient"]))
     return job
+
+
+def _load(generator: Path, ids: tuple[str, ...]) -> TrainedGenerator:
+    """Load the generator; refuse one that has seen others than `ids`."""
+    trained = load_generator(generator)
+    strangers = sorted(set(trained.sources) - set(ids))
+    if strangers:
+        raise LineageError(
+            f"The generator in {generator} has seen subjects that are not given as training "
+            f"subjects: {', '.join(strangers[:10])}. Train it on these subjects."
+        )
+    return trained
+
+
+def _fit(subjects: list[Subject], masks: MaskConfig, generator: Path) -> MaskPrior:
+    """Fit the prior, with the strengths that the generator was told in training."""
+    return fit_prior(subjects, masks, read_json(Path(generator) / RECORD).get("conspicuity"))
+
+
+def _wishes(
+    prior: MaskPrior | None, counts: tuple[int, int], seed: int, plan: str | None
+) -> dict[Group, list[Wish]]:
+    """Plan what is asked of each subject; without a prior nothing is."""
+    if prior is None:
+        return {
+            "patient": [Wish("patient", i + 1, i, None, MaskRequest()) for i in range(counts[0])],
+            "control": [Wish("control", i + 1, i, None, MaskRequest()) for i in range(counts[1])],
+        }
+    return {
+        "patient": draw_wishes(prior, counts[0], seed, plan),
+        "control": control_wishes(draw_wishes(prior, counts[1], seed)),
+    }
 
 
 def existing(job: Job) -> Iterator[tuple[Subject, dict[str, Any]]]:

@@ -2,13 +2,13 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.generator.warp import WarpSpec
 from lesionforge.masks.spec import MaskSpec
 
-Mode = Literal["insert", "whole"]
+Mode = Literal["insert", "whole", "paste"]
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,9 @@ class SynthesisConfig:
 
     Attributes:
         mode: `insert` adds a lesion's effect to real volumes; `whole` makes complete volumes on
-            bent anatomy.
-        feather_mm: insert: the effect fades out over this distance around the mask.
+            bent anatomy; `paste` copies real training lesions into training hosts, without a
+            generator: the control that costs no training (CarveMix, Zhang et al. 2021).
+        feather_mm: insert, paste: the effect fades out over this distance around the mask.
         redraw_noise: insert: the passes with and without lesion get different noise. With the same
             noise the texture of the host is left alone and a null lesion changes nothing at all;
             different noise adds the generator's own texture in the mask, in controls too.
@@ -54,8 +55,8 @@ class SynthesisConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.mode not in ("insert", "whole"):
-            raise ConfigError(f"`mode` must be insert or whole, got {self.mode!r}.")
+        if self.mode not in get_args(Mode):
+            raise ConfigError(f"`mode` must be insert, whole or paste, got {self.mode!r}.")
         _within("feather_mm", self.feather_mm, 0, 50)
         _within("warp_mm", self.warp_mm, 0.5, 20)
         _within("warp_scale_mm", self.warp_scale_mm, 10, 200)
@@ -71,11 +72,30 @@ def _within(name: str, value: float, low: float, high: float) -> None:
 
 
 @dataclass(frozen=True)
+class CarveSpec:
+    """What is copied into a host, and how much around it.
+
+    Attributes:
+        region: id of the real patient whose lesion gives the shape and the place.
+        donor: id of the real subject whose tissue is copied: the same patient, or for a control
+            another control, so that the marks of copying tell no label.
+        flip: whether both are mirrored left to right first.
+        margin: how far beyond the lesion's border tissue is copied, in inradii of the lesion; below
+            0 an inner part of the lesion is copied alone.
+    """
+
+    region: str
+    donor: str
+    flip: bool
+    margin: float
+
+
+@dataclass(frozen=True)
 class SynthesisSpec:
     """One drawn synthetic subject; replaying it gives the same voxels.
 
     Attributes:
-        mode: `insert` or `whole`.
+        mode: `insert`, `whole` or `paste`.
         group: `patient` or `control`; a control's lesion is a null one and is not labelled.
         host: id of the real subject whose anatomy is used.
         attempt: how many draws before this one were rejected.
@@ -85,6 +105,7 @@ class SynthesisSpec:
         style_weights: their weights; they sum to 1.
         noise_seed: of the generator's noise with the lesion.
         null_noise_seed: of its noise without.
+        carve: paste: what is copied; None in the other modes.
     """
 
     mode: Mode
@@ -97,6 +118,7 @@ class SynthesisSpec:
     style_weights: tuple[float, ...]
     noise_seed: int
     null_noise_seed: int
+    carve: "CarveSpec | None" = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as JSON-able values; `from_json` gives the same spec back."""
@@ -112,7 +134,8 @@ class SynthesisSpec:
         try:
             warp = WarpSpec(**values["warp"])
             lesion = values["lesion"] and MaskSpec.from_json(values["lesion"])
-            spec = cls(**{**values, "warp": warp, "lesion": lesion})
+            carve = values.get("carve") and CarveSpec(**values["carve"])
+            spec = cls(**{**values, "warp": warp, "lesion": lesion, "carve": carve})
         except (KeyError, TypeError) as error:
             raise DataError(
                 f"This is no synthesis spec ({error}). Synthesize the set again."

@@ -1,5 +1,6 @@
 """From a drawn synthetic subject to its voxels: two generator passes and no chance."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from lesionforge.generator.compose import (
     insert_effect,
     reach_gain,
 )
+from lesionforge.generator.paste import copy_tissue
 from lesionforge.generator.quality import Rejection, check_effect, check_images, check_lesion
 from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
 from lesionforge.generator.semantic import semantic_map
@@ -43,20 +45,25 @@ class Made:
 
 
 def render_synthetic(
-    spec: SynthesisSpec, original: Anatomy, trained: TrainedGenerator, config: SynthesisConfig
+    spec: SynthesisSpec,
+    read: Callable[[str], Anatomy],
+    trained: TrainedGenerator | None,
+    config: SynthesisConfig,
 ) -> Made:
     """Make the volumes of a drawn synthetic subject.
 
     Args:
         spec: the draw.
-        original: the anatomy of `spec.host`, as read.
-        trained: the generator.
+        read: reads the anatomy of a real subject.
+        trained: the generator; None in mode `paste`.
         config: how; the same spec, generator and configuration give the same voxels.
 
     Raises:
         MaskError: the lesion does not fit its host.
     """
-    anatomy = bend_anatomy(original, spec.warp)
+    anatomy = bend_anatomy(read(spec.host), spec.warp)
+    if trained is None:
+        return _copied(spec, anatomy, read, config)
     lesion = np.zeros_like(anatomy.brain)
     if spec.lesion is not None:
         lesion = render_mask(spec.lesion, anatomy.as_host())
@@ -73,6 +80,22 @@ def render_synthetic(
         try:
             checks |= _lesion_figures(spec, anatomy, lesion, images)
         except DataError as error:  # nothing is left around the lesion to compare it with
+            rejections.append(Rejection("surroundings", str(error)))
+    return Made(_volumes(spec, anatomy, lesion, images), lesion, checks, rejections)
+
+
+def _copied(
+    spec: SynthesisSpec, anatomy: Anatomy, read: Callable[[str], Anatomy], config: SynthesisConfig
+) -> Made:
+    images, lesion, effect = copy_tissue(spec, anatomy, read, config)
+    rejections = check_images(images, anatomy.brain)
+    checks: dict[str, Any] = {"InImages": "finite, in [0, 1], 0 outside the brain, not flat"}
+    if spec.group == "patient":
+        rejections += check_lesion(lesion, anatomy.brain)
+        checks |= {"EffectSD": round(effect, 4)}
+        try:
+            checks |= _lesion_figures(spec, anatomy, lesion, images)
+        except DataError as error:
             rejections.append(Rejection("surroundings", str(error)))
     return Made(_volumes(spec, anatomy, lesion, images), lesion, checks, rejections)
 
@@ -155,10 +178,10 @@ def _lesion_figures(
     spec: SynthesisSpec, anatomy: Anatomy, lesion: np.ndarray, images: np.ndarray
 ) -> dict[str, Any]:
     seen = measure_conspicuity(images, lesion, anatomy.healed, anatomy.brain, anatomy.grid.voxel_mm)
-    asked = spec.lesion.conspicuity if spec.lesion is not None else 0.0
+    asked = {"ConspicuityAsked": round(spec.lesion.conspicuity, 4)} if spec.lesion else {}
     return {
         "LesionVolumeML": round(float(lesion.sum() * anatomy.grid.voxel_mm3 / 1000), 4),
-        "ConspicuityAsked": round(asked, 4),
+        **asked,
         "Conspicuity": {name: round(value, 4) for name, value in asdict(seen).items()},
     }
 

@@ -50,7 +50,8 @@ def synthesize(  # noqa: PLR0913 (the stage's whole interface, in one call)
 
     Args:
         subjects: the real training subjects of the baseline, patients and controls.
-        generator: folder of the trained generator; it must have seen none but `subjects`.
+        generator: folder of the trained generator; it must have seen none but `subjects`. Mode
+            `paste` needs none.
         out: folder of the set.
         config: how subjects are made.
         masks: how lesion masks are modelled.
@@ -70,8 +71,9 @@ def synthesize(  # noqa: PLR0913 (the stage's whole interface, in one call)
     job = open_job(subjects, generator, out, config, masks, (n, n_controls), seed)
     if n_controls and not job.pool.hosts("control"):
         logger.warning(
-            "No synthetic controls are made: mode `insert` keeps real images and the training set "
-            "has no controls. Use mode `whole` or --n-controls 0."
+            "No synthetic controls are made: mode `%s` keeps real images and the training set has "
+            "no controls. Use mode `whole` or --n-controls 0.",
+            config.mode,
         )
         n_controls = 0
     numbers: list[tuple[Group, int]] = [("patient", i + 1) for i in range(n)]
@@ -132,7 +134,7 @@ def _make_subject(job: Job, group: Group, number: int) -> None:
     for attempt in range(job.pool.config.max_attempts):
         try:
             spec = draw_subject(job.pool, job.wish(group, number, attempt), attempt)
-            made = render_synthetic(spec, job.pool.read(spec.host), job.trained, job.pool.config)
+            made = render_synthetic(spec, job.pool.read, job.trained, job.pool.config)
         except MaskError as error:
             rejected.append(_row(subject.id, attempt, "n/a", "mask", str(error)))
             continue
@@ -179,20 +181,20 @@ def _write(
         "Host": spec.host,
         "Styles": list(spec.styles),
         "Site": _site(job, spec),
-        "GeneratorSHA256": job.trained.sha256,
+        "GeneratorSHA256": job.trained.sha256 if job.trained else None,
         "ConfigSHA256": job.config_sha256,
         "PackageVersion": __version__,
         "QualityChecks": {**made.checks, "PlaceOfPlanGivenUp": loose},
         "Rejected": rejected,
     }
-    if spec.mode == "insert":
+    if spec.mode != "whole":
         sidecar["ContainsRealAnatomyOf"] = spec.host
     write_subject(subject, made.volumes, job.pool.read(spec.host).grid, sidecar)
 
 
 def _site(job: Job, spec: SynthesisSpec) -> str:
     """Return the site whose look the subject has: the host's, or its main style's."""
-    name = spec.host if spec.mode == "insert" else spec.styles[0]
+    name = spec.styles[0] if spec.mode == "whole" else spec.host
     return next(s.site for s in job.pool.subjects if s.id == name)
 
 
