@@ -10,6 +10,9 @@ from lesionforge.generator.verify import verify_synthetic
 from lesionforge.report.cells import Cell
 from lesionforge.study import Study
 
+KEPT = ("subjects.tsv", "candidates.tsv", "lineage.json", "rules.json")
+"""What the report's figures are made of, all text."""
+
 
 @dataclass(frozen=True)
 class CellSubjects:
@@ -50,6 +53,12 @@ def cell_subjects(study: Study, regime: str, seed: int, fold: int | None) -> Cel
     return CellSubjects(training, held_out, roles)
 
 
+def real_subjects(study: Study) -> list[Subject]:
+    """Read the prepared cohort; nobody where only a study's tables have been kept."""
+    known = (study.cohort_root / "participants.tsv").exists()
+    return bids.read_cohort(study.cohort_root) if known else []
+
+
 def check_regime(study: Study, regime: str) -> None:
     """Refuse the name of a regime that the study does not have.
 
@@ -58,6 +67,11 @@ def check_regime(study: Study, regime: str) -> None:
     """
     if regime not in study.regimes:
         raise ConfigError(f"`regime` must be one of {', '.join(study.regimes)}, got {regime}.")
+
+
+def cell_name(what: str, seed: int, fold: int | None) -> str:
+    """Return the name of something that belongs to one seed and fold."""
+    return f"{what}_seed-{seed}" + ("" if fold is None else f"_fold-{fold}")
 
 
 def finished_cells(
@@ -92,6 +106,8 @@ def why_missing(study: Study, regime: str, seed: int, fold: int | None) -> str:
 
 def shortage(study: Study, regime: str, fold: int | None) -> str | None:
     """Say why a cohort is too small for a regime, or None if it is not."""
+    if not study.splits_path(fold).exists():
+        return None
     table = splits.read_splits(study.splits_path(fold))
     try:
         splits.first_in_order(table, "patient", study.regimes[regime].patients, study.seeds[0])

@@ -11,7 +11,7 @@ from typing import Any
 import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
-from lesionforge import __version__, stages
+from lesionforge import __version__, exchange, stages
 from lesionforge.errors import LesionForgeError
 from lesionforge.study import Study
 
@@ -23,8 +23,9 @@ STAGES: dict[str, Callable[..., Any]] = {
     "train-detector": stages.train_detector,
     "compare": stages.compare,
     "detect": stages.detect,
-    "export-nnunet": stages.export_nnunet,
-    "import-predictions": stages.import_predictions,
+    "keep-cells": exchange.keep_cells,
+    "export-nnunet": exchange.export_nnunet,
+    "import-predictions": exchange.import_predictions,
 }
 WITHOUT_STUDY = ("check", "detect")
 POSITIONAL = {

@@ -10,7 +10,7 @@ from lesionforge.cohort.checks import check_raw
 from lesionforge.cohort.confounding import measure_confounding
 from lesionforge.cohort.phantom import write_phantoms
 from lesionforge.cohort.prepare import prepare_cohort, prepare_one
-from lesionforge.detector import nnunet, predict, train
+from lesionforge.detector import predict, train
 from lesionforge.detector.detect import detect_scan, find_pairs
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.generator import synthesize as synthesis
@@ -21,10 +21,6 @@ from lesionforge.report import page, quality_page, results, scan_page, tables
 from lesionforge.study import Study
 
 logger = logging.getLogger(__name__)
-
-
-def _cell_name(stage: str, seed: int, fold: int | None) -> str:
-    return f"{stage}_seed-{seed}" + ("" if fold is None else f"_fold-{fold}")
 
 
 def check_data(bids: str, exclude: tuple[str, ...] = ()) -> None:
@@ -104,7 +100,7 @@ def train_generator(study: Study, seed: int | None = None, fold: int | None = No
         fold: only this fold (default: all, with --folds).
     """
     for one_seed, one_fold in study.cells(seed, fold):
-        with recorded(study, _cell_name("train_generator", one_seed, one_fold)):
+        with recorded(study, arms.cell_name("train_generator", one_seed, one_fold)):
             generator_training.train_generator(
                 arms.baseline_subjects(study, one_seed, one_fold),
                 study.generator_root(one_seed, one_fold),
@@ -135,7 +131,7 @@ def synthesize(
         raise ConfigError(f"`set` must be one of {', '.join(study.synthetic)}, got {set}.")
     n = study.synthetic_count(set) if n is None else n
     for one_seed, one_fold in study.cells(seed, fold):
-        with recorded(study, _cell_name(f"synthesize_{set}", one_seed, one_fold)):
+        with recorded(study, arms.cell_name(f"synthesize_{set}", one_seed, one_fold)):
             synthesis.synthesize(
                 arms.baseline_subjects(study, one_seed, one_fold),
                 study.generator_root(one_seed, one_fold),
@@ -168,7 +164,7 @@ def train_detector(
             if why_not and regime is None:
                 logger.warning("Regime %s is left out: %s", name, why_not)
                 continue
-            with recorded(study, _cell_name(f"train_detector_{name}", one_seed, one_fold)):
+            with recorded(study, arms.cell_name(f"train_detector_{name}", one_seed, one_fold)):
                 _train_cell(study, name, one_seed, one_fold)
 
 
@@ -206,7 +202,7 @@ def compare(study: Study, model: str = "detector") -> Path:
         return page.write_report(
             metrics,
             cells,
-            bids.read_cohort(study.cohort_root),
+            arms.real_subjects(study),
             synthetic,
             study.report_root(model),
         )
@@ -215,60 +211,6 @@ def compare(study: Study, model: str = "detector") -> Path:
 def regime_table(study: Study, model: str) -> str:
     """Return the table of the regimes as text, from the report's metrics."""
     return tables.text_table(read_json(study.report_root(model) / "metrics.json"))
-
-
-def export_nnunet(
-    study: Study,
-    regime: str,
-    seed: int | None = None,
-    fold: int | None = None,
-    out: str = "nnUNet_raw",
-    number: int = 501,
-) -> None:
-    """Write a regime as a raw data set of nnU-Net, one for each seed and fold.
-
-    Args:
-        study: the study.
-        regime: whose training subjects.
-        seed: only this seed (default: all of the study's).
-        fold: only this fold (default: all, with --folds).
-        out: the folder that nnU-Net knows as `nnUNet_raw`.
-        number: of the first data set, counted up over seeds and folds.
-    """
-    for index, (one_seed, one_fold) in enumerate(study.cells(seed, fold)):
-        people = arms.cell_subjects(study, regime, one_seed, one_fold)
-        name = f"{study.name}_{_cell_name(regime, one_seed, one_fold)}"
-        folder = Path(out) / f"Dataset{number + index:03d}_{name}"
-        nnunet.export(people.training, people.held_out, folder, one_seed)
-
-
-def import_predictions(
-    study: Study,
-    predictions: str,
-    regime: str,
-    seed: int | None = None,
-    fold: int | None = None,
-    model: str = "nnunet",
-) -> None:
-    """Take the probability maps of another tool for a cell's validation and test subjects.
-
-    Args:
-        study: the study.
-        predictions: folder of `<subject>.npz` (`nnUNetv2_predict --save_probabilities`) or of
-            probability maps `<subject>.nii.gz`; with several cells `seed-S` folders in it.
-        regime: that the tool was trained on.
-        seed: only this seed (default: all of the study's).
-        fold: only this fold (default: all, with --folds).
-        model: name of the tool; `compare_regimes.py --model NAME` compares its regimes.
-    """
-    cells = list(study.cells(seed, fold))
-    for one_seed, one_fold in cells:
-        people = arms.cell_subjects(study, regime, one_seed, one_fold)
-        folder = study.detector_root(regime, one_seed, one_fold, model)
-        where = Path(predictions) if len(cells) == 1 else Path(predictions) / f"seed-{one_seed}"
-        nnunet.import_maps(
-            where, folder, people.training, people.held_out, people.roles, study.rules
-        )
 
 
 def detect(weights: str, scans: list[str], out: str = "detected") -> None:

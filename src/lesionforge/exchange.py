@@ -1,0 +1,86 @@
+"""Stages that take results out and in: kept tables, and nnU-Net."""
+
+import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from lesionforge import arms
+from lesionforge.detector import nnunet
+from lesionforge.study import Study
+
+logger = logging.getLogger(__name__)
+
+
+def keep_cells(study: Study, to: str = "docs/results", model: str = "detector") -> None:
+    """Copy the small tables of every finished cell, from which the report can be made again.
+
+    They go to `<to>/<study>/cells`; `compare_regimes.py --runs <to> --model cells` reads them there
+    and gives the same figures, without pictures of patients.
+
+    Args:
+        study: the study.
+        to: folder of kept results.
+        model: whose predictions, as for `compare`.
+    """
+    kept = replace(study, runs=to)
+    for cell in arms.finished_cells(study, model)[0]:
+        folder = kept.detector_root(cell.regime, cell.seed, cell.fold, "cells")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in arms.KEPT:
+            shutil.copyfile(cell.folder / name, folder / name)
+        logger.info("Kept %s", folder)
+
+
+def export_nnunet(
+    study: Study,
+    regime: str,
+    seed: int | None = None,
+    fold: int | None = None,
+    out: str = "nnUNet_raw",
+    number: int = 501,
+) -> None:
+    """Write a regime as a raw data set of nnU-Net, one for each seed and fold.
+
+    Args:
+        study: the study.
+        regime: whose training subjects.
+        seed: only this seed (default: all of the study's).
+        fold: only this fold (default: all, with --folds).
+        out: the folder that nnU-Net knows as `nnUNet_raw`.
+        number: of the first data set, counted up over seeds and folds.
+    """
+    for index, (one_seed, one_fold) in enumerate(study.cells(seed, fold)):
+        people = arms.cell_subjects(study, regime, one_seed, one_fold)
+        name = f"{study.name}_{arms.cell_name(regime, one_seed, one_fold)}"
+        folder = Path(out) / f"Dataset{number + index:03d}_{name}"
+        nnunet.export(people.training, people.held_out, folder, one_seed)
+
+
+def import_predictions(
+    study: Study,
+    predictions: str,
+    regime: str,
+    seed: int | None = None,
+    fold: int | None = None,
+    model: str = "nnunet",
+) -> None:
+    """Take the probability maps of another tool for a cell's validation and test subjects.
+
+    Args:
+        study: the study.
+        predictions: folder of `<subject>.npz` (`nnUNetv2_predict --save_probabilities`) or of
+            probability maps `<subject>.nii.gz`; with several cells `seed-S` folders in it.
+        regime: that the tool was trained on.
+        seed: only this seed (default: all of the study's).
+        fold: only this fold (default: all, with --folds).
+        model: name of the tool; `compare_regimes.py --model NAME` compares its regimes.
+    """
+    cells = list(study.cells(seed, fold))
+    for one_seed, one_fold in cells:
+        people = arms.cell_subjects(study, regime, one_seed, one_fold)
+        folder = study.detector_root(regime, one_seed, one_fold, model)
+        where = Path(predictions) if len(cells) == 1 else Path(predictions) / f"seed-{one_seed}"
+        nnunet.import_maps(
+            where, folder, people.training, people.held_out, people.roles, study.rules
+        )
