@@ -1,0 +1,103 @@
+"""Train regimes of a study for several numbers of steps: is an arm limited by its training?
+
+    python benchmarks/learning_curves.py --steps 1500,3000 --regimes baseline,expanded --config FILE
+
+Each training is complete (the learning rate falls to its end) and goes through the same prediction
+and evaluation as the study's own, which counts as the last point of the curve where it exists. The
+cells lie in the study's folder under `steps-N`; what is there is kept. Writes `learning_curves.tsv`
+and a plot of the sensitivity at 0.5 false positives a patient against the steps. Test subjects are
+read for this plot: choose a study's steps by another study's curves.
+"""
+
+import argparse
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lesionforge import arms
+from lesionforge.cli import stage_parser
+from lesionforge.detector.predict import predict_subjects
+from lesionforge.detector.train import train_detector
+from lesionforge.errors import DataError
+from lesionforge.provenance import write_tsv
+from lesionforge.report.results import compute_metrics
+from lesionforge.study import Study
+
+logger = logging.getLogger("learning_curves")
+
+
+def read_study(arguments: list[str]) -> Study:
+    """Read a study as the scripts do."""
+    parser = stage_parser("train-generator")
+    values = vars(parser.instantiate(parser.parse_args(arguments)))
+    return Study(**{name: values[name] for name in Study.__dataclass_fields__})
+
+
+def train_cell(study: Study, regime: str, seed: int, steps: int) -> None:
+    """Train and predict one cell for `steps` steps; resumes, and is done once."""
+    people = arms.cell_subjects(study, regime, seed, None)
+    folder = study.detector_root(regime, seed, None, f"steps-{steps}")
+    train_detector(people.training, folder, replace(study.detector, steps=steps), seed)
+    predict_subjects(folder, people.held_out, people.roles, study.rules)
+
+
+def curve_rows(study: Study, steps: int, model: str) -> list[dict[str, object]]:
+    """Return sensitivity at 0.5 false positives of each regime that has cells of `model`."""
+    try:
+        cells, _ = arms.finished_cells(study, model)
+        metrics = compute_metrics(
+            study.name, study.sha256, study.data, cells, study.rules, study.evaluation
+        )
+    except DataError as error:
+        logger.warning("%d steps: %s", steps, error)
+        return []
+    rows = []
+    for name, regime in metrics["regimes"].items():
+        entry = regime["sensitivity_at_half_fp"]
+        low, high = entry["ci95"]
+        rows.append({
+            "regime": name, "steps": steps, "seeds": len(regime["seeds"]),
+            "sensitivity_at_half_fp": entry["value"], "low95": low, "high95": high,
+        })  # fmt: skip
+    return rows
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """Plot the curves with their intervals."""
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axis = figure.subplots()
+    for name, rows in table.groupby("regime", sort=False):
+        value = rows["sensitivity_at_half_fp"]
+        bars = [value - rows["low95"], rows["high95"] - value]
+        axis.errorbar(rows["steps"], value, bars, marker="o", capsize=3, label=name)
+    axis.set(xlabel="steps", ylabel="sensitivity at 0.5 FP a patient", ylim=(0, 1), xscale="log")
+    axis.legend()
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", required=True, help="numbers of steps, e.g. 1500,3000")
+    parser.add_argument("--regimes", default="baseline,expanded", help="of the study")
+    parser.add_argument("--seed", type=int, default=0, help="of the cells (default: 0)")
+    own, rest = parser.parse_known_args()
+    study = read_study(rest)
+    numbers = sorted(int(n) for n in own.steps.split(","))
+    for steps in numbers:
+        for regime in own.regimes.split(","):
+            train_cell(study, regime, own.seed, steps)
+    rows = [row for steps in numbers for row in curve_rows(study, steps, f"steps-{steps}")]
+    rows += curve_rows(study, study.detector.steps, "detector")
+    table = pd.DataFrame(rows)
+    write_tsv(study.root / "learning_curves.tsv", table)
+    draw(table, study.root / "learning_curves.png")
+    logger.info("%s", table.to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
