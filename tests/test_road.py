@@ -27,6 +27,7 @@ regimes:
   baseline: {patients: 2, controls: 2}
   augmented: {patients: 2, controls: 2, synthetic: spade, dose: 1.0}
   expanded: {patients: 4, controls: 3}
+  synthetic_only: {patients: 2, controls: 2, synthetic: spade, dose: 1.0, real: false}
 evaluation: {bootstrap: 100}
 """
 STAGES = ("prepare", "train-generator", "synthesize", "train-detector", "compare")
@@ -49,7 +50,10 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_report_compares_three_regimes(road):
     metrics = json.loads((road / "runs/tiny/report/metrics.json").read_text())
     assert metrics["schema"] == 1
-    assert list(metrics["regimes"]) == ["baseline", "augmented", "expanded"]
+    assert list(metrics["regimes"]) == ["baseline", "augmented", "expanded", "synthetic_only"]
+    alone = metrics["regimes"]["synthetic_only"]
+    assert (alone["n_patients"], alone["n_synthetic_patients"]) == (0, 2)
+    assert [r["label_budget"] for r in metrics["regimes"].values()] == [3, 3, 5, 3]
     augmented = metrics["regimes"]["augmented"]
     assert (augmented["n_patients"], augmented["n_synthetic_patients"]) == (2, 2)
     assert augmented["sensitivity"]["n"] == 2
@@ -170,7 +174,7 @@ def test_folds_cross_fit_everything_and_the_report_says_what_is_missing(road, tm
         for subject in read_cohort(root / f"fold-{i}/synthetic/spade/seed-0"):
             assert set(subject.sources) <= training
     metrics = json.loads((root / "report/metrics.json").read_text())
-    assert list(metrics["regimes"]) == ["baseline", "augmented"]
+    assert list(metrics["regimes"]) == ["baseline", "augmented", "synthetic_only"]
     assert metrics["regimes"]["baseline"]["sensitivity"]["n"] == 7
     assert metrics["gap_recovered"]["value"] is None
     assert "expanded" in metrics["gap_recovered"]["why"]

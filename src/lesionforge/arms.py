@@ -89,9 +89,11 @@ def finished_cells(
             if not (folder / "subjects.tsv").exists():
                 missing.append((name, seed, fold))
                 continue
-            counts = (regime.patients, regime.controls)
+            counts = (regime.patients, regime.controls) if regime.real else (0, 0)
             made = (regime.synthetic_count("patient"), regime.synthetic_count("control"))
-            cells.append(Cell(name, seed, fold, folder, *counts, *made))
+            behind = study.regimes["baseline"].patients if any(made) else 0
+            labels = max(counts[0], behind)
+            cells.append(Cell(name, seed, fold, folder, *counts, *made, labels))
     if not cells:
         raise DataError(f"{study.root} has no trained detector. Run train_detector first.")
     return cells, missing

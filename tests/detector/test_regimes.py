@@ -67,6 +67,16 @@ def test_the_dose_counts_synthetic_subjects_per_real_one(splits, real, synthetic
     assert ids(chosen)[:3] == ids(training_subjects(BASELINE, BASELINE, splits, 0, real, []))
 
 
+def test_synthetic_subjects_may_train_alone(splits, real, synthetic):
+    alone = replace(AUGMENTED, real=False)
+    chosen = training_subjects(alone, BASELINE, splits, 0, real, synthetic)
+    assert ids(chosen) == ["sub-syp0", "sub-syp1", "sub-syp2", "sub-syc0", "sub-syc1"]
+    with pytest.raises(ConfigError, match="needs synthetic patients"):
+        Regime(2, 1, real=False)
+    with pytest.raises(ConfigError, match="needs synthetic patients"):
+        replace(alone, dose=0.0)
+
+
 def test_a_set_that_is_too_small_is_refused(splits, real, synthetic):
     with pytest.raises(ConfigError, match="asks for 6 synthetic patients, the set `spade` has 5"):
         training_subjects(replace(AUGMENTED, dose=3.0), BASELINE, splits, 0, real, synthetic)

@@ -21,12 +21,15 @@ class Regime:
         controls: real training controls, the first in the seed's order.
         synthetic: name of the synthetic set that is added; none by default.
         dose: synthetic patients per real patient, and synthetic controls per real control.
+        real: whether the real subjects train at all; without them (`synthetic_only`) they give the
+            synthetic numbers alone.
     """
 
     patients: int
     controls: int
     synthetic: str | None = None
     dose: float = 1.0
+    real: bool = True
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -37,6 +40,8 @@ class Regime:
             )
         if self.dose < 0:
             raise ConfigError(f"`dose` must not be negative, got {self.dose}.")
+        if not self.real and not self.synthetic_count("patient"):
+            raise ConfigError("A regime without real subjects needs synthetic patients.")
 
     def synthetic_count(self, group: str) -> int:
         """Return how many synthetic `patient`s or `control`s the regime adds."""
@@ -73,7 +78,7 @@ def training_subjects(
         ConfigError: there are too few subjects.
     """
     known = {s.id: s for s in real}
-    chosen = _real_ids(regime, splits, seed)
+    chosen = _real_ids(regime, splits, seed) if regime.real else []
     missing = [i for i in chosen if i not in known]
     if missing:
         raise LineageError(

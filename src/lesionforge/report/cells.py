@@ -27,6 +27,7 @@ class Cell:
         n_controls: real training controls.
         n_synthetic_patients: synthetic training patients.
         n_synthetic_controls: synthetic training controls.
+        n_labels: lesions outlined by hand behind all of them; None for `n_patients`.
     """
 
     regime: str
@@ -37,6 +38,12 @@ class Cell:
     n_controls: int
     n_synthetic_patients: int = 0
     n_synthetic_controls: int = 0
+    n_labels: int | None = None
+
+    @property
+    def labels(self) -> int:
+        """Lesions outlined by hand that stand behind the training."""
+        return self.n_patients if self.n_labels is None else self.n_labels
 
     @property
     def name(self) -> str:

@@ -31,6 +31,7 @@ from lesionforge.report.cells import Cell, CellTables, check_lineage, complete_r
 
 __all__ = ["Cell", "compute_metrics"]
 SCHEMA = 1
+NUMBERS = ("n_patients", "n_controls", "n_synthetic_patients", "n_synthetic_controls")
 ARMS = ("baseline", "augmented", "expanded")
 
 
@@ -151,16 +152,16 @@ def _counts(runs: dict[int, list[CellTables]]) -> dict[str, Any]:
     """Return training and validation counts (with folds: their mean, rounded)."""
     cells = [tables for members in runs.values() for tables in members]
     counts = {
-        name: round(float(np.mean([getattr(t.cell, name) for t in cells])))
-        for name in ("n_patients", "n_controls", "n_synthetic_patients", "n_synthetic_controls")
+        name: round(float(np.mean([getattr(t.cell, name) for t in cells]))) for name in NUMBERS
     }
+    labels = round(float(np.mean([t.cell.labels for t in cells])))
     validation = [t.subjects[t.subjects["role"] == "validation"] for t in cells]
     n_patients = round(float(np.mean([(v["group"] == "patient").sum() for v in validation])))
     return {
         **counts,
         "n_validation": round(float(np.mean([len(v) for v in validation]))),
         "n_validation_patients": n_patients,
-        "label_budget": counts["n_patients"] + n_patients,
+        "label_budget": labels + n_patients,
         "folds": max(len(members) for members in runs.values()),
     }
 

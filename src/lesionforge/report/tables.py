@@ -77,10 +77,9 @@ def _training(regime: Regime) -> Cell:
 
 
 def _budget(regime: Regime) -> Cell:
-    return Cell(
-        str(regime["label_budget"]),
-        note=f"{regime['n_patients']} training, {regime['n_validation_patients']} validation",
-    )
+    all_of_them, validation = regime["label_budget"], regime["n_validation_patients"]
+    note = f"{all_of_them - validation} training, {validation} validation"
+    return Cell(str(all_of_them), note=note)
 
 
 def _false_positives(regime: Regime) -> Cell:
