@@ -51,6 +51,16 @@ def test_the_worst_comes_first_and_everyone_is_there(cohort: Path) -> None:
     assert "http" not in page.replace("http://www.w3.org", "")  # nothing is fetched
 
 
+def test_only_the_worst_are_drawn_in_a_large_cohort(
+    cohort: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lesionforge.report.quality_page.MAX_PICTURES", 3)
+    page = write_quality_page(cohort).read_text()
+    articles = page.split("<article")[1:]
+    assert ["data:image" in article for article in articles] == [True] * 3 + [False] * 7
+    assert page.count("pictures are made of the worst 3 subjects") == 7
+
+
 def test_confounding_is_said(cohort: Path) -> None:
     said = {"is_high": True, "text": "The scanner tells."}
     write_json(cohort / "confounding.json", said)

@@ -30,17 +30,19 @@ COLOURS = {
     "lesion": (56, 189, 248),
 }
 PICTURE_ROWS = 240
+MAX_PICTURES = 300
+"""The worst are drawn; more would make a page that no browser opens gladly."""
 GAP = 6
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the page: the subject, its flags worst first, its figures and its picture."""
+    """One row: the subject, its flags worst first, its figures, its picture if it is drawn."""
 
     subject: Subject
     flags: tuple[Flag, ...]
     figures: dict[str, Any]
-    picture: str
+    picture: str | None
 
     @property
     def severity(self) -> int:
@@ -53,7 +55,8 @@ def write_quality_page(cohort: Path) -> Path:
 
     Each subject's row shows the T1w with brain and lesion, the T1w with the borders of grey and
     white matter, the FLAIR with the same borders (of the T1w: they must fit), a coronal T1w and
-    FLAIR with the white matter's border; `problems.tsv` gives the subjects that are not there.
+    FLAIR with the white matter's border (of the worst 300); `problems.tsv` gives the subjects that
+    are not there.
 
     Args:
         cohort: folder with `participants.tsv` and `quality.tsv`.
@@ -61,30 +64,40 @@ def write_quality_page(cohort: Path) -> Path:
     Returns:
         The page's path.
     """
-    subjects = read_cohort(cohort)
     table = read_tsv(cohort / "quality.tsv", participant_id=str)
-    flags = find_flags(table)
     figures = {str(row["participant_id"]): row for row in table.to_dict("records")}
+    flags: dict[str, list[Flag]] = {name: [] for name in figures}
+    for flag in find_flags(table):
+        flags[flag.participant_id].append(flag)
+    subjects = sorted(read_cohort(cohort), key=lambda s: _urgency(flags[s.id], s.id))
+    drawn = {
+        subject.id: data_uri(draw_strip(subject), "jpeg")
+        for subject in tqdm(subjects[:MAX_PICTURES], desc="draw quality page", unit="subject")
+    }
     entries = [
         Entry(
             subject,
-            tuple(flag for flag in flags if flag.participant_id == subject.id),
+            tuple(flags[subject.id]),
             {c: shown(figures[subject.id][c]) for c in COLUMNS if c != "notes"},
-            data_uri(draw_strip(subject), "jpeg"),
+            drawn.get(subject.id),
         )
-        for subject in tqdm(subjects, desc="draw quality page", unit="subject")
+        for subject in subjects
     ]
-    entries.sort(key=lambda e: (-e.severity, -len(e.flags), e.subject.id))
     confounding = cohort / "confounding.json"
     missing = read_tsv(cohort / "problems.tsv", participant_id=str).to_dict("records")
     return write_page(
         cohort / "qc.html",
         "qc.html",
         entries=entries,
+        pictures=MAX_PICTURES,
         missing=[row for row in missing if row["fatal"]],
         confounding=read_json(confounding) if confounding.exists() else None,
         colours={name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in COLOURS.items()},
     )
+
+
+def _urgency(flags: list[Flag], name: str) -> tuple[int, int, str]:
+    return -max((flag.severity for flag in flags), default=0), -len(flags), name
 
 
 def shown(value: Any) -> str:
