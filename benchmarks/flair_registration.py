@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from lesionforge.cohort.pipeline import prepare_images
 from lesionforge.cohort.prepare import PrepareConfig
+from lesionforge.cohort.quality import motion_figures
 from lesionforge.cohort.rawdata import read_raw
 from lesionforge.cohort.register import centroid
 from lesionforge.cohort.single import single_threaded
@@ -42,10 +43,9 @@ def draw_move(rng: np.random.Generator, centre: np.ndarray) -> np.ndarray:
 
 def error_of(found: np.ndarray, true: np.ndarray, centre: np.ndarray) -> tuple[float, float]:
     """Return how far apart two rigid moves bring `centre` (mm), and their angle (degrees)."""
-    apart = found @ np.linalg.inv(true)
-    place = true @ np.append(centre, 1.0)
-    angle = np.degrees(np.arccos(np.clip((np.trace(apart[:3, :3]) - 1) / 2, -1, 1)))
-    return float(np.linalg.norm((apart @ place - place)[:3])), float(angle)
+    place = (true @ np.append(centre, 1.0))[:3]
+    shift, angle = motion_figures(found @ np.linalg.inv(true), place).values()
+    return shift, angle
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lesionforge import arms
-from lesionforge.cli import stage_parser
+from lesionforge.cli import read_study, stage_parser
 from lesionforge.detector.predict import predict_subjects
 from lesionforge.detector.train import train_detector
 from lesionforge.errors import DataError
@@ -27,13 +27,6 @@ from lesionforge.report.results import compute_metrics
 from lesionforge.study import Study
 
 logger = logging.getLogger("learning_curves")
-
-
-def read_study(arguments: list[str]) -> Study:
-    """Read a study as the scripts do."""
-    parser = stage_parser("train-generator")
-    values = vars(parser.instantiate(parser.parse_args(arguments)))
-    return Study(**{name: values[name] for name in Study.__dataclass_fields__})
 
 
 def train_cell(study: Study, regime: str, seed: int, steps: int) -> None:
@@ -86,7 +79,8 @@ def main() -> None:
     parser.add_argument("--regimes", default="baseline,expanded", help="of the study")
     parser.add_argument("--seed", type=int, default=0, help="of the cells (default: 0)")
     own, rest = parser.parse_known_args()
-    study = read_study(rest)
+    stage = stage_parser("train-generator")
+    study = read_study(stage.instantiate(stage.parse_args(rest)))
     numbers = sorted(int(n) for n in own.steps.split(","))
     for steps in numbers:
         for regime in own.regimes.split(","):

@@ -91,8 +91,7 @@ def reference() -> str:
 
 def read_study(*arguments: str) -> Study:
     parser = cli.stage_parser("prepare")
-    values = vars(parser.instantiate(parser.parse_args(list(arguments))))
-    return Study(**{name: values[name] for name in Study.__dataclass_fields__})
+    return cli.read_study(parser.instantiate(parser.parse_args(list(arguments))))
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)

@@ -109,12 +109,19 @@ def run(stage: str, argv: list[str] | None = None, prog: str | None = None) -> i
     return 0
 
 
+def read_study(arguments: Namespace) -> Study:
+    """Return the study that a stage's parsed and instantiated arguments describe."""
+    values = vars(arguments)
+    return Study(**{name: values[name] for name in Study.__dataclass_fields__})
+
+
 def _call(stage: str, arguments: Namespace) -> None:
     values = {k: v for k, v in vars(arguments).items() if k != "config"}
     if stage in WITHOUT_STUDY:
         STAGES[stage](**values)
         return
-    study = Study(**{k: values.pop(k) for k in Study.__dataclass_fields__})
+    study = read_study(arguments)
+    values = {k: v for k, v in values.items() if k not in Study.__dataclass_fields__}
     STAGES[stage](study, **values)
     if stage == "compare":
         print(stages.regime_table(study, values["model"]))

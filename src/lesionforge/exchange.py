@@ -70,7 +70,8 @@ def import_predictions(
     Args:
         study: the study.
         predictions: folder of `<subject>.npz` (`nnUNetv2_predict --save_probabilities`) or of
-            probability maps `<subject>.nii.gz`; with several cells `seed-S` folders in it.
+            probability maps `<subject>.nii.gz`; with several cells a folder in it for each,
+            `<regime>_seed-S` or `<regime>_seed-S_fold-F`.
         regime: that the tool was trained on.
         seed: only this seed (default: all of the study's).
         fold: only this fold (default: all, with --folds).
@@ -80,7 +81,9 @@ def import_predictions(
     for one_seed, one_fold in cells:
         people = arms.cell_subjects(study, regime, one_seed, one_fold)
         folder = study.detector_root(regime, one_seed, one_fold, model)
-        where = Path(predictions) if len(cells) == 1 else Path(predictions) / f"seed-{one_seed}"
+        where = Path(predictions)
+        if len(cells) > 1:
+            where /= arms.cell_name(regime, one_seed, one_fold)
         nnunet.import_maps(
             where, folder, people.training, people.held_out, people.roles, study.rules
         )

@@ -6,6 +6,8 @@ orientations are turned on reading. SimpleITK (LPS, reversed axes) meets nibabel
 `lesionforge.cohort.register`.
 """
 
+import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,16 +133,23 @@ def read_volume(path: Path) -> Volume:
     """
     _, image = open_image(path)
     try:
+        _verify_checksum(path)
         data = np.asarray(image.dataobj, dtype=np.float32)
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read as NIfTI ({error}). Convert or copy it again."
-        ) from None
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read to its end ({error}). Copy it again.") from None
     if data.ndim == 4 and data.shape[3] == 1:
         data = data[..., 0]
     if data.ndim != 3:
         raise DataError(f"{path} must be a 3D volume, got shape {data.shape}.")
     return Volume(data, grid(data.shape, image.affine))
+
+
+def _verify_checksum(path: Path) -> None:
+    """Read a compressed file to its end, where its checksum is; nibabel stops before that."""
+    if str(path).endswith(".gz"):
+        with gzip.open(path, "rb") as file:
+            while file.read(1 << 22):
+                pass
 
 
 def write_volume(path: Path, data: np.ndarray, grid: Grid) -> None:

@@ -48,8 +48,8 @@ def test_volumes_are_right_skewed_around_two_millilitres(specs):
     assert 1800 < np.median(volumes) < 2250
     assert volumes.mean() > 1.2 * np.median(volumes)
     assert stats.skew(volumes) > 1
-    assert volumes.min() >= DIFFICULTY.volume_mm3[0]
-    assert volumes.max() <= DIFFICULTY.volume_mm3[2]
+    assert volumes.min() >= DIFFICULTY["1"].volume_mm3[0]
+    assert volumes.max() <= DIFFICULTY["1"].volume_mm3[2]
 
 
 def test_lesions_vary_in_place_kind_and_conspicuity(specs):
@@ -68,7 +68,7 @@ def test_lesions_vary_in_place_kind_and_conspicuity(specs):
 def test_benign_findings_and_ghosts_are_alike_in_both_groups(specs):
     groups = [[s for s in specs if s.group == g] for g in ("patient", "control")]
     kinds = ("wm_spot", "cortical_spot", "vessel", "blurred_junction")
-    for kind, rate in zip(kinds, DIFFICULTY.confounder_rates, strict=True):
+    for kind, rate in zip(kinds, DIFFICULTY["1"].confounder_rates, strict=True):
         counts = [[sum(c.kind == kind for c in s.confounders) for s in group] for group in groups]
         assert stats.mannwhitneyu(*counts).pvalue > 0.01
         assert all(abs(np.mean(c) - rate) < 0.25 for c in counts)
@@ -104,3 +104,22 @@ def test_the_head_moves_little_between_scans(specs):
 def test_wrong_config_is_refused(wrong, name):
     with pytest.raises(ConfigError, match=name):
         PhantomConfig(**wrong)
+
+
+def test_versions_are_frozen():
+    """The first lesions of each version, pinned: whoever changes a knob makes a new version."""
+    drawn = {
+        version: [draw_phantom(0, "patient", n, 2.5, version).lesion for n in (1, 2, 3)]
+        for version in DIFFICULTY
+    }
+    pinned = {version: [round(s.conspicuity, 4) for s in found] for version, found in drawn.items()}
+    assert pinned == {"1": [0.4881, 0.4544, 0.6815], "2": [0.2136, 0.3711, 0.1386]}
+
+
+def test_version_2_has_lesions_near_the_limit_of_detection():
+    specs = draw_cohort(PhantomConfig(patients=400, controls=0, seed=SEED, version="2"))
+    conspicuity = np.array([s.lesion.conspicuity for s in specs if s.lesion])
+    assert 0.05 <= conspicuity.min() < 0.15
+    assert 0.65 < conspicuity.max() <= 0.75
+    assert 0.37 < conspicuity.mean() < 0.43
+    assert np.mean(conspicuity < 0.2) > 0.03

@@ -226,6 +226,24 @@ def test_a_new_scan_is_prepared_like_the_cohort_and_mapped_back(bids: Path, coho
     assert abs(np.median(inside) - 0.45) < 0.05  # the dark spot that was written there
 
 
+def test_a_new_scan_is_checked_like_the_cohort(bids: Path, tmp_path: Path) -> None:
+    t1w, flair = (tmp_path / f"sub-x_{kind}.nii.gz" for kind in ("T1w", "FLAIR"))
+    for path in (t1w, flair):
+        path.write_bytes((bids / "sub-1" / "anat" / path.name.replace("-x", "-1")).read_bytes())
+    assert any("thick slices" in note for note in prepare_scan(t1w, flair, CONFIG).notes)
+    whole, half = flair.read_bytes(), flair.stat().st_size // 2
+    flair.write_bytes(whole[:half] + bytes(200) + whole[half + 200 :])
+    with pytest.raises(DataError, match="cannot be read to its end"):
+        prepare_scan(t1w, flair, CONFIG)
+    flair.write_bytes(t1w.read_bytes())
+    with pytest.raises(DataError, match="has the content of"):
+        prepare_scan(t1w, flair, CONFIG)
+    image = nib.Nifti1Image(np.asarray(nib.load(t1w).dataobj), None)
+    nib.save(image, flair)
+    with pytest.raises(DataError, match="left and right are unknown"):
+        prepare_scan(t1w, flair, CONFIG)
+
+
 def test_scaling_survives_a_lesion_of_a_fifth_of_the_brain() -> None:
     rng = np.random.default_rng(0)
     image = rng.normal(100, 10, (20, 20, 20))

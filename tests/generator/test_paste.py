@@ -9,7 +9,7 @@ from lesionforge.cohort.bids import json_path, read_cohort
 from lesionforge.cohort.subject import read_brain, read_images, read_lesion
 from lesionforge.errors import DataError, MaskError
 from lesionforge.generator.anatomy import read_anatomy
-from lesionforge.generator.compose import feather_weight
+from lesionforge.generator.compose import effect_size, feather_weight
 from lesionforge.generator.paste import carve_region, copy_tissue
 from lesionforge.generator.recipe import CarveSpec, SynthesisConfig, SynthesisSpec
 from lesionforge.generator.semantic import atlas_prior
@@ -71,7 +71,7 @@ def test_of_several_lesions_the_largest_is_carved(toy_grid):
 def test_the_region_is_the_donors_and_the_rest_the_hosts(margin, flip, read, toy_grid):
     spec = spec_of(margin, flip=flip)
     host, donor = read("sub-c01"), read("sub-p01")
-    images, lesion, effect = copy_tissue(spec, host, read, CONFIG)
+    before, images, lesion = copy_tissue(spec, host, read, CONFIG)
     turn = (lambda v: np.flip(v, v.ndim - 3)) if flip else (lambda v: v)
     known, carved = carve_region(turn(donor.lesion), margin, toy_grid.voxel_mm)
     both = host.brain & turn(donor.brain)
@@ -80,7 +80,7 @@ def test_the_region_is_the_donors_and_the_rest_the_hosts(margin, flip, read, toy
     np.testing.assert_allclose(images[:, copied], turn(donor.images)[:, copied], atol=1e-6)
     reach = feather_weight(carved, 7.5 if margin >= 0 else 0.0, toy_grid.voxel_mm) > 0
     assert np.array_equal(images[:, ~reach], host.images[:, ~reach])
-    assert effect > 1
+    assert effect_size(before, images, lesion) > 1
     if margin < 0:  # nothing of the lesion is copied beyond its label
         changed = (images != host.images).any(0)
         assert not (changed & ~lesion).any()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lesionforge.cohort.headers import Header, check_content, check_header
+from lesionforge.cohort.headers import Header, check_header
 from lesionforge.cohort.rawdata import Problem, RawSubject, entity, read_raw
 from lesionforge.errors import DataError
 from lesionforge.volume import Volume, read_volume
@@ -163,6 +163,25 @@ def find_copies(headers: dict[str, dict[str, Header]]) -> list[Problem]:
     return problems
 
 
+def check_scan(t1w: Path, flair: Path) -> tuple[str, ...]:
+    """Check the two scans of one new head as a cohort's are; headers first, then voxels.
+
+    Returns:
+        What is to be remarked.
+
+    Raises:
+        DataError: a scan cannot be used; all reasons are named.
+    """
+    raw = RawSubject(t1w.name.removesuffix("_T1w.nii.gz"), "control", "n/a", t1w, flair)
+    headers, problems = check_headers(raw)
+    problems += find_copies({raw.id: headers})
+    if not any(problem.fatal for problem in problems):
+        problems += check_voxels(raw)
+    if fatal := [str(problem) for problem in problems if problem.fatal]:
+        raise DataError("\n".join(fatal))
+    return with_remarks(raw, problems).notes
+
+
 def check_voxels(subject: RawSubject) -> list[Problem]:
     """Check the voxels of one subject whose headers are in order."""
     problems = [*_check_image(subject, subject.t1w), *_check_image(subject, subject.flair)]
@@ -173,7 +192,6 @@ def check_voxels(subject: RawSubject) -> list[Problem]:
 
 def _read(subject: RawSubject, path: Path) -> Volume | Problem:
     try:
-        check_content(path)
         return read_volume(path)
     except DataError as error:
         return Problem(subject.id, str(path), str(error), "Copy or convert it again.")

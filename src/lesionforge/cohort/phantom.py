@@ -16,7 +16,7 @@ from tqdm import tqdm
 from lesionforge import __version__
 from lesionforge.cohort.bids import BIDS_VERSION
 from lesionforge.cohort.phantom_anatomy import Head, build_head, healthy_contrast
-from lesionforge.cohort.phantom_knobs import DIFFICULTY, PHANTOM_VERSION, SCANNERS, Difficulty
+from lesionforge.cohort.phantom_knobs import DIFFICULTY, SCANNERS, PhantomVersion
 from lesionforge.cohort.phantom_lesion import Signs, add_findings
 from lesionforge.cohort.phantom_scan import (
     Sampler,
@@ -34,7 +34,6 @@ from lesionforge.volume import Grid, write_volume
 
 __all__ = [
     "DIFFICULTY",
-    "PHANTOM_VERSION",
     "SCANNERS",
     "Phantom",
     "PhantomConfig",
@@ -56,12 +55,14 @@ class PhantomConfig:
         controls: phantoms without.
         seed: of the cohort; each phantom depends on it, its group and its number only.
         voxel_mm: nominal voxel size of the scans; scanners differ around it.
+        version: how hard the lesions are to find (`phantom_knobs.DIFFICULTY`).
     """
 
     patients: int = 50
     controls: int = 50
     seed: int = 0
     voxel_mm: float = 2.5
+    version: PhantomVersion = "1"
 
     def __post_init__(self) -> None:
         for name in ("patients", "controls"):
@@ -103,11 +104,11 @@ class Phantom:
     measured: dict[str, Any]
 
 
-def draw_cohort(config: PhantomConfig, difficulty: Difficulty = DIFFICULTY) -> list[PhantomSpec]:
+def draw_cohort(config: PhantomConfig) -> list[PhantomSpec]:
     """Draw the phantoms of `config`: patients, then controls."""
     counts: dict[Group, int] = {"patient": config.patients, "control": config.controls}
     return [
-        draw_phantom(config.seed, group, number, config.voxel_mm, difficulty)
+        draw_phantom(config.seed, group, number, config.voxel_mm, config.version)
         for group, count in counts.items()
         for number in range(1, count + 1)
     ]
@@ -272,7 +273,7 @@ def _write_tables(specs: list[PhantomSpec], raw: Path, truth: Path) -> None:
     write_json(
         raw / "dataset_description.json",
         {
-            "Name": f"LesionForge phantoms, version {PHANTOM_VERSION}",
+            "Name": f"LesionForge phantoms, version {specs[0].version}",
             "BIDSVersion": BIDS_VERSION,
             "DatasetType": "raw",
             "GeneratedBy": [{"Name": "LesionForge", "Version": __version__}],

@@ -1,13 +1,13 @@
 """What is fixed about the phantoms: difficulty, lobes, signs by subtype, three scanners.
 
-Difficulty was calibrated on seeds that no study uses (9000 and above; docs/results/calibration) and
-is frozen under `PHANTOM_VERSION`: whoever changes a value here changes the version.
+Difficulty was calibrated on seeds that no study uses (docs/results/calibration) and is frozen under
+its version in `DIFFICULTY`: a harder or easier cohort is a new version, never a changed one.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-PHANTOM_VERSION = "1"
+PhantomVersion = Literal["1", "2"]
 LOBES = ("frontal", "temporal", "parietal", "occipital", "insula")
 LOBE_SHARES = (0.48, 0.23, 0.16, 0.07, 0.06)
 SUBTYPES = ("t1w", "flair", "both")
@@ -66,7 +66,12 @@ class Difficulty:
     noise: float = 1.0
 
 
-DIFFICULTY = Difficulty()
+# 1: for studies with a dozen patients, who suffice to learn something. 2: most lesions are near the
+# limit of detection and contrast varies more, so that dozens of patients do not suffice.
+DIFFICULTY: dict[PhantomVersion, Difficulty] = {
+    "1": Difficulty(),
+    "2": Difficulty(conspicuity=(0.05, 0.75), conspicuity_shape=(3.0, 3.0), contrast_sd=0.035),
+}
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from lesionforge.cohort.phantom_knobs import (
     DIFFICULTY,
     LOBE_SHARES,
     LOBES,
-    PHANTOM_VERSION,
     SCANNERS,
     SIGN_MIX,
     SUBTYPES,
     ConfounderKind,
     Difficulty,
+    PhantomVersion,
     Protocol,
 )
 from lesionforge.cohort.subject import Group
@@ -92,7 +92,7 @@ class ConfounderSpec:
 class PhantomSpec:
     """Everything that chance decided about one phantom."""
 
-    version: str
+    version: PhantomVersion
     seed: int
     id: str
     group: Group
@@ -111,10 +111,10 @@ def phantom_id(group: Group, number: int) -> str:
 
 
 def draw_phantom(
-    seed: int, group: Group, number: int, voxel_mm: float, difficulty: Difficulty = DIFFICULTY
+    seed: int, group: Group, number: int, voxel_mm: float, version: PhantomVersion = "1"
 ) -> PhantomSpec:
-    """Draw a phantom; it depends on `seed`, `group` and `number` alone, not on other subjects."""
-    name = phantom_id(group, number)
+    """Draw a phantom of `version`; it does not depend on how many others a cohort has."""
+    name, difficulty = phantom_id(group, number), DIFFICULTY[version]
 
     def rng(part: str) -> np.random.Generator:
         return stream(seed, "phantom", name, part)
@@ -123,7 +123,7 @@ def draw_phantom(
     scanner = SCANNERS[site]
     t1w = _draw_scan(rng("T1w"), scanner.t1w, voxel_mm, difficulty)
     return PhantomSpec(
-        version=PHANTOM_VERSION,
+        version=version,
         seed=seed,
         id=name,
         group=group,

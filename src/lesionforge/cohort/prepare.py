@@ -6,7 +6,7 @@ imported when work begins, so that a study's configuration can be read without t
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lesionforge.cohort.bids import write_description, write_participants
-from lesionforge.cohort.checks import check_raw, sum_up
+from lesionforge.cohort.checks import check_raw, check_scan, sum_up
 from lesionforge.cohort.quality import COLUMNS
 from lesionforge.cohort.rawdata import Problem
 from lesionforge.cohort.scan import PreparedScan
@@ -77,8 +77,10 @@ def prepare_scan(t1w: Path, flair: Path, config: PrepareConfig) -> PreparedScan:
     """
     from lesionforge.cohort.single import prepare_files, single_threaded
 
+    remarks = check_scan(Path(t1w), Path(flair))
     with single_threaded():
-        return prepare_files(t1w, flair, None, config)
+        scan = prepare_files(t1w, flair, None, config)
+    return replace(scan, notes=(*remarks, *scan.notes))
 
 
 def prepare_cohort(bids: Path, cohort: Path, config: PrepareConfig) -> list[Subject]:

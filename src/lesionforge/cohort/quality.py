@@ -102,11 +102,12 @@ class Flag:
 
 def doubts(figures: Mapping[str, Any]) -> list[str]:
     """Return what is doubtful in itself about one subject's figures, in words."""
-    return [
-        limit.what
-        for limit in LIMITS
-        if figures.get(limit.column) is not None and figures[limit.column] < limit.low
-    ]
+    return [limit.what for limit in _broken(figures)]
+
+
+def _broken(figures: Mapping[Any, Any]) -> list[Limit]:
+    found = [limit for limit in LIMITS if figures.get(limit.column) is not None]
+    return [limit for limit in found if figures[limit.column] < limit.low]
 
 
 def find_flags(table: pd.DataFrame) -> list[Flag]:
@@ -169,10 +170,9 @@ def unusual(figures: Mapping[str, Any], usual: Mapping[str, Sequence[float]]) ->
 
 
 def _beyond_limits(row: Mapping[Any, Any]) -> Iterator[Flag]:
-    for limit in LIMITS:
-        if row[limit.column] is not None and row[limit.column] < limit.low:
-            value = f"{limit.column} {row[limit.column]:.3g} < {limit.low:g}"
-            yield Flag(row["participant_id"], f"{limit.what} ({value})", 3)
+    for limit in _broken(row):
+        value = f"{limit.column} {row[limit.column]:.3g} < {limit.low:g}"
+        yield Flag(row["participant_id"], f"{limit.what} ({value})", 3)
 
 
 def _outliers(row: Mapping[Any, Any], usual: Mapping[str, Sequence[float]]) -> Iterator[Flag]:

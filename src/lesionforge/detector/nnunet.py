@@ -1,6 +1,5 @@
 """nnU-Net in and out: a regime as its raw data set, its predictions as those of a detector."""
 
-import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from lesionforge.detector.predict import write_tables
 from lesionforge.detector.train import lineage
 from lesionforge.errors import DataError
 from lesionforge.evaluation.matching import CandidateRules
-from lesionforge.provenance import atomic, write_json
+from lesionforge.provenance import write_json
 from lesionforge.seeding import stream
 from lesionforge.volume import Volume, read_volume, write_volume
 
@@ -52,8 +51,7 @@ def export(training: list[Subject], held_out: list[Subject], folder: Path, seed:
     for subject in tqdm(held_out, desc="write held-out subjects", unit="subject"):
         _write_images(subject, folder / "imagesTs")
     write_json(folder / "lineage.json", {"training": lineage(training)})
-    with atomic(folder / "splits_final.json") as part:
-        part.write_text(json.dumps(folds, indent=1))
+    write_json(folder / "splits_final.json", folds)
     write_json(
         folder / "dataset.json",
         {

@@ -65,7 +65,6 @@ def train_detector(
         "training": [s.id for s in training],
         "lineage": lineage(training),
         "voxel_mm": read_volume(training[0].brain).grid.voxel_mm[0],
-        "usual_figures": _usual_figures(training),
     }
     identity = identify(record, training)
     if is_finished(folder, "detector.json", identity):
@@ -76,7 +75,8 @@ def train_detector(
     start = time.monotonic()
     module = _fit(cases, folder, config, seed)
     record["seconds"] = round(time.monotonic() - start, 1)
-    _write_result(folder, module, {**record, "identity": identity})
+    record |= {"usual_figures": _usual_figures(training), "identity": identity}
+    _write_result(folder, module, record)
     return folder / "detector.safetensors"
 
 

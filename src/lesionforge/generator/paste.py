@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from lesionforge.errors import DataError, MaskError
 from lesionforge.generator.anatomy import Anatomy, bend_anatomy
-from lesionforge.generator.compose import effect_size, feather_weight
+from lesionforge.generator.compose import feather_weight
 from lesionforge.generator.quality import CONNECTIVITY
 from lesionforge.generator.recipe import CarveSpec, SynthesisConfig, SynthesisSpec
 from lesionforge.generator.warp import WarpSpec
@@ -24,7 +24,7 @@ CSF, MAX_FLUID = 0, 0.3
 
 def copy_tissue(
     spec: SynthesisSpec, host: Anatomy, read: Callable[[str], Anatomy], config: SynthesisConfig
-) -> tuple[np.ndarray, np.ndarray, float]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Put the carved tissue into the host.
 
     Args:
@@ -34,7 +34,7 @@ def copy_tissue(
         config: its `feather_mm` is the width of the blended edge.
 
     Returns:
-        (2, X, Y, Z) images, (X, Y, Z) bool lesion, and the effect in robust SDs.
+        (2, X, Y, Z) images before and after, and (X, Y, Z) bool lesion.
 
     Raises:
         MaskError: the region does not fit the host: too much of it lies outside the brain or in
@@ -53,7 +53,7 @@ def copy_tissue(
     weight = feather_weight(carved, feather_mm, host.grid.voxel_mm)
     weight = weight * (host.brain & donor.brain)
     images = (host.images + weight * (donor.images - host.images)).astype(np.float32)
-    return images, lesion, effect_size(host.images, images, lesion)
+    return host.images, images, lesion
 
 
 def carve_region(

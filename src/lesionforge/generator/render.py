@@ -62,40 +62,28 @@ def render_synthetic(
         MaskError: the lesion does not fit its host.
     """
     anatomy = bend_anatomy(read(spec.host), spec.warp)
+    strength: dict[str, float] = {}
     if trained is None:
-        return _copied(spec, anatomy, read, config)
-    lesion = np.zeros_like(anatomy.brain)
-    if spec.lesion is not None:
-        lesion = render_mask(spec.lesion, anatomy.as_host())
-    passes = _Passes(spec, anatomy, lesion, trained, config)
-    before, after, gain = _insert(passes) if spec.mode == "insert" else _whole(passes)
+        before, after, lesion = copy_tissue(spec, anatomy, read, config)
+    else:
+        lesion = np.zeros_like(anatomy.brain)
+        if spec.lesion is not None:
+            lesion = render_mask(spec.lesion, anatomy.as_host())
+        passes = _Passes(spec, anatomy, lesion, trained, config)
+        before, after, gain = _insert(passes) if spec.mode == "insert" else _whole(passes)
+        strength = {"Gain": round(gain, 4)}
     images = after * anatomy.brain
     rejections = check_images(images, anatomy.brain)
     checks: dict[str, Any] = {"InImages": "finite, in [0, 1], 0 outside the brain, not flat"}
-    if spec.group == "patient" and spec.lesion is not None:
+    if spec.group == "patient":
         effect = effect_size(before, images, lesion)
         rejections += check_lesion(lesion, anatomy.brain)
-        rejections += check_effect(effect, spec.lesion.conspicuity, config)
-        checks |= {"EffectSD": round(effect, 4), "Gain": round(gain, 4)}
+        asked = spec.lesion.conspicuity if spec.lesion is not None else 0.0
+        rejections += check_effect(effect, asked, config)
+        checks |= {"EffectSD": round(effect, 4), **strength}
         try:
             checks |= _lesion_figures(spec, anatomy, lesion, images)
         except DataError as error:  # nothing is left around the lesion to compare it with
-            rejections.append(Rejection("surroundings", str(error)))
-    return Made(_volumes(spec, anatomy, lesion, images), lesion, checks, rejections)
-
-
-def _copied(
-    spec: SynthesisSpec, anatomy: Anatomy, read: Callable[[str], Anatomy], config: SynthesisConfig
-) -> Made:
-    images, lesion, effect = copy_tissue(spec, anatomy, read, config)
-    rejections = check_images(images, anatomy.brain)
-    checks: dict[str, Any] = {"InImages": "finite, in [0, 1], 0 outside the brain, not flat"}
-    if spec.group == "patient":
-        rejections += check_lesion(lesion, anatomy.brain)
-        checks |= {"EffectSD": round(effect, 4)}
-        try:
-            checks |= _lesion_figures(spec, anatomy, lesion, images)
-        except DataError as error:
             rejections.append(Rejection("surroundings", str(error)))
     return Made(_volumes(spec, anatomy, lesion, images), lesion, checks, rejections)
 
