@@ -47,9 +47,9 @@ $(VENV)/run-time: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-$(VENV)/checks: $(VENV)/run-time requirements-dev.lock requirements-nnunet.lock
+$(VENV)/checks: $(VENV)/run-time requirements-dev.lock requirements-peers.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-nnunet.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-peers.lock
 	touch $@
 
 $(VENV)-workflow/ready: requirements-workflow.lock

@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from lesionforge.cohort.pipeline import prepare_images
 from lesionforge.cohort.prepare import PrepareConfig
-from lesionforge.cohort.quality import motion_figures
+from lesionforge.cohort.quality import doubts, motion_figures, unusual, usual_figures
 from lesionforge.cohort.rawdata import read_raw
 from lesionforge.cohort.register import centroid
 from lesionforge.cohort.single import single_threaded
@@ -71,22 +71,20 @@ def main() -> None:
             start = time.monotonic()
             scan = prepare_images(t1w, moved, None, PrepareConfig())
         shift, angle = error_of(scan.flair_from_t1w, move @ unmoved[head.id], centre)
-        row = {
-            "head": head.id,
-            "moved_mm": error_of(move, np.eye(4), centre)[0],
-            "moved_deg": error_of(move, np.eye(4), centre)[1],
-            "error_mm": shift,
-            "error_deg": angle,
-            "information": scan.figures["flair_t1w_information"],
-            "seconds": time.monotonic() - start,
-        }
+        moved_mm, moved_deg = error_of(move, np.eye(4), centre)
         logger.info(
-            "%2d  %s", draw, "  ".join(f"{k} {v:.3g}" if k != "head" else v for k, v in row.items())
+            "%2d  %s  moved %4.1f mm %4.1f deg, error %.2f mm %.2f deg, %.0f s",
+            *(draw, head.id, moved_mm, moved_deg, shift, angle, time.monotonic() - start),
         )
-        rows.append(row)
+        known = {"participant_id": head.id, "moved_mm": moved_mm, "moved_deg": moved_deg}
+        rows.append({**known, "error_mm": shift, "error_deg": angle, **scan.figures})
     table = pd.DataFrame(rows)
+    usual = usual_figures(table)
+    table["flags"] = ["; ".join([*doubts(r), *unusual(r, usual)]) for r in table.to_dict("records")]
     good = (table["error_mm"] <= 1) & (table["error_deg"] <= 1)
     logger.info("%d of %d undone to within 1 mm and 1 degree", good.sum(), len(good))
+    for row in table[~good].to_dict("records"):
+        logger.info("not undone: %s, flags: %s", row["participant_id"], row["flags"] or "none")
     if arguments.out:
         write_tsv(arguments.out, table)
 

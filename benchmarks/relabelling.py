@@ -1,0 +1,238 @@
+"""Spend the same budget of annotations by six strategies, with annotators who err.
+
+    python benchmarks/relabelling.py [--data digits] [--flips 0.1 0.3 0.5] [--seeds 10] [--out DIR]
+
+`digits` is embedded (scikit-learn, 1797 images of 8 x 8). A path to a NumPy archive in the layout
+of MedMNIST (`train_images`, `train_labels`, `test_images`, `test_labels`) or of Keras' `mnist.npz`
+works as well, and a name that the installed `medmnist` package knows (`pathmnist`) is loaded
+through it. Each (flip, strategy, seed) is a cell, written when it is done; run the same command
+again to go on.
+"""
+
+import argparse
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import get_args
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import nn
+from tqdm import tqdm
+
+from lesionforge.audit.budget import BudgetConfig, Task, spend
+from lesionforge.audit.deepfool import deepfool_distance
+from lesionforge.audit.strategies import StrategyName, make_strategy
+from lesionforge.errors import ConfigError
+from lesionforge.provenance import atomic, write_tsv
+from lesionforge.seeding import seeded_torch, torch_stream
+
+logger = logging.getLogger("relabelling")
+STRATEGIES = get_args(StrategyName)
+POOL, TEST = 5000, 2000  # at most so many images of a larger set, so that hours suffice
+
+
+class Network:
+    """A small network: a perceptron for vectors, a convolutional one for images; a `Learner`."""
+
+    def __init__(self, epochs: int = 40, batch: int = 64, width: int = 64) -> None:
+        self.epochs, self.batch, self.width = epochs, batch, width
+
+    def fit(self, x: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> "FittedNetwork":
+        """Fit with cross-entropy; at least 300 steps however few the cases are."""
+        images, target = torch.from_numpy(x), torch.from_numpy(labels).long()
+        with seeded_torch(seed, "network"):
+            body, head = self._body(images.shape[1:]), nn.Linear(self.width, classes)
+        network = nn.Sequential(body, head)
+        steps = max(300, self.epochs * len(images) // self.batch)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2, fused=True)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        generator = torch_stream(seed, "batches")
+        for _ in range(steps):
+            rows = torch.randint(len(images), (self.batch,), generator=generator)
+            loss = nn.functional.cross_entropy(network(images[rows]), target[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        return FittedNetwork(body, network.eval().requires_grad_(requires_grad=False))
+
+    def _body(self, shape: torch.Size) -> nn.Module:
+        if len(shape) == 1:
+            return nn.Sequential(nn.Linear(shape[0], self.width), nn.ReLU())
+        return nn.Sequential(
+            nn.Conv2d(shape[0], 16, 3, 2, 1), nn.ReLU(),
+            nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(),
+            nn.Conv2d(32, self.width, 3, 2, 1), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        )  # fmt: skip
+
+
+class FittedNetwork:
+    """A trained `Network`; a `Model`."""
+
+    def __init__(self, body: nn.Module, network: nn.Module) -> None:
+        self.body, self.network = body, network
+
+    def probabilities(self, x: np.ndarray) -> np.ndarray:
+        """(N, K) softmax."""
+        with torch.no_grad():
+            return np.asarray(self.network(torch.from_numpy(x)).softmax(dim=1).double())
+
+    def embeddings(self, x: np.ndarray) -> np.ndarray:
+        """(N, width) of the layer before the last."""
+        with torch.no_grad():
+            return np.asarray(self.body(torch.from_numpy(x)))
+
+    def boundary_distance(self, x: np.ndarray) -> np.ndarray:
+        """(N,) DeepFool's distances."""
+        return np.asarray(deepfool_distance(self.network, torch.from_numpy(x)))
+
+
+def load_task(name: str, seed: int) -> Task:
+    """Load a data set by its name or path and draw pool and test set."""
+    if name == "digits":
+        bunch = load_digits()
+        images = (bunch.data / 16 - 0.5).astype(np.float32)
+        parts = train_test_split(
+            images, bunch.target, test_size=0.25, random_state=seed, stratify=bunch.target
+        )
+        return Task(parts[0], parts[2], parts[1], parts[3], 10)
+    arrays = _archive(name)
+    rng = np.random.default_rng(seed)
+    sets = []
+    for images, labels, most in ((*arrays[:2], POOL), (*arrays[2:], TEST)):
+        rows = rng.permutation(len(images))[:most]
+        sets += [_channels_first(images[rows]), labels[rows].ravel().astype(np.int64)]
+    return Task(*sets, classes=int(max(sets[1].max(), sets[3].max())) + 1)
+
+
+def _archive(name: str) -> list[np.ndarray]:
+    path = Path(name)
+    if not path.is_file():
+        path = _medmnist(name)
+    with np.load(path, allow_pickle=False) as archive:
+        for keys in (
+            ("train_images", "train_labels", "test_images", "test_labels"),
+            ("x_train", "y_train", "x_test", "y_test"),
+        ):
+            if all(key in archive for key in keys):
+                return [archive[key] for key in keys]
+    raise ConfigError(f"{path} has neither MedMNIST's arrays nor those of Keras' mnist.npz.")
+
+
+def _medmnist(name: str) -> Path:
+    try:
+        import medmnist
+    except ImportError as error:
+        raise ConfigError(
+            f"`{name}` is neither `digits` nor a file. For MedMNIST's sets: pip install medmnist."
+        ) from error
+    if name not in medmnist.INFO:
+        raise ConfigError(f"`{name}` is not one of MedMNIST's sets: {', '.join(medmnist.INFO)}.")
+    kind = getattr(medmnist, medmnist.INFO[name]["python_class"])
+    return Path(kind(split="train", download=True).root) / f"{name}.npz"
+
+
+def _channels_first(images: np.ndarray) -> np.ndarray:
+    images = images[..., None] if images.ndim == 3 else images
+    return np.ascontiguousarray(np.moveaxis(images, -1, 1), dtype=np.float32) / 255 - 0.5
+
+
+def run_cell(data: str, flip: float, strategy: StrategyName, seed: int, path: Path) -> None:
+    """Run a cell and write its rounds."""
+    config = BudgetConfig(flip=flip, seed=seed)
+    task = load_task(data, seed)
+    rounds = spend(task, make_strategy(strategy, len(task.truth)), Network(), config)
+    known = {"flip": flip, "strategy": strategy, "seed": seed}
+    rows = [{**known, "round": number, **asdict(spent)} for number, spent in enumerate(rounds)]
+    write_tsv(path, pd.DataFrame(rows))
+
+
+def summarize(table: pd.DataFrame) -> pd.DataFrame:
+    """Average the last round over the seeds, with 95 % t intervals and pairs against two others."""
+    last = table[table["round"] == table["round"].max()]
+    rows = []
+    for (flip, strategy), cells in last.groupby(["flip", "strategy"], sort=False):
+        row = {"flip": flip, "strategy": strategy, "seeds": len(cells)}
+        for figure in ("noise", "accuracy"):
+            row |= _interval(figure, cells[figure])
+        row["labelled"] = cells["labelled"].mean()
+        every = table[(table["flip"] == flip) & (table["strategy"] == strategy)]
+        row["again"] = every["again"].sum() / len(cells)
+        row["wrong_again"] = every["wrong_again"].sum() / len(cells)
+        for other, figure in (("random", "noise"), ("activelab", "accuracy")):
+            rival = last[(last["flip"] == flip) & (last["strategy"] == other)]
+            pair = cells.set_index("seed")[figure] - rival.set_index("seed")[figure]
+            row[f"less_{figure}_than_{other}"] = int((pair < 0).sum())
+            row |= _interval(f"{figure}_minus_{other}", pair.dropna())
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _interval(name: str, values: pd.Series) -> dict[str, float]:
+    mean, n = float(values.mean()), len(values)
+    half = float(stats.t.ppf(0.975, n - 1) * values.sem()) if n > 1 else float("nan")
+    return {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}
+
+
+def plot(table: pd.DataFrame, path: Path) -> None:
+    """Draw accuracy and remaining noise against the annotations spent."""
+    flips = sorted(table["flip"].unique())
+    figure, axes = plt.subplots(
+        2, len(flips), figsize=(4 * len(flips), 6), squeeze=False, sharex=True
+    )
+    for column, flip in enumerate(flips):
+        for row, name in enumerate(("accuracy", "noise")):
+            axis = axes[row, column]
+            for number, strategy in enumerate(STRATEGIES):
+                cells = table[(table["flip"] == flip) & (table["strategy"] == strategy)]
+                curve = cells.groupby("annotations")[name].agg(["mean", "sem"])
+                axis.plot(curve.index, curve["mean"], color=f"C{number}", label=strategy)
+                half = 1.96 * curve["sem"].fillna(0)
+                band = (curve["mean"] - half, curve["mean"] + half)
+                axis.fill_between(curve.index, *band, color=f"C{number}", alpha=0.15, lw=0)
+            axis.set_title(f"{flip:.0%} flips") if row == 0 else axis.set_xlabel("annotations")
+        axes[0, 0].set_ylabel("test accuracy")
+        axes[1, 0].set_ylabel("share of wrong labels")
+    axes[0, -1].legend(fontsize=8)
+    figure.tight_layout()
+    with atomic(path) as part:
+        figure.savefig(part, dpi=110, format="png")
+    plt.close(figure)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="digits", help="digits, a .npz file or MedMNIST's name")
+    parser.add_argument("--flips", type=float, nargs="+", default=[0.1, 0.3, 0.5])
+    parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=STRATEGIES)
+    parser.add_argument("--seeds", type=int, default=10, help="repetitions (default: 10)")
+    parser.add_argument("--first-seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--out", type=Path, default=Path("runs/relabelling"))
+    arguments = parser.parse_args()
+    name = Path(arguments.data).stem
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    wanted = [(f, s, seed) for seed in seeds for f in arguments.flips for s in arguments.strategies]
+    files = {
+        cell: arguments.out / "cells" / f"{name}_{cell[0]:g}_{cell[1]}_{cell[2]}.tsv"
+        for cell in wanted
+    }
+    for cell in tqdm([c for c in wanted if not files[c].exists()], desc="cells", unit="cell"):
+        run_cell(arguments.data, *cell, files[cell])
+    table = pd.concat([pd.read_csv(file, sep="\t") for file in files.values()], ignore_index=True)
+    summary = summarize(table)
+    write_tsv(arguments.out / f"{name}.tsv", summary)
+    plot(table, arguments.out / f"{name}.png")
+    logger.info("%s", summary.round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
