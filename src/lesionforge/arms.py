@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lesionforge.cohort import bids, splits
+from lesionforge.cohort.labels import read_labelled
 from lesionforge.cohort.subject import Subject
 from lesionforge.detector import regimes
 from lesionforge.errors import ConfigError, DataError
@@ -37,7 +38,7 @@ def cell_subjects(study: Study, regime: str, seed: int, fold: int | None) -> Cel
         LineageError: a subject who must not stands behind a training volume.
     """
     check_regime(study, regime)
-    real = bids.read_cohort(study.cohort_root)
+    real = read_labelled(study.cohort_root, study.labels)
     table = splits.read_splits(study.splits_path(fold))
     chosen = study.regimes[regime]
     synthetic: list[Subject] = []
@@ -56,7 +57,7 @@ def cell_subjects(study: Study, regime: str, seed: int, fold: int | None) -> Cel
 def real_subjects(study: Study) -> list[Subject]:
     """Read the prepared cohort; nobody where only a study's tables have been kept."""
     known = (study.cohort_root / "participants.tsv").exists()
-    return bids.read_cohort(study.cohort_root) if known else []
+    return read_labelled(study.cohort_root, study.labels) if known else []
 
 
 def check_regime(study: Study, regime: str) -> None:
@@ -120,7 +121,7 @@ def shortage(study: Study, regime: str, fold: int | None) -> str | None:
 
 def baseline_subjects(study: Study, seed: int, fold: int | None) -> list[Subject]:
     """Read the real training subjects of the baseline: all that a generator may learn from."""
-    real = bids.read_cohort(study.cohort_root)
+    real = read_labelled(study.cohort_root, study.labels)
     table = splits.read_splits(study.splits_path(fold))
     baseline = study.regimes["baseline"]
     return regimes.training_subjects(baseline, baseline, table, seed, real, [])

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 @contextmanager
 def recorded(study: Study, stage: str) -> Iterator[None]:
     """Write what runs, with which configuration and code, before it starts and how it ended."""
-    path = study.root / "stages" / f"{stage}.json"
+    path = study.labels_root / "stages" / f"{stage}.json"
     record = {
         "stage": stage,
         "config": asdict(study),

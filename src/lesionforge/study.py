@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from lesionforge.cohort.labels import ORIGINAL
 from lesionforge.cohort.phantom import PhantomConfig
 from lesionforge.cohort.prepare import PrepareConfig
 from lesionforge.cohort.splits import SplitConfig
@@ -50,6 +51,8 @@ class Study:
     Attributes:
         name: of the study and of its folder.
         runs: where the folders of studies lie.
+        labels: the label set that counts (`cohort/labels/<set>.tsv`, or `original`); generators,
+            detectors and reports of another set lie in a folder of their own.
         seeds: replicates of everything that is drawn (nested choice of training subjects,
             generator, synthetic set, detector); the test set stays the same.
         folds: cross-fit with this many folds (a generator per fold); 0 keeps one test set.
@@ -66,6 +69,7 @@ class Study:
 
     name: str = "phantom"
     runs: str = "runs"
+    labels: str = ORIGINAL
     seeds: tuple[int, ...] = (0,)
     folds: int = 0
     cohort: CohortConfig = field(default_factory=CohortConfig)
@@ -124,13 +128,18 @@ class Study:
         """The folds (0 ...), or a single None without cross-fitting."""
         return tuple(range(self.folds)) if self.folds else (None,)
 
+    @property
+    def labels_root(self) -> Path:
+        """Folder of everything that was learnt from the study's label set."""
+        return self.root if self.labels == ORIGINAL else self.root / f"labels-{self.labels}"
+
     def cell_root(self, fold: int | None) -> Path:
         """Folder of a fold's splits, generators, synthetic sets and detectors."""
-        return self.root if fold is None else self.root / f"fold-{fold}"
+        return self.labels_root if fold is None else self.labels_root / f"fold-{fold}"
 
     def splits_path(self, fold: int | None) -> Path:
         """Table of roles: `cohort/splits.tsv`, or `fold-F/splits.tsv`."""
-        return (self.cohort_root if fold is None else self.cell_root(fold)) / "splits.tsv"
+        return (self.cohort_root if fold is None else self.root / f"fold-{fold}") / "splits.tsv"
 
     def generator_root(self, seed: int, fold: int | None) -> Path:
         """Folder of a trained generator."""
@@ -148,7 +157,7 @@ class Study:
 
     def report_root(self, model: str = "detector") -> Path:
         """Folder of the report that compares the regimes of a `model`."""
-        return self.root / ("report" if model == "detector" else f"report-{model}")
+        return self.labels_root / ("report" if model == "detector" else f"report-{model}")
 
     def cells(self, seed: int | None, fold: int | None) -> Iterator[tuple[int, int | None]]:
         """Yield the (seed, fold) pairs that are meant: all, or those of one seed and fold.

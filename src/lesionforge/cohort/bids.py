@@ -23,6 +23,7 @@ OWN_FILES = (
     "plan.tsv",
     "rejected.tsv",
     "prior.json",
+    "labels",
     "**/*_desc-preparation_log.json",
 )
 """What LesionForge keeps beside the BIDS files, listed in `.bidsignore`."""

@@ -26,6 +26,8 @@ class Subject:
         synthetic: whether LesionForge made it.
         sources: ids of every real subject that this subject goes back to; a real subject has
             itself.
+        lesion_file: mask below `root` that counts instead of the one preparation found; see
+            `lesionforge.cohort.labels`.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Subject:
     root: Path
     synthetic: bool = False
     sources: tuple[str, ...] = ()
+    lesion_file: str = ""
 
     def path(self, suffix: str) -> Path:
         """Return the NIfTI file of a BIDS entity-suffix such as `T1w` or `desc-brain_mask`."""
@@ -52,7 +55,8 @@ class Subject:
     @property
     def lesion(self) -> Path:
         """Binary lesion mask (patients only)."""
-        return self.path("label-lesion_mask")
+        file = self.lesion_file
+        return self.root / file if file else self.path("label-lesion_mask")
 
     @property
     def brain(self) -> Path:

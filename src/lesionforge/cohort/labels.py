@@ -1,0 +1,159 @@
+"""Several labels of one cohort: which mask counts for whom, and where it came from.
+
+What preparation found is the label set `original`, which `participants.tsv` and the files
+`*_label-lesion_mask.nii.gz` hold. Every other set (a second reader's masks, a corrected version,
+planted errors) is a table `labels/<set>.tsv` in the cohort, one row a subject, beside masks
+`sub-X/anat/sub-X_space-..._label-lesion_desc-<set>_mask.nii.gz` of those that differ from its base.
+A set is complete and is never changed: a correction is a new set.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+import pandas as pd
+
+from lesionforge.cohort.bids import json_path, read_cohort
+from lesionforge.cohort.subject import Group, Subject, read_grid
+from lesionforge.errors import DataError, GeometryError
+from lesionforge.provenance import read_tsv, sha256, write_json, write_tsv
+from lesionforge.volume import write_volume
+
+ORIGINAL, NONE = "original", "n/a"
+Source = Literal["human", "model", "synthetic"]
+
+
+@dataclass(frozen=True, eq=False)
+class Label:
+    """A subject's label in a set.
+
+    Attributes:
+        mask: (X, Y, Z) bool on the study grid; None: the subject has no lesion.
+        source: who drew it; `synthetic` for what was planted.
+        reader: name of the person or model.
+        reason: why it differs from its base.
+    """
+
+    mask: np.ndarray | None
+    source: Source
+    reader: str
+    reason: str
+
+
+def set_path(cohort: Path, name: str) -> Path:
+    """Return the table of the label set `name`.
+
+    Raises:
+        DataError: the name cannot be part of a BIDS file name, or is `original`.
+    """
+    if not re.fullmatch("[A-Za-z0-9]+", name) or name == ORIGINAL:
+        raise DataError(
+            f"`{name}` cannot name a label set: use letters and digits only, and not `{ORIGINAL}`, "
+            "which is what preparation found."
+        )
+    return cohort / "labels" / f"{name}.tsv"
+
+
+def label_sets(cohort: Path) -> list[str]:
+    """Return the names of a cohort's label sets, `original` first."""
+    return [ORIGINAL, *sorted(path.stem for path in (cohort / "labels").glob("*.tsv"))]
+
+
+def read_labelled(cohort: Path, name: str = ORIGINAL) -> list[Subject]:
+    """Read a prepared cohort with the groups and masks of a label set.
+
+    Raises:
+        DataError: the set does not exist, does not fit the cohort, or a mask is missing or is not
+            the one that was written.
+    """
+    subjects = read_cohort(cohort)
+    if name == ORIGINAL:
+        return subjects
+    if not set_path(cohort, name).exists():
+        known = ", ".join(label_sets(cohort))
+        raise DataError(f"{cohort} has no label set `{name}`. It has: {known}.")
+    table = _read_table(cohort, name)
+    if set(table.index) != {s.id for s in subjects} or table.index.has_duplicates:
+        raise DataError(
+            f"{set_path(cohort, name)} does not name every subject of {cohort} once. Was the "
+            "cohort prepared anew? Make the label set again."
+        )
+    chosen = []
+    for subject in subjects:
+        row = table.loc[subject.id]
+        file = "" if row["mask"] == NONE else str(row["mask"])
+        if file and (not (cohort / file).exists() or sha256(cohort / file) != row["sha256"]):
+            raise DataError(f"{cohort / file} is missing or was changed after it was written.")
+        chosen.append(replace(subject, group=cast(Group, row["group"]), lesion_file=file))
+    return chosen
+
+
+def write_label_set(cohort: Path, name: str, base: str, labels: Mapping[str, Label]) -> None:
+    """Write a label set: `base` with other labels for some subjects. Nothing is overwritten.
+
+    Args:
+        cohort: the prepared cohort.
+        name: of the new set.
+        base: the set that it changes.
+        labels: participant id to label.
+
+    Raises:
+        DataError: the set exists, or a subject is unknown.
+        GeometryError: a mask has another shape than the subject's volumes.
+    """
+    path = set_path(cohort, name)
+    if path.exists():
+        raise DataError(f"{path} exists. A label set is never changed: choose another name.")
+    subjects = read_labelled(cohort, base)
+    unknown = sorted(set(labels) - {s.id for s in subjects})
+    if unknown:
+        raise DataError(f"{cohort} has no subject {', '.join(unknown[:10])}.")
+    known = None if base == ORIGINAL else _read_table(cohort, base)
+    rows = []
+    for subject in subjects:
+        if subject.id in labels:
+            rows.append(_write_label(subject, name, labels[subject.id]))
+            continue
+        row = {"source": "human", "reader": NONE, "reason": NONE, "version": ORIGINAL}
+        if known is not None:
+            row = {column: str(known.loc[subject.id, column]) for column in row}
+        rows.append(_row(subject, subject.lesion if subject.group == "patient" else None) | row)
+    write_tsv(path, pd.DataFrame(rows))
+
+
+def _write_label(subject: Subject, name: str, label: Label) -> dict[str, object]:
+    path = None
+    group: Group = "control"
+    if label.mask is not None:
+        grid = read_grid(subject)
+        if label.mask.shape != grid.shape:
+            raise GeometryError(
+                f"The new mask of {subject.id} has shape {label.mask.shape}, its volumes "
+                f"{grid.shape}."
+            )
+        group, suffix = "patient", f"label-lesion_desc-{name}_mask"
+        path = subject.path(suffix)
+        write_volume(path, label.mask.astype(np.uint8), grid)
+        known = {"Type": "Lesion", "Sources": list(subject.sources), "Reader": label.reader}
+        write_json(json_path(subject, suffix), known | {"Reason": label.reason})
+    known = {"source": label.source, "reader": label.reader, "reason": label.reason}
+    return _row(replace(subject, group=group), path) | known | {"version": name}
+
+
+def _row(subject: Subject, mask: Path | None) -> dict[str, object]:
+    return {
+        "participant_id": subject.id,
+        "group": subject.group,
+        "mask": None if mask is None else str(mask.relative_to(subject.root)),
+        "sha256": None if mask is None else sha256(mask),
+    }
+
+
+def _read_table(cohort: Path, name: str) -> pd.DataFrame:
+    """Read a set's table, by participant id; what is missing is `n/a`."""
+    path = set_path(cohort, name)
+    table = read_tsv(path, participant_id=str, group=str, mask=str, sha256=str)
+    return table.set_index("participant_id").astype(object).fillna(NONE)
