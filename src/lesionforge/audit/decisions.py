@@ -1,0 +1,283 @@
+"""Who decided what about a label: an append-only log, and the label sets that follow from it."""
+
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from lesionforge.cohort.labels import Label, Source, read_labelled, write_label_set
+from lesionforge.cohort.subject import Subject, read_grid
+from lesionforge.errors import DataError, GeometryError
+from lesionforge.provenance import atomic, sha256
+from lesionforge.volume import read_volume
+
+SCHEMA = 1
+Verdict = Literal["confirm", "replace", "healthy"]
+PATIENCE_S = 60.0  # for another process that is appending
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision about one label.
+
+    Attributes:
+        participant_id: whose label.
+        verdict: `confirm` it as it is, `replace` its mask, or call the subject `healthy`.
+        decided_by: name of the person or model.
+        reason: in words.
+        minutes: of expert time that it took.
+        source: who decided.
+        reviewed_by: a second person, empty where there was none.
+        mask: of `replace`: SHA-256 of the mask, which is kept beside the log.
+        base: the label set that was looked at.
+        decided_at: UTC, ISO 8601; by default now.
+    """
+
+    participant_id: str
+    verdict: Verdict
+    decided_by: str
+    reason: str
+    minutes: float = 0.0
+    source: Source = "human"
+    reviewed_by: str = ""
+    mask: str = ""
+    base: str = "original"
+    decided_at: str = ""
+
+    def __post_init__(self) -> None:
+        """Check what belongs together."""
+        if self.verdict not in get_args(Verdict) or self.source not in get_args(Source):
+            raise DataError(
+                f"A decision is one of {', '.join(get_args(Verdict))} by one of "
+                f"{', '.join(get_args(Source))}, got {self.verdict} by {self.source}."
+            )
+        if (self.verdict == "replace") != bool(self.mask):
+            raise DataError("`replace` needs a mask, and no other verdict takes one.")
+        if not self.decided_by or not self.reason:
+            raise DataError("A decision says who decided (`decided_by`) and why (`reason`).")
+        if not 0 <= self.minutes < 24 * 60:
+            raise DataError(f"`minutes` must be in [0, 1440), got {self.minutes}.")
+
+
+COLUMNS = tuple(f.name for f in fields(Decision))
+
+
+class DecisionLog:
+    """The decisions about a cohort's labels, in one SQLite file that is only ever appended to.
+
+    Each append is one transaction that is on disk when it returns: a killed process loses at most
+    the decision it was writing, and processes that append at once wait for each other. The file
+    itself refuses changes and deletions.
+
+    Args:
+        path: of the file; made with the first decision.
+
+    Raises:
+        DataError: the file is no log, or of a later LesionForge.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        if self.path.exists():
+            with self._open() as connection:
+                self._check(connection)
+
+    def append(self, decision: Decision) -> int:
+        """Write a decision and return its number, from 1."""
+        values = asdict(decision)
+        values["decided_at"] = decision.decided_at or datetime.now(UTC).isoformat("T", "seconds")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._open() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            if not self._check(connection):
+                self._create(connection)
+            marks = ", ".join("?" * len(COLUMNS))
+            found = connection.execute(
+                f"INSERT INTO decisions ({', '.join(COLUMNS)}) VALUES ({marks})",
+                [values[name] for name in COLUMNS],
+            )
+            connection.execute("COMMIT")
+            return int(found.lastrowid or 0)
+
+    def read(self) -> list[Decision]:
+        """Return all decisions, oldest first."""
+        if not self.path.exists():
+            return []
+        with self._open() as connection:
+            self._check(connection)
+            query = f"SELECT {', '.join(COLUMNS)} FROM decisions ORDER BY number"
+            return [Decision(*row) for row in connection.execute(query)]
+
+    def table(self) -> pd.DataFrame:
+        """Return all decisions as a table with their numbers."""
+        rows = [{"number": n, **asdict(d)} for n, d in enumerate(self.read(), start=1)]
+        return pd.DataFrame(rows, columns=["number", *COLUMNS])
+
+    def mask_path(self, digest: str) -> Path:
+        """Return where the mask with a SHA-256 is kept."""
+        return self.path.parent / "masks" / f"{digest}.nii.gz"
+
+    def keep_mask(self, mask: Path) -> str:
+        """Copy a mask beside the log, so that later changes to the file do not matter."""
+        digest = sha256(mask)
+        target = self.mask_path(digest)
+        if not target.exists():
+            with atomic(target) as part:
+                shutil.copyfile(mask, part)
+        return digest
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self.path, PATIENCE_S, isolation_level=None)) as found:
+                found.execute("PRAGMA synchronous = FULL")
+                yield found
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{self.path} cannot be used as a log of decisions: {error}") from None
+
+    def _check(self, connection: sqlite3.Connection) -> bool:
+        """Tell whether the tables exist; refuse those of a later version."""
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if version > SCHEMA:
+            raise DataError(
+                f"{self.path} has schema {version}, this LesionForge knows {SCHEMA}. Update it: "
+                "nothing was read or written."
+            )
+        return version == SCHEMA
+
+    def _create(self, connection: sqlite3.Connection) -> None:
+        columns = ", ".join(f"{c} {'REAL' if c == 'minutes' else 'TEXT'} NOT NULL" for c in COLUMNS)
+        connection.execute(
+            f"CREATE TABLE decisions (number INTEGER PRIMARY KEY AUTOINCREMENT, {columns})"
+        )
+        for change in ("UPDATE", "DELETE"):
+            connection.execute(
+                f"CREATE TRIGGER no_{change.lower()} BEFORE {change} ON decisions "
+                "BEGIN SELECT RAISE(ABORT, 'decisions are only ever added'); END"
+            )
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
+def log_path(cohort: Path) -> Path:
+    """Return the log of a cohort."""
+    return cohort / "labels" / "decisions.sqlite"
+
+
+def decide(
+    cohort: Path, base: str, decision: Decision, mask: Path | None = None
+) -> tuple[int, Decision]:
+    """Check a decision against the cohort and append it to the cohort's log.
+
+    Args:
+        cohort: the prepared cohort.
+        base: the label set that was looked at.
+        decision: without its mask and base.
+        mask: NIfTI file of `replace`, on the grid of the subject's prepared volumes.
+
+    Returns:
+        Its number, and the decision as it was written.
+
+    Raises:
+        DataError: the subject is unknown, or the mask is empty or missing.
+        GeometryError: the mask lies on another grid.
+    """
+    subjects = {s.id: s for s in read_labelled(cohort, base)}
+    if decision.participant_id not in subjects:
+        raise DataError(f"{cohort} has no subject {decision.participant_id}. Nothing was decided.")
+    log = DecisionLog(log_path(cohort))
+    digest = ""
+    if mask is not None:
+        _check_mask(subjects[decision.participant_id], mask)
+        digest = log.keep_mask(mask)
+    verdict: Verdict = "replace" if digest else decision.verdict
+    content = {**asdict(decision), "verdict": verdict, "mask": digest, "base": base}
+    written = Decision(**content)
+    return log.append(written), written
+
+
+def _check_mask(subject: Subject, path: Path) -> None:
+    volume = read_volume(path)
+    if not volume.grid.matches(read_grid(subject)):
+        raise GeometryError(
+            f"{path} is not on the grid of {subject.id}'s prepared volumes. Draw the mask on "
+            f"{subject.t1w}."
+        )
+    if not (volume.data > 0.5).any():
+        raise DataError(f"{path} is empty. If {subject.id} has no lesion, decide `healthy`.")
+
+
+def apply_decisions(cohort: Path, base: str, name: str) -> list[str]:
+    """Write the label set `name`: `base` with the last decision about each subject.
+
+    Returns:
+        The ids whose label changed.
+
+    Raises:
+        DataError: there are no decisions, a kept mask is missing, or the set exists.
+    """
+    log = DecisionLog(log_path(cohort))
+    last = {d.participant_id: d for d in log.read()}
+    if not last:
+        raise DataError(f"{log.path} holds no decision: there is nothing to apply.")
+    labels = {}
+    for subject_id, decision in last.items():
+        if decision.verdict != "confirm":
+            mask = _kept_mask(log, decision) if decision.verdict == "replace" else None
+            by = decision.decided_by
+            labels[subject_id] = Label(mask, decision.source, by, decision.reason)
+    write_label_set(cohort, name, base, labels)
+    return sorted(labels)
+
+
+def _kept_mask(log: DecisionLog, decision: Decision) -> np.ndarray:
+    path = log.mask_path(decision.mask)
+    if not path.exists() or sha256(path) != decision.mask:
+        raise DataError(f"{path}, the mask of {decision.participant_id}, is missing or changed.")
+    return read_volume(path).data > 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Prelabel:
+    """What a model says of one unlabelled subject.
+
+    Attributes:
+        participant_id: whose.
+        score: of its best candidate, 0 where it has none.
+        mask: (X, Y, Z) bool; None where the model sees no lesion.
+    """
+
+    participant_id: str
+    score: float
+    mask: np.ndarray | None
+
+
+def sample_for_inspection(
+    prelabels: Sequence[Prelabel], threshold: float, share: float, rng: np.random.Generator
+) -> tuple[list[Prelabel], list[str]]:
+    """Accept confident pre-labels, and draw those that a person must look at nevertheless.
+
+    Args:
+        prelabels: of a model.
+        threshold: lesions scored at least this are accepted, and subjects without a lesion whose
+            best candidate scores at most 1 - `threshold`.
+        share: of the accepted that is drawn, at least one.
+        rng: of the draw.
+
+    Returns:
+        The accepted, and the ids of those to be inspected.
+    """
+    accepted = [
+        p
+        for p in prelabels
+        if (p.score >= threshold if p.mask is not None else p.score <= 1 - threshold)
+    ]
+    ids = [p.participant_id for p in accepted]
+    wanted = min(len(ids), max(1, round(share * len(ids))))
+    return accepted, sorted(str(i) for i in rng.choice(ids, wanted, replace=False)) if ids else []

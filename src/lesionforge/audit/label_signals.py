@@ -1,0 +1,131 @@
+"""What speaks for and against one subject's label, from images and an out-of-fold prediction."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from lesionforge.cohort.subject import Subject, read_brain, read_grid, read_images, read_tissues
+from lesionforge.errors import DataError
+from lesionforge.evaluation.conspicuity import measure_conspicuity
+from lesionforge.evaluation.matching import (
+    DICE_THRESHOLD,
+    Candidate,
+    CandidateRules,
+    find_candidates,
+    match_candidates,
+)
+from lesionforge.volume import Grid
+
+SIGNALS = {
+    "loss": "the detector, which has not seen this label, contradicts it",
+    "disagreement": "label and prediction overlap little",
+    "elsewhere": "the detector sees a lesion where the label has none",
+    "larger": "what the detector sees there is larger than the mask",
+    "smaller": "what the detector sees there is smaller than the mask",
+    "uncertainty": "the detector is undecided",
+    "flair": "FLAIR inside is unlike that of other lesions",
+    "t1w": "T1w inside is unlike that of other lesions",
+    "blur": "the grey-white junction inside is unlike that of other lesions",
+    "conspicuity": "what is inside stands out unlike other lesions",
+    "grey": "the mask holds an unusual share of grey matter",
+    "neighbours": "regions with similar signs are mostly no lesions",
+}
+"""The signals and what each says when it raises the risk."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """All that is known of a subject beside its label; arrays are (X, Y, Z) on the study grid.
+
+    Attributes:
+        images: (2, X, Y, Z) T1w and FLAIR.
+        tissues: (3, X, Y, Z) CSF, GM, WM.
+        brain: bool.
+        probability: of a lesion, by a detector that was not trained on this subject.
+        candidates: of `probability`.
+        grid: the study grid.
+        rules: of candidates and hits.
+    """
+
+    images: np.ndarray
+    tissues: np.ndarray
+    brain: np.ndarray
+    probability: np.ndarray
+    candidates: list[Candidate]
+    grid: Grid
+    rules: CandidateRules
+
+
+def read_evidence(subject: Subject, probability: np.ndarray, rules: CandidateRules) -> Evidence:
+    """Read a subject's volumes; `probability` (X, Y, Z) must be out of fold."""
+    grid = read_grid(subject)
+    candidates = find_candidates(probability, grid, rules)
+    images, tissues, brain = read_images(subject), read_tissues(subject), read_brain(subject)
+    return Evidence(images, tissues, brain, probability, candidates, grid, rules)
+
+
+def label_signals(evidence: Evidence, mask: np.ndarray | None) -> dict[str, float]:
+    """Measure what speaks for and against a label.
+
+    Args:
+        evidence: of the subject.
+        mask: (X, Y, Z) bool; None: the label says that there is no lesion.
+
+    Returns:
+        The signals (see `SIGNALS`, but for `neighbours`, which needs other subjects), and
+        `volume_ml`: of the mask, or of the best candidate where there is none. With a mask `flair`,
+        `t1w`, `blur`, `conspicuity` and `grey` are those of the mask, without one those of the best
+        candidate (0 where there is none).
+    """
+    probability = evidence.probability
+    lesion = np.zeros(probability.shape, bool) if mask is None else mask
+    matches, _ = match_candidates(evidence.candidates, lesion, evidence.grid, evidence.rules)
+    pairs = list(zip(evidence.candidates, matches, strict=True))
+    inside = [c for c, match in pairs if match.hit]
+    outside = [c for c, match in pairs if not match.hit]
+    elsewhere = outside[0].score if outside else 0.0
+    if mask is None:
+        region = _region(outside[:1], probability.shape)
+        own, overlap, ratio = 1 - elsewhere, 1 - elsewhere, 0.0
+    else:
+        region = mask
+        reach = evidence.rules.tolerance_mm
+        near = ndimage.distance_transform_edt(~mask, sampling=evidence.grid.voxel_mm) <= reach
+        own = float(probability[near].max())
+        found = _region(inside, probability.shape) & (probability > DICE_THRESHOLD)
+        overlap = 2 * int((found & mask).sum()) / (int(found.sum()) + int(mask.sum()))
+        ratio = float(np.log(found.sum() / mask.sum())) if found.any() else 0.0
+    return {
+        "loss": -float(np.log(max(own, 1e-3))),
+        "disagreement": 1 - overlap,
+        "elsewhere": elsewhere,
+        "larger": max(ratio, 0.0),
+        "smaller": max(-ratio, 0.0),
+        "uncertainty": 4 * own * (1 - own),
+        **_signs(evidence, region),
+        "volume_ml": int(region.sum()) * evidence.grid.voxel_mm3 / 1000,
+    }
+
+
+def _region(candidates: list[Candidate], shape: tuple[int, ...]) -> np.ndarray:
+    region = np.zeros(shape, dtype=bool)
+    for candidate in candidates:
+        region[tuple(candidate.voxels.T)] = True
+    return region
+
+
+def _signs(evidence: Evidence, region: np.ndarray) -> dict[str, float]:
+    """Measure the imaging signs of a region; 0 where there is none or it lies outside the brain."""
+    names = ("flair", "t1w", "blur", "conspicuity", "grey")
+    if not (region & evidence.brain).any():
+        return dict.fromkeys(names, 0.0)
+    try:
+        found = measure_conspicuity(
+            evidence.images, region, evidence.tissues, evidence.brain, evidence.grid.voxel_mm
+        )
+    except DataError:  # no brain around it
+        return dict.fromkeys(names, 0.0)
+    grey = float(evidence.tissues[1][region].mean())
+    values = (found.flair, found.t1w, found.blur, found.total, grey)
+    return dict(zip(names, values, strict=True))

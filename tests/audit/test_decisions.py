@@ -1,0 +1,169 @@
+import shutil
+import sqlite3
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lesionforge.audit.decisions import (
+    Decision,
+    DecisionLog,
+    Prelabel,
+    apply_decisions,
+    decide,
+    log_path,
+    sample_for_inspection,
+)
+from lesionforge.cohort.bids import read_cohort
+from lesionforge.cohort.labels import read_labelled
+from lesionforge.cohort.subject import read_grid, read_lesion
+from lesionforge.errors import DataError, GeometryError
+from lesionforge.provenance import read_tsv
+from lesionforge.seeding import stream
+from lesionforge.volume import grid, write_volume
+
+APPEND = """
+import sys
+from pathlib import Path
+from lesionforge.audit.decisions import Decision, DecisionLog
+log = DecisionLog(Path(sys.argv[1]))
+for n in range(int(sys.argv[3])):
+    log.append(Decision(f"sub-{n:04d}", "confirm", sys.argv[2], "seen"))
+    print(n, flush=True)
+"""
+
+
+def decision(name="sub-p01", verdict="confirm", **others):
+    return Decision(name, verdict, "Reader 1", "looked at it", **others)
+
+
+def start(path, name, count):
+    command = [sys.executable, "-c", APPEND, str(path), name, str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def cohort(tmp_path, toy_cohort):
+    return shutil.copytree(toy_cohort[0].root, tmp_path / "cohort")
+
+
+def test_decisions_come_back_in_order(tmp_path):
+    log = DecisionLog(tmp_path / "log.sqlite")
+    assert log.read() == []
+    sent = [decision(f"sub-{n}", minutes=n, decided_at=f"2026-01-0{n}") for n in (1, 2, 3)]
+    assert [log.append(d) for d in sent] == [1, 2, 3]
+    assert DecisionLog(log.path).read() == sent
+    assert log.table()["number"].tolist() == [1, 2, 3]
+    log.append(decision())
+    assert log.read()[-1].decided_at.endswith("+00:00")
+
+
+def test_a_killed_process_loses_no_earlier_decision(tmp_path):
+    path = tmp_path / "log.sqlite"
+    process = start(path, "Reader 1", 100_000)
+    confirmed = [int(process.stdout.readline()) for _ in range(20)]
+    process.kill()
+    confirmed += [int(line) for line in process.stdout.read().split()]
+    process.wait()
+    kept = [d.participant_id for d in DecisionLog(path).read()]
+    assert kept[: len(confirmed)] == [f"sub-{n:04d}" for n in confirmed]
+    assert len(kept) <= len(confirmed) + 1
+    DecisionLog(path).append(decision())
+
+
+def test_two_processes_lose_none(tmp_path):
+    path = tmp_path / "log.sqlite"
+    both = [start(path, name, 60) for name in ("One", "Two")]
+    for process in both:
+        process.communicate()
+        assert process.returncode == 0
+    kept = DecisionLog(path).read()
+    for name in ("One", "Two"):
+        mine = [d.participant_id for d in kept if d.decided_by == name]
+        assert mine == [f"sub-{n:04d}" for n in range(60)]
+
+
+@pytest.mark.parametrize("change", ["UPDATE decisions SET minutes = 1", "DELETE FROM decisions"])
+def test_the_file_refuses_changes(tmp_path, change):
+    log = DecisionLog(tmp_path / "log.sqlite")
+    log.append(decision())
+    with sqlite3.connect(log.path) as connection, pytest.raises(sqlite3.Error, match="only ever"):
+        connection.execute(change)
+    assert len(log.read()) == 1
+
+
+def test_a_future_schema_and_a_strange_file_are_refused_untouched(tmp_path):
+    log = DecisionLog(tmp_path / "log.sqlite")
+    log.append(decision())
+    with sqlite3.connect(log.path) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    before = log.path.read_bytes()
+    for attempt in (lambda: DecisionLog(log.path), lambda: log.append(decision())):
+        with pytest.raises(DataError, match="has schema 2, this LesionForge knows 1"):
+            attempt()
+    assert log.path.read_bytes() == before
+    strange = tmp_path / "strange.sqlite"
+    strange.write_text("not a database, but long enough to be mistaken for one" * 20)
+    with pytest.raises(DataError, match="cannot be used as a log"):
+        DecisionLog(strange).read()
+
+
+def test_decisions_make_a_new_label_set_and_overwrite_nothing(cohort, tmp_path):
+    subjects = {s.id: s for s in read_cohort(cohort)}
+    files = {p: p.read_bytes() for p in cohort.rglob("*.nii.gz")}
+    drawn = np.roll(read_lesion(subjects["sub-p02"]), 1, axis=2)
+    mask = tmp_path / "mask.nii.gz"
+    write_volume(mask, drawn.astype(np.uint8), read_grid(subjects["sub-p02"]))
+    decide(cohort, "original", decision("sub-p01", "healthy", minutes=4))
+    decide(cohort, "original", decision("sub-p02", "confirm"), mask)
+    decide(cohort, "original", decision("sub-p03", "confirm"))
+    decide(cohort, "original", decision("sub-c01", "confirm"), mask)
+    decide(cohort, "original", decision("sub-c01", "healthy"))  # the last one counts
+    mask.unlink()
+    assert apply_decisions(cohort, "original", "v2") == ["sub-c01", "sub-p01", "sub-p02"]
+    after = {s.id: s for s in read_labelled(cohort, "v2")}
+    assert [after[i].group for i in ("sub-p01", "sub-c01")] == ["control", "control"]
+    np.testing.assert_array_equal(read_lesion(after["sub-p02"]), drawn)
+    assert after["sub-p03"].lesion == subjects["sub-p03"].lesion
+    assert all(path.read_bytes() == content for path, content in files.items())
+    table = read_tsv(cohort / "labels" / "v2.tsv").set_index("participant_id")
+    assert table.loc["sub-p02", "reader"] == "Reader 1"
+    with pytest.raises(DataError, match="never changed"):
+        apply_decisions(cohort, "original", "v2")
+
+
+def test_bad_decisions_are_refused_and_nothing_is_written(cohort, tmp_path):
+    mask = tmp_path / "mask.nii.gz"
+    subject = read_cohort(cohort)[0]
+    with pytest.raises(DataError, match="no subject sub-x"):
+        decide(cohort, "original", decision("sub-x"))
+    write_volume(mask, np.ones((4, 4, 4), np.uint8), grid((4, 4, 4), np.eye(4)))
+    with pytest.raises(GeometryError, match="Draw the mask on"):
+        decide(cohort, "original", decision(subject.id), mask)
+    write_volume(mask, np.zeros(read_grid(subject).shape, np.uint8), read_grid(subject))
+    with pytest.raises(DataError, match="decide `healthy`"):
+        decide(cohort, "original", decision(subject.id), mask)
+    with pytest.raises(DataError, match="no decision"):
+        apply_decisions(cohort, "original", "v2")
+    assert not log_path(cohort).exists()
+    for wrong in (
+        {"verdict": "replace"},
+        {"mask": "0" * 64},
+        {"verdict": "perhaps"},
+        {"minutes": -1},
+    ):
+        with pytest.raises(DataError):
+            decision(**wrong)
+
+
+def test_confident_prelabels_are_sampled_for_inspection():
+    some = np.ones((2, 2, 2), bool)
+    models = [Prelabel(f"sub-{n:02d}", n / 40, some if n % 2 else None) for n in range(40)]
+    accepted, inspected = sample_for_inspection(models, 0.875, 0.1, stream(0, "inspect"))
+    ids = {p.participant_id for p in accepted}
+    assert ids == {"sub-00", "sub-02", "sub-04", "sub-35", "sub-37", "sub-39"}
+    assert len(inspected) == 1
+    assert set(inspected) <= ids
+    assert sample_for_inspection(models, 1.0, 0.1, stream(0, "inspect"))[1] == ["sub-00"]
+    assert sample_for_inspection([], 0.9, 0.1, stream(0, "inspect")) == ([], [])
