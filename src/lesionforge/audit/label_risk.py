@@ -41,15 +41,18 @@ class LabelAuditConfig:
         expected_rate: share of wrong labels that is assumed; it moves all risks up or down and
             hardly changes their order.
         kinds: errors that are planted to learn from.
+        size_weight: how common masks of the wrong size are assumed to be against each other kind.
         copies: planted errors of each kind a subject.
         neighbours: regions that are asked for `neighbours`.
         folds: of the cross-fitted classifier.
         reasons: how many are named a label.
         seed: of the planted errors.
+        moves: how far masks are moved.
     """
 
     expected_rate: float = 0.1
     kinds: tuple[ErrorKind, ...] = ("missing", "shifted", "spurious", "small", "large")
+    size_weight: float = 0.25
     copies: int = 2
     neighbours: int = 10
     folds: int = 5
@@ -168,13 +171,13 @@ def _judge(table: pd.DataFrame, config: LabelAuditConfig) -> pd.DataFrame:
     if given.all():  # nothing was planted to compare with
         return judged.assign(risk=config.expected_rate, suspected="", reasons="")
     kinds = table["kind"].to_numpy()
-    weight = _weights(kinds, config.expected_rate)
+    weight = _weights(kinds, config)
     values, groups = table[columns].to_numpy(dtype=float), table["participant_id"].to_numpy()
     risk, suspected = np.zeros(len(table)), np.full(len(table), "", dtype=object)
     contribution = np.zeros(values.shape)
     for train, held_out in GroupKFold(config.folds).split(values, groups=groups):
         scale = StandardScaler().fit(values[train])
-        model = LogisticRegression(C=0.5, max_iter=2000)
+        model = LogisticRegression(C=0.1, max_iter=2000)
         model.fit(scale.transform(values[train]), kinds[train], sample_weight=weight[train])
         points = scale.transform(values[held_out])
         chance = model.predict_proba(points)
@@ -192,14 +195,16 @@ def _judge(table: pd.DataFrame, config: LabelAuditConfig) -> pd.DataFrame:
     return judged
 
 
-def _weights(kinds: np.ndarray, rate: float) -> np.ndarray:
-    """Weigh labels so that errors of each kind are equally many and together `rate` of all."""
-    weight = np.ones(len(kinds))
-    wrong = [kind for kind in np.unique(kinds) if kind != "given"]
+def _weights(kinds: np.ndarray, config: LabelAuditConfig) -> np.ndarray:
+    """Weigh planted errors so that together they are `expected_rate` of all labels."""
     labels = int((kinds == "given").sum())
-    for kind in wrong:
-        mine = kinds == kind
-        weight[mine] = rate / (1 - rate) * labels / len(wrong) / mine.sum()
+    common = {k: config.size_weight if k in ("small", "large") else 1.0 for k in np.unique(kinds)}
+    total = sum(share for kind, share in common.items() if kind != "given")
+    weight = np.ones(len(kinds))
+    for kind, share in common.items():
+        if kind != "given":
+            wrong = config.expected_rate / (1 - config.expected_rate) * labels
+            weight[kinds == kind] = wrong * share / total / (kinds == kind).sum()
     return weight
 
 

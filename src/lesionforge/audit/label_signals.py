@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from lesionforge.cohort.subject import Subject, read_brain, read_grid, read_images, read_tissues
 from lesionforge.errors import DataError
-from lesionforge.evaluation.conspicuity import measure_conspicuity
+from lesionforge.evaluation.conspicuity import ROBUST_SD, measure_conspicuity
 from lesionforge.evaluation.matching import (
     DICE_THRESHOLD,
     Candidate,
@@ -17,6 +17,7 @@ from lesionforge.evaluation.matching import (
 )
 from lesionforge.volume import Grid
 
+SMOOTH_MM = 2.5
 SIGNALS = {
     "loss": "the detector, which has not seen this label, contradicts it",
     "disagreement": "label and prediction overlap little",
@@ -29,6 +30,8 @@ SIGNALS = {
     "blur": "the grey-white junction inside is unlike that of other lesions",
     "conspicuity": "what is inside stands out unlike other lesions",
     "grey": "the mask holds an unusual share of grey matter",
+    "flair_side": "FLAIR differs from the other side unlike in other lesions",
+    "t1w_side": "T1w differs from the other side unlike in other lesions",
     "neighbours": "regions with similar signs are mostly no lesions",
 }
 """The signals and what each says when it raises the risk."""
@@ -46,6 +49,8 @@ class Evidence:
         candidates: of `probability`.
         grid: the study grid.
         rules: of candidates and hits.
+        asymmetry: (2, X, Y, Z) smoothed images minus their left-right mirror images, in robust
+            standard deviations.
     """
 
     images: np.ndarray
@@ -55,6 +60,7 @@ class Evidence:
     candidates: list[Candidate]
     grid: Grid
     rules: CandidateRules
+    asymmetry: np.ndarray
 
 
 def read_evidence(subject: Subject, probability: np.ndarray, rules: CandidateRules) -> Evidence:
@@ -62,7 +68,16 @@ def read_evidence(subject: Subject, probability: np.ndarray, rules: CandidateRul
     grid = read_grid(subject)
     candidates = find_candidates(probability, grid, rules)
     images, tissues, brain = read_images(subject), read_tissues(subject), read_brain(subject)
-    return Evidence(images, tissues, brain, probability, candidates, grid, rules)
+    asymmetry = _asymmetry(images, brain, grid)
+    return Evidence(images, tissues, brain, probability, candidates, grid, rules, asymmetry)
+
+
+def _asymmetry(images: np.ndarray, brain: np.ndarray, grid: Grid) -> np.ndarray:
+    sigma = SMOOTH_MM / np.asarray(grid.voxel_mm)
+    mass = ndimage.gaussian_filter(brain.astype(np.float32), sigma) + 1e-3
+    smooth = np.stack([ndimage.gaussian_filter(i * brain, sigma) / mass for i in images])
+    both = brain & brain[::-1]
+    return np.asarray((smooth - smooth[:, ::-1]) * both / ROBUST_SD)
 
 
 def label_signals(evidence: Evidence, mask: np.ndarray | None) -> dict[str, float]:
@@ -117,7 +132,7 @@ def _region(candidates: list[Candidate], shape: tuple[int, ...]) -> np.ndarray:
 
 def _signs(evidence: Evidence, region: np.ndarray) -> dict[str, float]:
     """Measure the imaging signs of a region; 0 where there is none or it lies outside the brain."""
-    names = ("flair", "t1w", "blur", "conspicuity", "grey")
+    names = ("flair", "t1w", "blur", "conspicuity", "grey", "t1w_side", "flair_side")
     if not (region & evidence.brain).any():
         return dict.fromkeys(names, 0.0)
     try:
@@ -127,5 +142,6 @@ def _signs(evidence: Evidence, region: np.ndarray) -> dict[str, float]:
     except DataError:  # no brain around it
         return dict.fromkeys(names, 0.0)
     grey = float(evidence.tissues[1][region].mean())
-    values = (found.flair, found.t1w, found.blur, found.total, grey)
+    sides = evidence.asymmetry[:, region].mean(axis=1)
+    values = (found.flair, found.t1w, found.blur, found.total, grey, *map(float, sides))
     return dict(zip(names, values, strict=True))

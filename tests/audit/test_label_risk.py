@@ -1,0 +1,103 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from tests.conftest import write_toy_cohort
+
+from lesionforge.audit.corrupt import CorruptConfig, corrupt_labels
+from lesionforge.audit.label_risk import LabelAuditConfig, audit_labels
+from lesionforge.audit.label_signals import SIGNALS, label_signals, read_evidence
+from lesionforge.cohort.labels import read_labelled, write_label_set
+from lesionforge.cohort.subject import read_brain, read_lesion
+from lesionforge.errors import ConfigError, DataError
+from lesionforge.evaluation.matching import CandidateRules
+from lesionforge.seeding import stream
+
+RULES = CandidateRules()
+CONFIG = LabelAuditConfig(copies=1)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory, toy_grid):
+    """Fifteen patients and fifteen controls, and a label set with nine planted errors."""
+    root = tmp_path_factory.mktemp("audit") / "cohort"
+    subjects = write_toy_cohort(root, toy_grid, patients=15, controls=15)
+    labels, kinds = corrupt_labels(subjects, CorruptConfig(rate=0.3), seed=0)
+    write_label_set(root, "planted", "original", labels)
+    return subjects, kinds
+
+
+def prediction(subject):
+    """What a good detector would say: the true lesion, softly, but for every fifth patient."""
+    rng = stream(0, "prediction", subject.id)
+    sight = 0.9 * (rng.random() > 0.2)
+    soft = sight * ndimage.gaussian_filter(read_lesion(subject).astype(np.float32), 0.7)
+    noise = 0.3 * ndimage.gaussian_filter(rng.random(soft.shape), 2.0)
+    return (np.clip(soft + noise, 0, 1) * read_brain(subject)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def audited(cohort):
+    truth = {s.id: s for s in cohort[0]}
+
+    def read(subject):
+        return read_evidence(subject, prediction(truth[subject.id]), RULES)
+
+    given = read_labelled(cohort[0][0].root, "planted")
+    return audit_labels(given, read, CONFIG), audit_labels(given[::-1], read, CONFIG)
+
+
+def test_planted_errors_come_first(cohort, audited):
+    kinds, table = cohort[1], audited[0]
+    first = set(table["participant_id"].head(len(kinds)))
+    assert len(first & set(kinds)) >= 0.7 * len(kinds)
+    assert table["risk"].is_monotonic_decreasing
+    assert table["risk"].between(0, 1).all()
+    assert table["rank"].tolist() == list(range(1, 31))
+
+
+def test_every_label_is_judged_and_explained(cohort, audited):
+    kinds, table = cohort[1], audited[0].set_index("participant_id")
+    assert set(table.index) == {s.id for s in cohort[0]}
+    missing = [i for i, kind in kinds.items() if kind == "missing"]
+    assert (table.loc[missing, "group"] == "control").all()
+    assert (table.loc[table["group"] == "control", "suspected"] == "missing").all()
+    assert table.loc[table["risk"] > 0.5, "reasons"].str.len().gt(0).all()
+    assert set(SIGNALS) <= set(table.columns)
+    assert (table["consequence"] >= 0).all()
+
+
+def test_the_order_of_subjects_does_not_matter_much(audited):
+    one, other = (t.set_index("participant_id")["risk"] for t in audited)
+    assert one.corr(other, method="spearman") > 0.8
+
+
+def test_signals_of_a_seen_an_unseen_and_an_undrawn_lesion(toy_cohort):
+    subject = toy_cohort[0]
+    lesion = read_lesion(subject)
+    seen = read_evidence(subject, np.where(lesion, 0.9, 0.0).astype(np.float32), RULES)
+    blind = read_evidence(subject, np.zeros(lesion.shape, np.float32), RULES)
+    right, undrawn = label_signals(seen, lesion), label_signals(seen, None)
+    unseen = label_signals(blind, lesion)
+    assert right["loss"] == pytest.approx(-np.log(0.9), abs=1e-6)
+    assert (right["disagreement"], right["elsewhere"], right["larger"]) == (0, 0, 0)
+    assert undrawn["elsewhere"] == pytest.approx(0.9)
+    assert undrawn["loss"] == pytest.approx(-np.log(0.1), rel=1e-5)
+    assert undrawn["flair"] == right["flair"] > 1
+    assert unseen["loss"] == pytest.approx(-np.log(1e-3))
+    assert unseen["disagreement"] == 1
+    half = lesion & (np.cumsum(lesion).reshape(lesion.shape) <= lesion.sum() // 2)
+    assert label_signals(seen, half)["larger"] == pytest.approx(np.log(2), rel=0.1)
+    nothing = label_signals(blind, None)
+    assert nothing["loss"] == 0
+    assert nothing["volume_ml"] == 0
+
+
+def test_too_few_patients_and_bad_settings_are_refused(toy_cohort):
+    with pytest.raises(DataError, match="at least 10 labelled patients, got 6"):
+        audit_labels(toy_cohort, lambda s: None, CONFIG)
+    with pytest.raises(ConfigError, match="expected_rate"):
+        replace(CONFIG, expected_rate=0)
+    with pytest.raises(ConfigError, match="kinds"):
+        replace(CONFIG, kinds=("swapped",))
