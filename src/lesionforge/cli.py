@@ -11,7 +11,7 @@ from typing import Any
 import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
-from lesionforge import __version__, exchange, stages
+from lesionforge import __version__, auditing, exchange, stages
 from lesionforge.errors import LesionForgeError
 from lesionforge.study import Study
 
@@ -23,6 +23,10 @@ STAGES: dict[str, Callable[..., Any]] = {
     "train-detector": stages.train_detector,
     "compare": stages.compare,
     "detect": stages.detect,
+    "audit-labels": auditing.audit_labels,
+    "decide": auditing.decide,
+    "apply-decisions": auditing.apply_decisions,
+    "corrupt-labels": auditing.corrupt_labels,
     "keep-cells": exchange.keep_cells,
     "export-nnunet": exchange.export_nnunet,
     "import-predictions": exchange.import_predictions,

@@ -60,7 +60,7 @@ def test_a_spurious_mask_lies_where_a_lesion_could(toy_cohort):
 @pytest.mark.parametrize(("kind", "low", "high"), [("small", 0.15, 0.5), ("large", 2, 4.5)])
 def test_sizes_are_wrong_by_a_known_factor(toy_cohort, kind, low, high):
     region = read_region(toy_cohort[0])
-    resized = spoil(region, kind, stream(0, kind), CONFIG)
+    resized = spoil(region, kind, stream(0, kind), CONFIG.shift_mm)
     assert low <= resized.sum() / region.mask.sum() <= high
     smaller, larger = sorted([resized, region.mask], key=np.sum)
     assert (smaller & ~larger).sum() == 0

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+import pandas as pd
 from scipy import ndimage
 
 from lesionforge.cohort.labels import Label
@@ -97,7 +98,7 @@ def corrupt_labels(
             donor = read_region(patients[int(rng.integers(len(patients)))])
             mask = move_mask(donor, region, rng, config.shift_mm)
         else:
-            mask = spoil(region, kind, rng, config)
+            mask = spoil(region, kind, rng, config.shift_mm)
         labels[name] = Label(mask, "synthetic", "corrupt_labels", f"planted error: {kind}")
     return labels, kinds
 
@@ -123,12 +124,12 @@ def _deal(subjects: Sequence[Subject], config: CorruptConfig, seed: int) -> dict
 
 
 def spoil(
-    region: Region, kind: ErrorKind, rng: np.random.Generator, config: CorruptConfig
+    region: Region, kind: ErrorKind, rng: np.random.Generator, shift_mm: tuple[float, float]
 ) -> np.ndarray | None:
     """Return the mask of `region` with an error; None for `missing`."""
     resize: dict[str, Callable[[], np.ndarray | None]] = {
         "missing": lambda: None,
-        "shifted": lambda: move_mask(region, region, rng, config.shift_mm),
+        "shifted": lambda: move_mask(region, region, rng, shift_mm),
         "small": lambda: _resize(region, rng.uniform(0.2, 0.45)),
         "large": lambda: _resize(region, rng.uniform(2.2, 4.0)),
     }
@@ -190,6 +191,6 @@ def _resize(region: Region, factor: float) -> np.ndarray:
     return resized.reshape(region.mask.shape) & np.isfinite(depth)
 
 
-def kinds_table(kinds: Mapping[str, ErrorKind]) -> list[dict[str, str]]:
-    """Return the planted errors as rows: participant_id, kind."""
-    return [{"participant_id": name, "kind": kind} for name, kind in kinds.items()]
+def kinds_table(kinds: Mapping[str, ErrorKind]) -> pd.DataFrame:
+    """Return the planted errors as a table: participant_id, kind."""
+    return pd.DataFrame({"participant_id": list(kinds), "kind": list(kinds.values())})

@@ -7,7 +7,7 @@ label is. Patients' and controls' labels are judged apart, since different signa
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ class LabelAuditConfig:
         folds: of the cross-fitted classifier.
         reasons: how many are named a label.
         seed: of the planted errors.
-        moves: how far masks are moved.
+        shift_mm: shortest and longest move of a shifted mask.
     """
 
     expected_rate: float = 0.1
@@ -58,7 +58,7 @@ class LabelAuditConfig:
     folds: int = 5
     reasons: int = 3
     seed: int = 0
-    moves: CorruptConfig = field(default_factory=CorruptConfig)
+    shift_mm: tuple[float, float] = CorruptConfig.shift_mm
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -131,10 +131,10 @@ def _subject_rows(
         for copy in range(1 if kind == "missing" else config.copies):
             rng = stream(config.seed, "audit", subject.id, kind, copy)
             if ill:
-                mask = spoil(region, kind, rng, config.moves)
+                mask = spoil(region, kind, rng, config.shift_mm)
             else:
                 donor = read_region(patients[int(rng.integers(len(patients)))])
-                mask = move_mask(donor, region, rng, config.moves.shift_mm)
+                mask = move_mask(donor, region, rng, config.shift_mm)
             signals = label_signals(evidence, mask)
             yield {**known, "kind": kind, "masked": mask is not None, **signals}
 

@@ -1,13 +1,10 @@
 """The quality page of a prepared cohort: one row a subject, those to look at first on top."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.image import imsave
-from scipy import ndimage
 from tqdm import tqdm
 
 from lesionforge.cohort.bids import read_cohort
@@ -21,18 +18,11 @@ from lesionforge.cohort.subject import (
 )
 from lesionforge.provenance import read_json, read_tsv
 from lesionforge.report.gallery import axial, lesion_slice
-from lesionforge.report.html import data_uri, write_page
+from lesionforge.report.html import write_page
+from lesionforge.report.strips import css_colours, join, outlined
 
-COLOURS = {
-    "brain": (74, 222, 128),
-    "grey matter": (250, 204, 21),
-    "white matter": (248, 113, 113),
-    "lesion": (56, 189, 248),
-}
-PICTURE_ROWS = 240
 MAX_PICTURES = 300
 """The worst are drawn; more would make a page that no browser opens gladly."""
-GAP = 6
 
 
 @dataclass(frozen=True)
@@ -71,7 +61,7 @@ def write_quality_page(cohort: Path) -> Path:
         flags[flag.participant_id].append(flag)
     subjects = sorted(read_cohort(cohort), key=lambda s: _urgency(flags[s.id], s.id))
     drawn = {
-        subject.id: data_uri(draw_strip(subject), "jpeg")
+        subject.id: draw_strip(subject)
         for subject in tqdm(subjects[:MAX_PICTURES], desc="draw quality page", unit="subject")
     }
     entries = [
@@ -92,7 +82,7 @@ def write_quality_page(cohort: Path) -> Path:
         pictures=MAX_PICTURES,
         missing=[row for row in missing if row["fatal"]],
         confounding=read_json(confounding) if confounding.exists() else None,
-        colours={name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in COLOURS.items()},
+        colours=css_colours("brain", "grey matter", "white matter", "lesion"),
     )
 
 
@@ -107,8 +97,8 @@ def shown(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def draw_strip(subject: Subject) -> bytes:
-    """Draw the five pictures of a subject side by side; a JPEG."""
+def draw_strip(subject: Subject) -> str:
+    """Draw the five pictures of a subject side by side; a data URI."""
     t1w, flair = read_images(subject)
     brain, tissues = read_brain(subject), read_tissues(subject)
     lesion = read_lesion(subject)
@@ -130,28 +120,4 @@ def draw_strip(subject: Subject) -> bytes:
         (coronal(t1w), [("brain", coronal(brain)), ("lesion", coronal(lesion))]),
         (coronal(flair), [("white matter", coronal(white))]),
     ]
-    times = max(1, round(PICTURE_ROWS / brain.shape[1]))
-    pictures = [_draw(picture, outlines, times) for picture, outlines in panels]
-    rows = max(len(picture) for picture in pictures)
-    padded = [np.pad(p, ((0, rows - len(p)), (0, GAP), (0, 0))) for p in pictures]
-    file = io.BytesIO()
-    imsave(
-        file,
-        np.concatenate(padded, axis=1),
-        format="jpg",
-        pil_kwargs={"quality": 85, "subsampling": 0},
-    )
-    return file.getvalue()
-
-
-def _draw(picture: np.ndarray, outlines: list[tuple[str, np.ndarray]], times: int) -> np.ndarray:
-    """Draw outlines on a slice in [0, 1], enlarged; (rows, columns, 3) uint8."""
-    grey = ndimage.zoom(picture.astype(np.float32), times, order=1, grid_mode=True, mode="nearest")
-    colour = np.repeat((255 * np.clip(grey, 0, 1)).astype(np.uint8)[..., None], 3, axis=2)
-    for name, mask in outlines:
-        large = (
-            ndimage.zoom(mask.astype(np.float32), times, order=1, grid_mode=True, mode="nearest")
-            > 0.5
-        )
-        colour[large & ~ndimage.binary_erosion(large, border_value=1)] = COLOURS[name]
-    return colour
+    return join([outlined(*panel, brain.shape[1]) for panel in panels])

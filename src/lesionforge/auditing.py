@@ -1,0 +1,147 @@
+"""Stages of the label audit: plant errors, judge labels, decide, make the next label set."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from lesionforge import arms
+from lesionforge.audit import corrupt, decisions, label_risk
+from lesionforge.audit.label_signals import Evidence, read_evidence
+from lesionforge.cohort import splits
+from lesionforge.cohort.labels import write_label_set
+from lesionforge.cohort.subject import Subject
+from lesionforge.errors import DataError
+from lesionforge.provenance import write_tsv
+from lesionforge.recording import recorded
+from lesionforge.report import label_page
+from lesionforge.study import Study
+from lesionforge.volume import read_volume
+
+logger = logging.getLogger(__name__)
+
+
+def corrupt_labels(
+    study: Study,
+    to: str,
+    errors: corrupt.CorruptConfig,
+    seed: int = 0,
+) -> None:
+    """Plant label errors of known kinds in training subjects, as a new label set.
+
+    The truth goes to `truth/labels/<set>.tsv`; validation and test labels stay as they are. With
+    --folds every label may become wrong.
+
+    Args:
+        study: the study.
+        to: name of the new label set.
+        errors: which, and how many.
+        seed: of the draw.
+    """
+    pool = arms.real_subjects(study)
+    if not study.folds:
+        training = splits.members(splits.read_splits(study.splits_path(None)), "train")
+        pool = [s for s in pool if s.id in training]
+    labels, kinds = corrupt.corrupt_labels(pool, errors, seed)
+    write_label_set(study.cohort_root, to, study.labels, labels)
+    write_tsv(study.root / "truth" / "labels" / f"{to}.tsv", corrupt.kinds_table(kinds))
+    logger.info("Label set %s: %d of %d labels are wrong now", to, len(kinds), len(pool))
+
+
+def audit_labels(
+    study: Study,
+    audit: label_risk.LabelAuditConfig,
+    regime: str = "baseline",
+) -> Path:
+    """Rank all labels by the risk that they are wrong, with reasons and slices.
+
+    Needs detectors that have not seen the labels: with --folds K train the regime first, then every
+    subject is judged by the fold that tests it. Without folds only validation and test subjects are
+    judged. Writes `audit/labels.tsv` and `audit/labels.html`.
+
+    Args:
+        study: the study.
+        audit: how labels are judged.
+        regime: whose predictions are used, all seeds of it together.
+    """
+    with recorded(study, "audit_labels"):
+        arms.check_regime(study, regime)
+        maps = _out_of_fold(study, regime)
+        subjects = [s for s in arms.real_subjects(study) if s.id in maps]
+        rules = study.rules
+
+        def read(subject: Subject) -> Evidence:
+            volumes = [read_volume(path).data for path in maps[subject.id]]
+            mean = np.asarray(np.mean(volumes, axis=0), dtype=np.float32)
+            return read_evidence(subject, mean, rules)
+
+        table = label_risk.audit_labels(subjects, read, audit)
+        folder = study.labels_root / "audit"
+        write_tsv(folder / "labels.tsv", table)
+        page = label_page.write_label_page(
+            folder / "labels.html", table, subjects, read, study.labels
+        )
+        first = table.head(5)
+        for row in first.to_dict("records"):
+            logger.info("%s: risk %.2f. %s", row["participant_id"], row["risk"], row["reasons"])
+        logger.info("Look at %s", page)
+        return page
+
+
+def _out_of_fold(study: Study, regime: str) -> dict[str, list[Path]]:
+    """Return the probability maps of every subject by detectors that were not trained on it."""
+    maps: dict[str, list[Path]] = {}
+    for seed, fold in study.cells(None, None):
+        table = splits.read_splits(study.splits_path(fold))
+        roles = ("test",) if study.folds else ("validation", "test")
+        folder = study.detector_root(regime, seed, fold) / "probability"
+        for role in roles:
+            for name in splits.members(table, role):
+                path = folder / f"{name}_probability.nii.gz"
+                if path.exists():
+                    maps.setdefault(name, []).append(path)
+    if not maps:
+        raise DataError(
+            f"Regime `{regime}` has no predictions in {study.labels_root}. Train it first, best "
+            "with --folds 3, so that every label is judged by a detector that has not seen it."
+        )
+    return maps
+
+
+def decide(  # noqa: PLR0913 (each is an option of the command)
+    study: Study,
+    subject: str,
+    by: str,
+    reason: str,
+    verdict: decisions.Verdict = "confirm",
+    mask: str | None = None,
+    minutes: float = 0.0,
+    reviewed_by: str = "",
+) -> None:
+    """Write a person's decision about one label to the cohort's log; no label changes yet.
+
+    Args:
+        study: the study.
+        subject: participant id.
+        by: who decides.
+        reason: why, in words.
+        verdict: `confirm` the label, or call the subject `healthy`.
+        mask: NIfTI file of a new mask, drawn on the prepared T1w or FLAIR.
+        minutes: that it took.
+        reviewed_by: a second person.
+    """
+    made = decisions.Decision(subject, verdict, by, reason, minutes, reviewed_by=reviewed_by)
+    drawn = None if mask is None else Path(mask)
+    number, written = decisions.decide(study.cohort_root, study.labels, made, drawn)
+    logger.info("Decision %d: %s %s", number, written.participant_id, written.verdict)
+
+
+def apply_decisions(study: Study, to: str) -> None:
+    """Make a new label set from the study's with the last decision about each subject.
+
+    Args:
+        study: the study.
+        to: name of the new label set; train on it with `--labels NAME`.
+    """
+    changed = decisions.apply_decisions(study.cohort_root, study.labels, to)
+    logger.info("Label set %s: %d labels are new (%s)", to, len(changed), ", ".join(changed))

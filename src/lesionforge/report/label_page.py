@@ -1,0 +1,86 @@
+"""The page of a label audit: the riskiest labels first, with the slices to look at."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from lesionforge.audit.label_risk import WORDS
+from lesionforge.audit.label_signals import Evidence
+from lesionforge.cohort.subject import Subject, read_lesion
+from lesionforge.report.gallery import axial
+from lesionforge.report.html import write_page
+from lesionforge.report.strips import css_colours, join, outlined
+
+Place = tuple[int, int, int]
+
+
+def write_label_page(
+    path: Path,
+    table: pd.DataFrame,
+    subjects: Sequence[Subject],
+    read: Callable[[Subject], Evidence],
+    labels: str,
+    pictures: int = 60,
+) -> Path:
+    """Write the page of an audit.
+
+    Args:
+        path: of the page.
+        table: see `lesionforge.audit.label_risk.audit_labels`.
+        subjects: that were audited.
+        read: gives a subject's evidence.
+        labels: name of the label set.
+        pictures: how many of the riskiest are drawn.
+
+    Returns:
+        The page's path.
+    """
+    known = {s.id: s for s in subjects}
+    rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+    for row in tqdm(rows[:pictures], desc="draw labels", unit="label"):
+        subject = known[row["participant_id"]]
+        row["picture"] = draw_label(read(subject), read_lesion(subject))
+    for row in rows:
+        row["suspected"] = WORDS.get(row["suspected"], "")
+    return write_page(
+        path,
+        "labels.html",
+        rows=rows,
+        labels=labels,
+        patients=sum(s.group == "patient" for s in subjects),
+        colours=css_colours("lesion", "prediction"),
+    )
+
+
+def draw_label(evidence: Evidence, mask: np.ndarray) -> str:
+    """Draw a label and what the detector sees, there and at its best candidate elsewhere.
+
+    T1w and FLAIR at the label, FLAIR from the front, T1w and FLAIR elsewhere; a data URI.
+    """
+    seen = evidence.probability > evidence.rules.candidate_threshold
+    elsewhere = next((c for c in evidence.candidates if not mask[tuple(c.voxels.T)].any()), None)
+    other = None if elsewhere is None else _middle(elsewhere.voxels)
+    place = _middle(np.argwhere(mask)) if mask.any() else other
+    place = _middle(np.argwhere(evidence.brain)) if place is None else place
+    t1w, flair = evidence.images
+    panels = [_axial(volume, mask, seen, place) for volume in (t1w, flair)]
+    front = [v[:, place[1]].T[::-1, ::-1] for v in (flair, mask, seen)]
+    panels.append((front[0], [("lesion", front[1]), ("prediction", front[2])]))
+    if mask.any() and other is not None:
+        panels += [_axial(volume, mask, seen, other) for volume in (t1w, flair)]
+    return join([outlined(*panel, t1w.shape[1]) for panel in panels])
+
+
+def _axial(
+    volume: np.ndarray, mask: np.ndarray, seen: np.ndarray, place: Place
+) -> tuple[np.ndarray, list[tuple[str, np.ndarray]]]:
+    outlines = [("lesion", axial(mask, place[2])), ("prediction", axial(seen, place[2]))]
+    return axial(volume, place[2]), outlines
+
+
+def _middle(voxels: np.ndarray) -> Place:
+    x, y, z = (int(v) for v in voxels.mean(axis=0).round())
+    return x, y, z
