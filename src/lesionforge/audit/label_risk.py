@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from lesionforge.audit.corrupt import CorruptConfig, ErrorKind, move_mask, read_region, spoil
-from lesionforge.audit.label_signals import SIGNALS, Evidence, label_signals
+from lesionforge.audit.label_signals import SIGNALS, WITHOUT_MASK, Evidence, label_signals
 from lesionforge.cohort.subject import Subject
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.seeding import stream
@@ -165,7 +165,8 @@ def _neighbours(table: pd.DataFrame, neighbours: int) -> np.ndarray:
 
 def _judge(table: pd.DataFrame, config: LabelAuditConfig) -> pd.DataFrame:
     """Return the given labels of one sort with their risk, suspected error and reasons."""
-    columns = [name for name in SIGNALS if table[name].nunique() > 1]
+    words = SIGNALS if table["masked"].iloc[0] else WITHOUT_MASK
+    columns = [name for name in words if table[name].nunique() > 1]
     given = (table["kind"] == "given").to_numpy()
     judged = table[given].copy()
     if given.all():  # nothing was planted to compare with
@@ -189,7 +190,7 @@ def _judge(table: pd.DataFrame, config: LabelAuditConfig) -> pd.DataFrame:
         contribution[held_out] = points * _slopes(model, likeliest, right)
     judged["risk"], judged["suspected"] = risk[given], suspected[given]
     judged["reasons"] = [
-        "; ".join(SIGNALS[columns[i]] for i in np.argsort(-row)[: config.reasons] if row[i] > 0.1)
+        "; ".join(words[columns[i]] for i in np.argsort(-row)[: config.reasons] if row[i] > 0.1)
         for row in contribution[given]
     ]
     return judged

@@ -34,7 +34,20 @@ SIGNALS = {
     "t1w_side": "T1w differs from the other side unlike in other lesions",
     "neighbours": "regions with similar signs are mostly no lesions",
 }
-"""The signals and what each says when it raises the risk."""
+"""The signals, and what each says when it raises the risk that a mask is wrong."""
+WITHOUT_MASK = {
+    "elsewhere": SIGNALS["elsewhere"],
+    "uncertainty": SIGNALS["uncertainty"],
+    "flair": "FLAIR at the best candidate is as in lesions",
+    "t1w": "T1w at the best candidate is as in lesions",
+    "blur": "the grey-white junction at the best candidate is as in lesions",
+    "conspicuity": "the best candidate stands out as lesions do",
+    "grey": "the best candidate holds as much grey matter as lesions do",
+    "flair_side": "FLAIR at the best candidate differs from the other side as in lesions",
+    "t1w_side": "T1w at the best candidate differs from the other side as in lesions",
+    "neighbours": "the best candidate's signs are those of lesions",
+}
+"""The same for a label that says there is no lesion."""
 
 
 @dataclass(frozen=True, eq=False)
