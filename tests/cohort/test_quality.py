@@ -81,6 +81,7 @@ def _table(n: int = 12, **planted: dict[int, float]) -> pd.DataFrame:
     rng = np.random.default_rng(1)
     spread = 1 + 0.01 * np.linspace(-1, 1, n)
     table = pd.DataFrame({c: rng.permutation(spread) for c in COLUMNS})
+    table["wm_ml"] = 2 - table["gm_ml"]
     table["notes"] = None
     table["participant_id"] = [f"sub-{i:02d}" for i in range(n)]
     for column, values in planted.items():

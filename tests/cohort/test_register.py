@@ -14,6 +14,7 @@ from lesionforge.cohort.register import (
     bias_field,
     centroid,
     check_orthogonal,
+    margin,
     register,
     to_itk,
 )
@@ -125,8 +126,17 @@ def test_registration_repeats_to_the_bit(head: Volume, near: Volume) -> None:
 def test_the_best_start_is_the_true_one(head: Volume, near: Volume) -> None:
     true = _move((20, 0, 0), (0, 0, 0))
     starts = [_move((a, 0, 0), (0, 0, 0)) for a in (-20, 0, 20)] + [_move((0, 0, 0), (900, 0, 0))]
-    chosen = best_start(head, _flair_like(head, true), near, starts, 8)
+    chosen = best_start(head, _flair_like(head, true), near, starts, 8).matrix
     np.testing.assert_array_equal(chosen, true)
+
+
+@pytest.mark.parametrize("off", [(0, 0, 4), (8, 0, 0), (0, -5, 6)])
+def test_a_place_that_is_off_loses_to_its_neighbours(head: Volume, near: Volume, off) -> None:
+    true = _move((4, 0, 0), (3, 2, 0))
+    moving = _flair_like(head, true)
+    wrong = _move((off[0], 0, 0), (0, *off[1:])) @ true
+    assert margin(head, moving, near, true, 8) > 0.02
+    assert margin(head, moving, near, wrong, 8) < 0
 
 
 def test_images_that_do_not_meet_are_refused(head: Volume, near: Volume) -> None:

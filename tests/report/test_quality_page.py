@@ -26,6 +26,7 @@ def cohort(toy_cohort: list[Subject], tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     spread = 1 + 0.01 * np.linspace(-1, 1, len(toy_cohort))
     table = pd.DataFrame({c: rng.permutation(spread) for c in COLUMNS})
+    table["wm_ml"] = 2 - table["gm_ml"]
     table.insert(0, "participant_id", [s.id for s in toy_cohort])
     table["notes"] = "n/a"
     table.loc[4, "mni_dice"] = 0.5

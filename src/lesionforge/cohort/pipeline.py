@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from lesionforge.cohort import quality
 from lesionforge.cohort.brainmask import deepbet_mask, is_stripped, nonzero_mask
 from lesionforge.cohort.prepare import PrepareConfig
-from lesionforge.cohort.register import best_start, bias_field, centroid, register
+from lesionforge.cohort.register import best_start, bias_field, centroid, margin, register
 from lesionforge.cohort.resample import isotropic, resample, resample_label
 from lesionforge.cohort.scan import PreparedScan
 from lesionforge.cohort.segment import even_out, template, tissue_maps
@@ -160,15 +160,15 @@ def _native(t1w: Volume, flair: Volume, given: Volume | None, config: PrepareCon
     if config.n4:
         field = bias_field(t1w, mask.data > 0.5, config.n4_voxel_mm)
         t1w = Volume(t1w.data / field, t1w.grid)
+    near = _dilated(mask)
     if config.register_flair:
-        near = _dilated(mask)
         starts = [np.eye(4), _shift(centroid(flair) - centroid(t1w))]
-        start = best_start(t1w, flair, near, starts, config.levels_mm[0])
+        start = best_start(t1w, flair, near, starts, config.levels_mm[0]).matrix
         match = register(t1w, flair, near, start, "rigid", config.levels_mm)
-        matrix = match.matrix
-        figures["flair_t1w_information"] = match.information
     else:
-        matrix = np.eye(4)
+        match = best_start(t1w, flair, near, [np.eye(4)], config.levels_mm[-1])
+    matrix, figures["flair_t1w_information"] = match.matrix, match.information
+    figures["flair_t1w_margin"] = margin(t1w, flair, near, matrix, config.levels_mm[0])
     figures |= quality.motion_figures(matrix, centroid(mask))
     in_flair = Volume(resample(mask, flair.grid, np.linalg.inv(matrix)), flair.grid)
     flair, in_flair = _cropped(flair, in_flair), _cropped(in_flair, in_flair)
@@ -224,7 +224,7 @@ def _to_mni(native: Native, config: PrepareConfig) -> tuple[np.ndarray, float]:
         for angle in config.tilts_deg
         for size in (stretch, np.full(3, float(stretch.prod() ** (1 / 3))))
     ]
-    start = best_start(fixed, brain, near, starts, config.levels_mm[0])
+    start = best_start(fixed, brain, near, starts, config.levels_mm[0]).matrix
     match = register(fixed, brain, near, start, "affine", config.levels_mm)
     return match.matrix, match.information
 

@@ -20,6 +20,7 @@ COLUMNS = (
     "voxel_mm_t1w",
     "voxel_mm_flair",
     "flair_t1w_information",
+    "flair_t1w_margin",
     "flair_t1w_shift_mm",
     "flair_t1w_angle_deg",
     "mni_information",
@@ -62,6 +63,7 @@ class Limit:
 
 
 LIMITS = (
+    Limit("flair_t1w_margin", 0.0, "FLAIR moved by 3 mm or 3 degrees fits the T1w better"),
     Limit("mni_dice", GOOD_OVERLAP, "registration to MNI is doubtful"),
     Limit("brain_covered", 0.9, "T1w or FLAIR does not cover the whole brain"),
     Limit("lesion_in_brain", 0.8, "part of the lesion lies outside the brain mask"),

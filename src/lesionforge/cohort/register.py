@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 (the library's own customary name)
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from lesionforge.cohort.resample import isotropic, resample
 from lesionforge.errors import DataError, GeometryError
@@ -20,6 +21,7 @@ from lesionforge.volume import Grid, Volume
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _HISTOGRAM_BINS = 32
 _SAMPLES = 25_000
+NEARBY_MM = NEARBY_DEG = 3.0
 _SAMPLING = 1  # ITK's seed of the sampling; 0 would be the clock
 
 
@@ -95,14 +97,46 @@ def register(
     return Match(matrix, float(information))
 
 
+def margin(
+    fixed: Volume, moving: Volume, mask: Volume, matrix: np.ndarray, level_mm: float
+) -> float:
+    """Return how clearly `matrix` is the best place in its neighbourhood.
+
+    It is compared with the twelve moves by 3 mm along and 3 degrees about each axis, through the
+    centre of the mask.
+
+    Args:
+        fixed: see `register`.
+        moving: see `register`.
+        mask: see `register`.
+        matrix: (4, 4) from fixed to moving world.
+        level_mm: voxel size at which places are compared.
+
+    Returns:
+        The share of mutual information that is lost by the best of the moves; negative where one of
+        them fits better, so that the registration has failed or was never made.
+    """
+    centre = (matrix @ np.append(centroid(mask), 1))[:3]
+    moves = []
+    for step in np.concatenate([np.eye(3), -np.eye(3)]):
+        shift, turn = np.eye(4), np.eye(4)
+        shift[:3, 3] = NEARBY_MM * step
+        turn[:3, :3] = Rotation.from_rotvec(np.radians(NEARBY_DEG) * step).as_matrix()
+        turn[:3, 3] = centre - turn[:3, :3] @ centre
+        moves += [shift @ matrix, turn @ matrix]
+    here = best_start(fixed, moving, mask, [matrix], level_mm).information
+    there = best_start(fixed, moving, mask, moves, level_mm).information
+    return (here - there) / max(abs(here), 1e-9)
+
+
 def best_start(
     fixed: Volume,
     moving: Volume,
     mask: Volume,
     starts: list[np.ndarray],
     level_mm: float,
-) -> np.ndarray:
-    """Return the matrix among `starts` with the most mutual information at a coarse voxel size.
+) -> Match:
+    """Return the matrix among `starts` with the most mutual information at one voxel size.
 
     Raises:
         DataError: the images overlap under none of them.
@@ -118,7 +152,8 @@ def best_start(
             continue  # no overlap from this start
     if not scored:
         raise DataError("The two images do not overlap in world space; check their affines.")
-    return min(scored, key=lambda item: item[0])[1]
+    value, matrix = min(scored, key=lambda item: item[0])
+    return Match(matrix, -float(value))
 
 
 def _method(

@@ -68,7 +68,7 @@ def write_quality_page(cohort: Path) -> Path:
         Entry(
             subject,
             tuple(flags[subject.id]),
-            {c: shown(figures[subject.id][c]) for c in COLUMNS if c != "notes"},
+            {c: shown(figures[subject.id].get(c)) for c in COLUMNS if c != "notes"},
             drawn.get(subject.id),
         )
         for subject in subjects
