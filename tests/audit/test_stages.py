@@ -1,6 +1,10 @@
 """From planted errors to a corrected label set by the commands alone, on a toy cohort."""
 
+import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -85,6 +89,15 @@ def test_from_planted_errors_to_a_corrected_set(study, capsys):
     for subject in read_labelled(study.cohort_root, "v2"):
         np.testing.assert_array_equal(read_lesion(subject), read_lesion(original[subject.id]))
         assert subject.group == original[subject.id].group
+
+
+def test_label_sets_and_decisions_are_valid_bids(study):
+    validator = Path(sys.executable).with_name("bids-validator-deno")
+    command = [str(validator), "--json", str(study.cohort_root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout)
+    assert list((study.cohort_root / "labels").iterdir())
+    assert [i for i in found["issues"]["issues"] if i["severity"] == "error"] == []
 
 
 def test_without_predictions_it_says_what_to_do(study, capsys):
