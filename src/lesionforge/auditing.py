@@ -1,20 +1,22 @@
 """Stages of the label audit: plant errors, judge labels, decide, make the next label set."""
 
 import logging
+import secrets
+import sys
 from pathlib import Path
 
 import numpy as np
 
 from lesionforge import arms
-from lesionforge.audit import corrupt, decisions, label_risk
+from lesionforge.audit import corrupt, decisions, label_risk, reading
 from lesionforge.audit.label_signals import Evidence, read_evidence
-from lesionforge.cohort import splits
+from lesionforge.cohort import bids, splits
 from lesionforge.cohort.labels import write_label_set
 from lesionforge.cohort.subject import Subject
 from lesionforge.errors import DataError
-from lesionforge.provenance import write_tsv
+from lesionforge.provenance import read_json, write_json, write_tsv
 from lesionforge.recording import recorded
-from lesionforge.report import label_page
+from lesionforge.report import label_page, reading_page
 from lesionforge.study import Study
 from lesionforge.volume import read_volume
 
@@ -145,3 +147,54 @@ def apply_decisions(study: Study, to: str) -> None:
     """
     changed = decisions.apply_decisions(study.cohort_root, study.labels, to)
     logger.info("Label set %s: %d labels are new (%s)", to, len(changed), ", ".join(changed))
+
+
+def reading_kit(
+    study: Study,
+    n: int = 14,
+    set: str = "spade",
+    seed: int = 0,
+    out: str = "reading",
+) -> Path:
+    """Make a blinded reading of real against synthetic volumes: a page, a commitment, a sealed key.
+
+    Send `reading.html` to readers, publish `commitment.json` before they begin, keep `key/`.
+
+    Args:
+        study: the study.
+        n: real patients, and as many synthetic ones; T1w and FLAIR are read apart.
+        set: name of the synthetic set (of the study's first seed and fold).
+        seed: of choice and order.
+        out: folder of the kit.
+    """
+    one_seed, one_fold = next(study.cells(None, None))
+    made = bids.read_cohort(study.synthetic_root(set, one_seed, one_fold))
+    real = arms.real_subjects(study)
+    cases = reading.draw_cases(real, made, n, seed)
+    promised = reading.seal(cases, secrets.token_bytes(reading.SALT_BYTES), Path(out))
+    known = {s.id: s for s in [*real, *made]}
+    page = reading_page.write_reading_page(Path(out) / "reading.html", cases, known, promised)
+    logger.info("%d volumes to read in %s; keep %s to yourself", len(cases), page, Path(out, "key"))
+    return page
+
+
+def score_reading(kit: str, readings: list[str]) -> None:
+    """Score readings against a kit's key: accuracy, agreement, and what fooled each reader.
+
+    Writes `scores.json` into the kit.
+
+    Args:
+        kit: folder that `reading-kit` made.
+        readings: files that the page has saved, one a reader.
+    """
+    folder = Path(kit)
+    cases = reading.open_key(folder)
+    promised = read_json(folder / "commitment.json")["sha256"]
+    found = [reading.read_reading(Path(path), cases, promised) for path in readings]
+    scored = reading.score_readings(cases, found)
+    write_json(folder / "scores.json", scored)
+    sys.stdout.write(reading.reading_table(scored).to_string(index=False) + "\n")
+    for pair in scored["agreement"]:
+        kappa = "undefined" if pair["kappa"] is None else f"{pair['kappa']:.2f}"
+        names = " and ".join(pair["readers"])
+        sys.stdout.write(f"Kappa of {names}, {pair['contrast']}: {kappa}\n")

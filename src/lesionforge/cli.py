@@ -27,15 +27,18 @@ STAGES: dict[str, Callable[..., Any]] = {
     "decide": auditing.decide,
     "apply-decisions": auditing.apply_decisions,
     "corrupt-labels": auditing.corrupt_labels,
+    "reading-kit": auditing.reading_kit,
+    "score-reading": auditing.score_reading,
     "keep-cells": exchange.keep_cells,
     "export-nnunet": exchange.export_nnunet,
     "import-predictions": exchange.import_predictions,
 }
-WITHOUT_STUDY = ("check", "detect")
+WITHOUT_STUDY = ("check", "detect", "score-reading")
 POSITIONAL = {
     "check": ("bids", None),
     "detect": ("scans", "+"),
     "import-predictions": ("predictions", None),
+    "score-reading": ("readings", "+"),
 }
 FLAGS = {"prepare": ("check",)}
 
