@@ -11,7 +11,7 @@ from typing import Any
 import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
-from lesionforge import __version__, auditing, exchange, stages
+from lesionforge import __version__, advising, auditing, exchange, stages
 from lesionforge.errors import LesionForgeError
 from lesionforge.study import Study
 
@@ -24,6 +24,7 @@ STAGES: dict[str, Callable[..., Any]] = {
     "compare": stages.compare,
     "detect": stages.detect,
     "audit-labels": auditing.audit_labels,
+    "next-cases": advising.next_cases,
     "decide": auditing.decide,
     "apply-decisions": auditing.apply_decisions,
     "corrupt-labels": auditing.corrupt_labels,

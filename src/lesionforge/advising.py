@@ -1,0 +1,155 @@
+"""The stage that says what the next expert minute is best spent on."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from lesionforge import arms
+from lesionforge.audit import next_cases as cases
+from lesionforge.cohort import bids, splits
+from lesionforge.cohort.labels import read_labelled
+from lesionforge.cohort.subject import Subject, read_brain, read_images, read_lesion
+from lesionforge.detector.predict import TrainedDetector, load_detector, predict_probability
+from lesionforge.errors import DataError
+from lesionforge.provenance import read_json, read_tsv, write_json, write_tsv
+from lesionforge.recording import recorded
+from lesionforge.report.cells import read_cell
+from lesionforge.report.results import score_threshold
+from lesionforge.study import Study
+
+logger = logging.getLogger(__name__)
+SHOWN = 12
+
+
+def next_cases(
+    study: Study,
+    costs: cases.NextConfig,
+    minutes: float = 120.0,
+    readers: tuple[str, ...] = (),
+    set: str | None = None,
+) -> pd.DataFrame:
+    """Rank in one list what an expert could do next, by expected gain a minute.
+
+    Label a new patient (of the training pool, beyond the baseline), inspect a label again (after
+    `audit-labels`), decide between two readers, look at a synthetic volume, look at a repeated
+    false positive. Gains come from the study's own comparison: run `compare` first. Writes
+    `audit/next.tsv` and `audit/next.json` (formulas and worths).
+
+    Args:
+        study: the study.
+        costs: minutes of each action, and how readers err.
+        minutes: to be spent.
+        readers: two label sets of two readers.
+        set: a synthetic set to be looked at.
+    """
+    with recorded(study, "next_cases"):
+        worth = cases.measure_worth(read_json(study.report_root() / "metrics.json"))
+        actions = [
+            *_inspections(study, worth, costs),
+            *_repeats(study, worth, costs),
+            *_adjudications(study, readers, worth, costs),
+            *_predicted(study, set, worth, costs),
+        ]
+        table = cases.plan(actions, minutes)
+        folder = study.labels_root / "audit"
+        write_tsv(folder / "next.tsv", table)
+        write_json(
+            folder / "next.json",
+            {
+                "minutes": minutes,
+                "return": "(gain - risk) / minutes, points of sensitivity a minute",
+                "formulas": cases.FORMULAS,
+                "worth_of_a_label": worth.label,
+                "worth_of_a_synthetic_patient": worth.synthetic,
+                "worth_of_a_false_positive": worth.false_positive,
+                "basis": worth.basis,
+            },
+        )
+        logger.info("A label is worth %.2f points: %s", worth.label, worth.basis)
+        for row in table[table["chosen"] == 1].head(SHOWN).to_dict("records"):
+            what = cases.WORDS[row["action"]]
+            logger.info(
+                "%5.3f a minute: %s, %s (%s)", row["return"], what, row["subject"], row["why"]
+            )
+        return table
+
+
+def _inspections(study: Study, worth: cases.Worth, costs: cases.NextConfig) -> list[cases.Action]:
+    path = study.labels_root / "audit" / "labels.tsv"
+    if not path.exists():
+        logger.warning("No labels to inspect in the list: run audit-labels first.")
+        return []
+    labels = read_tsv(path, participant_id=str, risk=float, reasons=str)
+    labels["reasons"] = labels["reasons"].fillna("")
+    return cases.inspect_actions(labels, worth, costs)
+
+
+def _repeats(study: Study, worth: cases.Worth, costs: cases.NextConfig) -> list[cases.Action]:
+    """Find false positives, above each training's threshold, that several trainings share."""
+    found = []
+    for cell in arms.finished_cells(study, "detector")[0]:
+        tables = read_cell(cell, study.rules)
+        threshold = score_threshold(tables, study.rules, study.evaluation)
+        found.append(tables.candidates[tables.candidates["score"] >= threshold])
+        held_out = len(tables.subjects)
+    repeats = cases.repeated_false_positives(found)
+    return cases.look_actions(repeats, held_out, worth, costs)
+
+
+def _adjudications(
+    study: Study, readers: tuple[str, ...], worth: cases.Worth, costs: cases.NextConfig
+) -> list[cases.Action]:
+    if not readers:
+        return []
+    if len(readers) != 2:
+        raise DataError(f"`readers` names two label sets, got {', '.join(readers)}.")
+    one, other = (read_labelled(study.cohort_root, name) for name in readers)
+    dice = {}
+    for mine, theirs in zip(one, other, strict=True):
+        if mine.lesion == theirs.lesion and mine.group == theirs.group:
+            continue
+        masks = read_lesion(mine), read_lesion(theirs)
+        size = int(masks[0].sum() + masks[1].sum())
+        dice[mine.id] = 2 * int((masks[0] & masks[1]).sum()) / size if size else 1.0
+    return cases.adjudicate_actions(dice, (readers[0], readers[1]), worth, costs)
+
+
+def _predicted(
+    study: Study, set: str | None, worth: cases.Worth, costs: cases.NextConfig
+) -> list[cases.Action]:
+    """Value what needs the baseline's detector: unlabelled patients, synthetic volumes."""
+    seed, fold = next(study.cells(None, None))
+    weights = study.detector_root("baseline", seed, fold)
+    detector = load_detector(weights)
+    table = splits.read_splits(study.splits_path(fold))
+    behind = read_json(weights / "lineage.json")["real_subjects"]
+    pool = [name for name in splits.members(table, "train") if name not in behind]
+    fresh = [s for s in arms.real_subjects(study) if s.id in pool and s.group == "patient"]
+    peaks = _peaks(detector, fresh, "unlabelled patients", lambda p, _: p)
+    path = study.labels_root / "audit" / "labels.tsv"
+    rate = float(read_tsv(path, risk=float)["risk"].mean()) if path.exists() else costs.reader_error
+    uncertainty = {name: 4 * peak * (1 - peak) for name, peak in peaks.items()}
+    actions = cases.label_actions(uncertainty, rate, worth, costs)
+    if set is not None:
+        made = bids.read_cohort(study.synthetic_root(set, seed, fold))
+        ill = [s for s in made if s.group == "patient"]
+        shows = _peaks(detector, ill, "synthetic patients", lambda p, s: p * read_lesion(s))
+        bad = {name: 1 - peak for name, peak in shows.items()}
+        actions += cases.validate_actions(bad, worth, costs)
+    return actions
+
+
+def _peaks(
+    detector: TrainedDetector,
+    subjects: Sequence[Subject],
+    what: str,
+    where: Callable[[np.ndarray, Subject], np.ndarray],
+) -> dict[str, float]:
+    """Return each subject's highest probability after `where` has chosen the place."""
+    return {
+        s.id: float(where(predict_probability(detector, read_images(s), read_brain(s)), s).max())
+        for s in tqdm(subjects, desc=f"look at {what}", unit="subject")
+    }
