@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from lesionforge import arms
 from lesionforge.audit import next_cases as cases
+from lesionforge.audit.worth import Worth, measure_worth
 from lesionforge.cohort import bids, splits
 from lesionforge.cohort.labels import read_labelled
 from lesionforge.cohort.subject import Subject, read_brain, read_images, read_lesion
@@ -46,7 +47,7 @@ def next_cases(
         set: a synthetic set to be looked at.
     """
     with recorded(study, "next_cases"):
-        worth = cases.measure_worth(read_json(study.report_root() / "metrics.json"))
+        worth = measure_worth(read_json(study.report_root() / "metrics.json"))
         actions = [
             *_inspections(study, worth, costs),
             *_repeats(study, worth, costs),
@@ -77,7 +78,7 @@ def next_cases(
         return table
 
 
-def _inspections(study: Study, worth: cases.Worth, costs: cases.NextConfig) -> list[cases.Action]:
+def _inspections(study: Study, worth: Worth, costs: cases.NextConfig) -> list[cases.Action]:
     path = study.labels_root / "audit" / "labels.tsv"
     if not path.exists():
         logger.warning("No labels to inspect in the list: run audit-labels first.")
@@ -87,7 +88,7 @@ def _inspections(study: Study, worth: cases.Worth, costs: cases.NextConfig) -> l
     return cases.inspect_actions(labels, worth, costs)
 
 
-def _repeats(study: Study, worth: cases.Worth, costs: cases.NextConfig) -> list[cases.Action]:
+def _repeats(study: Study, worth: Worth, costs: cases.NextConfig) -> list[cases.Action]:
     """Find false positives, above each training's threshold, that several trainings share."""
     found = []
     for cell in arms.finished_cells(study, "detector")[0]:
@@ -100,7 +101,7 @@ def _repeats(study: Study, worth: cases.Worth, costs: cases.NextConfig) -> list[
 
 
 def _adjudications(
-    study: Study, readers: tuple[str, ...], worth: cases.Worth, costs: cases.NextConfig
+    study: Study, readers: tuple[str, ...], worth: Worth, costs: cases.NextConfig
 ) -> list[cases.Action]:
     if not readers:
         return []
@@ -118,7 +119,7 @@ def _adjudications(
 
 
 def _predicted(
-    study: Study, set: str | None, worth: cases.Worth, costs: cases.NextConfig
+    study: Study, set: str | None, worth: Worth, costs: cases.NextConfig
 ) -> list[cases.Action]:
     """Value what needs the baseline's detector: unlabelled patients, synthetic volumes."""
     seed, fold = next(study.cells(None, None))

@@ -20,7 +20,7 @@ from lesionforge.errors import DataError, GeometryError
 from lesionforge.provenance import atomic
 
 MNI_FIELD_OF_VIEW_MM = (160.0, 200.0, 160.0)
-MNI_CENTRE_MM = (0.0, -16.0, 4.0)
+MNI_CENTRE_MM = (0.0, -16.0, 7.0)  # more room at the vertex, where cortex is, than at the medulla
 GRID_MULTIPLE = 16
 SHEAR_TOLERANCE = 1e-3
 

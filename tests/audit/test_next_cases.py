@@ -5,16 +5,15 @@ import pytest
 from lesionforge.audit.next_cases import (
     Action,
     NextConfig,
-    Worth,
     adjudicate_actions,
     inspect_actions,
     label_actions,
     look_actions,
-    measure_worth,
     plan,
     repeated_false_positives,
     validate_actions,
 )
+from lesionforge.audit.worth import Worth, measure_worth
 from lesionforge.errors import ConfigError, DataError
 
 WORTH = Worth(label=0.5, synthetic=-0.2, false_positive=10.0, basis="")

@@ -1,6 +1,7 @@
 """Preparation finds the tissues and the pose that phantoms were drawn with."""
 
 from benchmarks.phantom_preparation import compare
+
 from lesionforge.cohort.bids import read_cohort
 from lesionforge.cohort.phantom import PhantomConfig, write_phantoms
 from lesionforge.cohort.prepare import PrepareConfig, prepare_cohort

@@ -3,17 +3,18 @@
     return = (gain - risk) / minutes
 
 in points of sensitivity at the matched operating point, per minute. Nothing is assumed about what a
-label is worth: it is read from the study's own regimes (`Worth`).
+label is worth: it is read from the study's own regimes (`lesionforge.audit.worth`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from lesionforge.errors import ConfigError, DataError
+from lesionforge.audit.worth import Worth
+from lesionforge.errors import ConfigError
 
 ActionKind = Literal["label", "inspect", "adjudicate", "validate", "look"]
 WORDS: dict[ActionKind, str] = {
@@ -65,75 +66,6 @@ class NextConfig:
             raise ConfigError(f"`minutes_each` must be above 0 for each of {', '.join(WORDS)}.")
         if not 0 <= self.reader_error < 0.5 or self.harm < 0:
             raise ConfigError("`reader_error` must be in [0, 0.5) and `harm` 0 or more.")
-
-
-@dataclass(frozen=True)
-class Worth:
-    """What the study's detectors say a label, a synthetic patient and a false positive are worth.
-
-    Attributes:
-        label: points of sensitivity per labelled patient.
-        synthetic: points per synthetic patient; None where no synthetic regime was trained.
-        false_positive: points that the FROC gains per false positive a subject at the operating
-            point.
-        basis: in words, what they were read from.
-    """
-
-    label: float
-    synthetic: float | None
-    false_positive: float
-    basis: str
-
-
-def measure_worth(metrics: Mapping[str, Any]) -> Worth:
-    """Read from `metrics.json` what labels are worth.
-
-    The slope of sensitivity (at the matched operating point) between the baseline and the regime
-    with most real patients, and between the baseline and the best synthetic regime.
-
-    Raises:
-        DataError: no regime has more real patients than the baseline, so that the worth of a label
-            is not known.
-    """
-    regimes = {
-        name: entry
-        for name, entry in metrics["regimes"].items()
-        if entry["sensitivity_at_half_fp"]["value"] is not None
-    }
-    base = regimes["baseline"]
-    real = {n: e for n, e in regimes.items() if e["n_synthetic_patients"] == 0}
-    name, most = max(real.items(), key=lambda item: item[1]["n_patients"])
-    more = most["n_patients"] - base["n_patients"]
-    if more <= 0:
-        raise DataError(
-            "Every regime has as many real patients as the baseline, so it is not known what a "
-            "label is worth. Train a regime with more of them (expanded), or a smaller one as "
-            "baseline, and compare."
-        )
-
-    def gain(entry: Mapping[str, Any]) -> float:
-        found = entry["sensitivity_at_half_fp"]["value"] - base["sensitivity_at_half_fp"]["value"]
-        return 100 * float(found)
-
-    made = [e for e in regimes.values() if e["n_synthetic_patients"] and e["n_patients"]]
-    per_volume = [gain(e) / e["n_synthetic_patients"] for e in made]
-    basis = (
-        f"{name} finds {gain(most):+.1f} points with {more} more labelled patients, at the matched "
-        "operating point"
-    )
-    curve = np.array(base["froc"], dtype=float)
-    return Worth(
-        label=max(gain(most), 0.0) / more,
-        synthetic=max(per_volume) if per_volume else None,
-        false_positive=_slope(curve, 0.5),
-        basis=basis,
-    )
-
-
-def _slope(curve: np.ndarray, rate: float) -> float:
-    """Return the FROC's rise around `rate`, in points per false positive a subject."""
-    low, high = np.interp([rate / 2, rate * 1.5], curve[:, 0], curve[:, 1])
-    return float(100 * max(high - low, 0.0) / rate)
 
 
 @dataclass(frozen=True)

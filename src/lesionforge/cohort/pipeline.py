@@ -87,11 +87,14 @@ def prepare_images(
         images = even_out(images, inside, target)
     images = np.stack([scale(i, inside, n) for i, n in zip(images, ("T1w", "FLAIR"), strict=True)])
     tissues = tissue_maps(images, inside, target)
+    brain_ml = quality.mask_volume_ml(native.brain)
+    ratio = 1 / abs(float(np.linalg.det(t1w_from_mni[:3, :3])))
     figures: dict[str, float] = {
         **native.figures,
+        "brain_in_grid": float(whole.sum()) * target.voxel_mm3 / 1000 / ratio / brain_ml,
         "mni_information": information,
         **quality.template_figures(images[0], inside, target),
-        "mni_volume_ratio": 1 / abs(float(np.linalg.det(t1w_from_mni[:3, :3]))),
+        "mni_volume_ratio": ratio,
         "brain_covered": float(inside.sum() / max(int(whole.sum()), 1)),
         **quality.image_figures(images, inside, tissues, target),
     }
@@ -168,7 +171,8 @@ def _native(t1w: Volume, flair: Volume, given: Volume | None, config: PrepareCon
     else:
         match = best_start(t1w, flair, near, [np.eye(4)], config.levels_mm[-1])
     matrix, figures["flair_t1w_information"] = match.matrix, match.information
-    figures["flair_t1w_margin"] = margin(t1w, flair, near, matrix, config.levels_mm[0])
+    middle = config.levels_mm[len(config.levels_mm) // 2]
+    figures["flair_t1w_margin"] = margin(t1w, flair, near, matrix, middle)
     figures |= quality.motion_figures(matrix, centroid(mask))
     in_flair = Volume(resample(mask, flair.grid, np.linalg.inv(matrix)), flair.grid)
     flair, in_flair = _cropped(flair, in_flair), _cropped(in_flair, in_flair)

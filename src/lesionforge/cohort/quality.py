@@ -28,6 +28,7 @@ COLUMNS = (
     "mni_correlation",
     "mni_volume_ratio",
     "brain_ml",
+    "brain_in_grid",
     "brain_covered",
     "gm_ml",
     "wm_ml",
@@ -65,6 +66,7 @@ class Limit:
 LIMITS = (
     Limit("flair_t1w_margin", 0.0, "FLAIR moved by 3 mm or 3 degrees fits the T1w better"),
     Limit("mni_dice", GOOD_OVERLAP, "registration to MNI is doubtful"),
+    Limit("brain_in_grid", 0.97, "part of the brain lies outside the study grid"),
     Limit("brain_covered", 0.9, "T1w or FLAIR does not cover the whole brain"),
     Limit("lesion_in_brain", 0.8, "part of the lesion lies outside the brain mask"),
 )

@@ -6,6 +6,7 @@ matrices. Every call is single-threaded and samples on a regular lattice with a 
 results do not depend on the machine's load or the number of workers.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -124,9 +125,8 @@ def margin(
         turn[:3, :3] = Rotation.from_rotvec(np.radians(NEARBY_DEG) * step).as_matrix()
         turn[:3, 3] = centre - turn[:3, :3] @ centre
         moves += [shift @ matrix, turn @ matrix]
-    here = best_start(fixed, moving, mask, [matrix], level_mm).information
-    there = best_start(fixed, moving, mask, moves, level_mm).information
-    return (here - there) / max(abs(here), 1e-9)
+    here, *there = _information(fixed, moving, mask, [matrix, *moves], level_mm)
+    return float((here - np.nanmax(there)) / max(abs(here), 1e-9))
 
 
 def best_start(
@@ -141,19 +141,29 @@ def best_start(
     Raises:
         DataError: the images overlap under none of them.
     """
+    found = _information(fixed, moving, mask, starts, level_mm)
+    best = int(np.nanargmax(found))
+    return Match(starts[best], float(found[best]))
+
+
+def _information(
+    fixed: Volume, moving: Volume, mask: Volume, matrices: list[np.ndarray], level_mm: float
+) -> np.ndarray:
+    """Return the mutual information at each of `matrices`, NaN where the images do not overlap.
+
+    Raises:
+        DataError: they overlap under none of them.
+    """
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     method, pair = _method(fixed, moving, mask, level_mm)
-    scored = []
-    for start in starts:
-        method.SetInitialTransform(_transform(start, centroid(mask), "affine"))
-        try:
-            scored.append((method.MetricEvaluate(*pair), start))
-        except RuntimeError:
-            continue  # no overlap from this start
-    if not scored:
+    found = np.full(len(matrices), np.nan)
+    for index, matrix in enumerate(matrices):
+        method.SetInitialTransform(_transform(matrix, centroid(mask), "affine"))
+        with suppress(RuntimeError):  # no overlap from here
+            found[index] = -method.MetricEvaluate(*pair)
+    if np.isnan(found).all():
         raise DataError("The two images do not overlap in world space; check their affines.")
-    value, matrix = min(scored, key=lambda item: item[0])
-    return Match(matrix, -float(value))
+    return found
 
 
 def _method(
