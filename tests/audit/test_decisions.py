@@ -133,6 +133,18 @@ def test_decisions_make_a_new_label_set_and_overwrite_nothing(cohort, tmp_path):
         apply_decisions(cohort, "original", "v2")
 
 
+def test_a_label_confirmed_in_another_set_is_taken_from_there(cohort):
+    decide(cohort, "original", decision("sub-p01", "healthy"))
+    apply_decisions(cohort, "original", "v2")
+    decide(cohort, "v2", decision("sub-p01", "confirm"))
+    decide(cohort, "original", decision("sub-p02", "confirm"))
+    assert apply_decisions(cohort, "original", "v3") == ["sub-p01"]
+    assert apply_decisions(cohort, "v2", "v4") == ["sub-p02"]
+    for name in ("v3", "v4"):
+        after = {s.id: s for s in read_labelled(cohort, name)}
+        assert (after["sub-p01"].group, after["sub-p02"].group) == ("control", "patient")
+
+
 def test_bad_decisions_are_refused_and_nothing_is_written(cohort, tmp_path):
     mask = tmp_path / "mask.nii.gz"
     subject = read_cohort(cohort)[0]
@@ -144,6 +156,8 @@ def test_bad_decisions_are_refused_and_nothing_is_written(cohort, tmp_path):
     write_volume(mask, np.zeros(read_grid(subject).shape, np.uint8), read_grid(subject))
     with pytest.raises(DataError, match="decide `healthy`"):
         decide(cohort, "original", decision(subject.id), mask)
+    with pytest.raises(DataError, match="not both"):
+        decide(cohort, "original", decision(subject.id, "healthy"), mask)
     with pytest.raises(DataError, match="no decision"):
         apply_decisions(cohort, "original", "v2")
     assert not log_path(cohort).exists()

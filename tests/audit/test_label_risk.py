@@ -8,7 +8,7 @@ from tests.conftest import write_toy_cohort
 from lesionforge.audit.corrupt import CorruptConfig, corrupt_labels
 from lesionforge.audit.label_risk import LabelAuditConfig, audit_labels
 from lesionforge.audit.label_signals import SIGNALS, label_signals, read_evidence
-from lesionforge.cohort.labels import read_labelled, write_label_set
+from lesionforge.cohort.labels import Label, read_labelled, write_label_set
 from lesionforge.cohort.subject import read_brain, read_lesion
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.evaluation.matching import CandidateRules
@@ -71,6 +71,20 @@ def test_every_label_is_judged_and_explained(cohort, audited):
 def test_the_order_of_subjects_does_not_matter_much(audited):
     one, other = (t.set_index("participant_id")["risk"] for t in audited)
     assert one.corr(other, method="spearman") > 0.8
+
+
+def test_a_mask_too_large_to_be_moved_is_judged_nevertheless(cohort):
+    subjects = cohort[0]
+    huge = read_brain(subjects[0])
+    label = Label(huge, "human", "Reader", "all of it")
+    write_label_set(subjects[0].root, "huge", "original", {subjects[0].id: label})
+    given = read_labelled(subjects[0].root, "huge")
+
+    def read(subject):
+        return read_evidence(subject, np.zeros(huge.shape, np.float32), RULES)
+
+    table = audit_labels(given, read, CONFIG)
+    assert subjects[0].id in table["participant_id"].tolist()
 
 
 def test_signals_of_a_seen_an_unseen_and_an_undrawn_lesion(toy_cohort):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lesionforge.cohort.labels import Label, Source, read_labelled, write_label_set
-from lesionforge.cohort.subject import Subject, read_grid
+from lesionforge.cohort.subject import Subject, read_grid, read_lesion
 from lesionforge.errors import DataError, GeometryError
 from lesionforge.provenance import atomic, sha256
 from lesionforge.volume import read_volume
@@ -185,12 +185,14 @@ def decide(
         Its number, and the decision as it was written.
 
     Raises:
-        DataError: the subject is unknown, or the mask is empty or missing.
+        DataError: the subject is unknown, the mask is empty or missing, or contradicts the verdict.
         GeometryError: the mask lies on another grid.
     """
     subjects = {s.id: s for s in read_labelled(cohort, base)}
     if decision.participant_id not in subjects:
         raise DataError(f"{cohort} has no subject {decision.participant_id}. Nothing was decided.")
+    if mask is not None and decision.verdict == "healthy":
+        raise DataError("A healthy subject has no mask: give a mask or the verdict, not both.")
     log = DecisionLog(log_path(cohort))
     digest = ""
     if mask is not None:
@@ -216,6 +218,8 @@ def _check_mask(subject: Subject, path: Path) -> None:
 def apply_decisions(cohort: Path, base: str, name: str) -> list[str]:
     """Write the label set `name`: `base` with the last decision about each subject.
 
+    A label that was confirmed in another set than `base` is taken from there.
+
     Returns:
         The ids whose label changed.
 
@@ -228,15 +232,22 @@ def apply_decisions(cohort: Path, base: str, name: str) -> list[str]:
         raise DataError(f"{log.path} holds no decision: there is nothing to apply.")
     labels = {}
     for subject_id, decision in last.items():
-        if decision.verdict != "confirm":
-            mask = _kept_mask(log, decision) if decision.verdict == "replace" else None
-            by = decision.decided_by
-            labels[subject_id] = Label(mask, decision.source, by, decision.reason)
+        if decision.verdict == "confirm" and decision.base == base:
+            continue
+        mask = _decided_mask(cohort, log, decision)
+        labels[subject_id] = Label(mask, decision.source, decision.decided_by, decision.reason)
     write_label_set(cohort, name, base, labels)
     return sorted(labels)
 
 
-def _kept_mask(log: DecisionLog, decision: Decision) -> np.ndarray:
+def _decided_mask(cohort: Path, log: DecisionLog, decision: Decision) -> np.ndarray | None:
+    """Return the mask that a decision stands for; None for no lesion."""
+    if decision.verdict == "healthy":
+        return None
+    if decision.verdict == "confirm":
+        known = {s.id: s for s in read_labelled(cohort, decision.base)}
+        subject = known[decision.participant_id]
+        return read_lesion(subject) if subject.group == "patient" else None
     path = log.mask_path(decision.mask)
     if not path.exists() or sha256(path) != decision.mask:
         raise DataError(f"{path}, the mask of {decision.participant_id}, is missing or changed.")

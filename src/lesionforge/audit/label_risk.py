@@ -17,7 +17,14 @@ from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from lesionforge.audit.corrupt import CorruptConfig, ErrorKind, move_mask, read_region, spoil
+from lesionforge.audit.corrupt import (
+    CorruptConfig,
+    ErrorKind,
+    Region,
+    move_mask,
+    read_region,
+    spoil,
+)
 from lesionforge.audit.label_signals import SIGNALS, WITHOUT_MASK, Evidence, label_signals
 from lesionforge.cohort.subject import Subject
 from lesionforge.errors import ConfigError, DataError
@@ -130,13 +137,25 @@ def _subject_rows(
             continue
         for copy in range(1 if kind == "missing" else config.copies):
             rng = stream(config.seed, "audit", subject.id, kind, copy)
-            if ill:
-                mask = spoil(region, kind, rng, config.shift_mm)
-            else:
-                donor = read_region(patients[int(rng.integers(len(patients)))])
-                mask = move_mask(donor, region, rng, config.shift_mm)
+            try:
+                mask = _plant(region, kind, patients, rng, config)
+            except DataError:  # a mask too large to be moved: nothing to learn from it
+                continue
             signals = label_signals(evidence, mask)
             yield {**known, "kind": kind, "masked": mask is not None, **signals}
+
+
+def _plant(
+    region: Region,
+    kind: ErrorKind,
+    patients: Sequence[Subject],
+    rng: np.random.Generator,
+    config: LabelAuditConfig,
+) -> np.ndarray | None:
+    if kind != "spurious":
+        return spoil(region, kind, rng, config.shift_mm)
+    donor = read_region(patients[int(rng.integers(len(patients)))])
+    return move_mask(donor, region, rng, config.shift_mm)
 
 
 def _neighbours(table: pd.DataFrame, neighbours: int) -> np.ndarray:
