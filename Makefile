@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CONFIG ?= configs/phantom.yaml
 
-.PHONY: demo test setup lint types workflow format clean
+.PHONY: demo test setup lint types workflow browser format clean
 
 demo: $(VENV)/run-time
 	@start=$$(date +%s); set -e; \
@@ -16,7 +16,7 @@ demo: $(VENV)/run-time
 	$(BIN)/python scripts/compare_regimes.py --config $(CONFIG); \
 	echo "The whole study took $$(( ($$(date +%s) - start) / 60 )) minutes."
 
-test: lint types workflow
+test: lint types workflow browser
 	$(BIN)/python -m pytest
 
 setup: $(VENV)/checks
@@ -32,6 +32,13 @@ types: $(VENV)/checks
 # Snakemake asks for other versions of shared packages, so it lives in an environment of its own.
 workflow: $(VENV)-workflow/ready
 	$(VENV)-workflow/bin/snakemake --dry-run --quiet all --configfile $(CONFIG)
+
+# The reading page is tested in a real browser; without one the test fails and says so.
+browser:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	echo "No browser for the page tests: installing Debian's chromium."; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null \
+	|| echo "It could not be installed. Install chromium yourself."
 
 format: $(VENV)/checks
 	$(BIN)/ruff check --fix .

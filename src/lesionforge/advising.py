@@ -48,11 +48,12 @@ def next_cases(
     """
     with recorded(study, "next_cases"):
         worth = measure_worth(read_json(study.report_root() / "metrics.json"))
+        labels = _audited(study)
         actions = [
-            *_inspections(study, worth, costs),
+            *([] if labels is None else cases.inspect_actions(labels, worth, costs)),
             *_repeats(study, worth, costs),
             *_adjudications(study, readers, worth, costs),
-            *_predicted(study, set, worth, costs),
+            *_predicted(study, set, worth, costs, labels),
         ]
         table = cases.plan(actions, minutes)
         folder = study.labels_root / "audit"
@@ -78,26 +79,27 @@ def next_cases(
         return table
 
 
-def _inspections(study: Study, worth: Worth, costs: cases.NextConfig) -> list[cases.Action]:
+def _audited(study: Study) -> pd.DataFrame | None:
+    """Return what `audit-labels` has written, None where it has not."""
     path = study.labels_root / "audit" / "labels.tsv"
     if not path.exists():
         logger.warning("No labels to inspect in the list: run audit-labels first.")
-        return []
+        return None
     labels = read_tsv(path, participant_id=str, risk=float, reasons=str)
     labels["reasons"] = labels["reasons"].fillna("")
-    return cases.inspect_actions(labels, worth, costs)
+    return labels
 
 
 def _repeats(study: Study, worth: Worth, costs: cases.NextConfig) -> list[cases.Action]:
     """Find false positives, above each training's threshold, that several trainings share."""
-    found = []
+    found, held_out = [], []
     for cell in arms.finished_cells(study, "detector")[0]:
         tables = read_cell(cell, study.rules)
         threshold = score_threshold(tables, study.rules, study.evaluation)
         found.append(tables.candidates[tables.candidates["score"] >= threshold])
-        held_out = len(tables.subjects)
-    repeats = cases.repeated_false_positives(found)
-    return cases.look_actions(repeats, held_out, worth, costs)
+        held_out.append(tables.subjects["participant_id"].tolist())
+    repeats = cases.repeated_false_positives(found, held_out)
+    return cases.look_actions(repeats, len({i for ids in held_out for i in ids}), worth, costs)
 
 
 def _adjudications(
@@ -119,7 +121,11 @@ def _adjudications(
 
 
 def _predicted(
-    study: Study, set: str | None, worth: Worth, costs: cases.NextConfig
+    study: Study,
+    set: str | None,
+    worth: Worth,
+    costs: cases.NextConfig,
+    labels: pd.DataFrame | None,
 ) -> list[cases.Action]:
     """Value what needs the baseline's detector: unlabelled patients, synthetic volumes."""
     seed, fold = next(study.cells(None, None))
@@ -130,8 +136,7 @@ def _predicted(
     pool = [name for name in splits.members(table, "train") if name not in behind]
     fresh = [s for s in arms.real_subjects(study) if s.id in pool and s.group == "patient"]
     peaks = _peaks(detector, fresh, "unlabelled patients", lambda p, _: p)
-    path = study.labels_root / "audit" / "labels.tsv"
-    rate = float(read_tsv(path, risk=float)["risk"].mean()) if path.exists() else costs.reader_error
+    rate = costs.reader_error if labels is None else float(labels["risk"].mean())
     uncertainty = {name: 4 * peak * (1 - peak) for name, peak in peaks.items()}
     actions = cases.label_actions(uncertainty, rate, worth, costs)
     if set is not None:

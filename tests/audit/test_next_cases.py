@@ -88,8 +88,11 @@ def test_false_positives_that_come_back():
     one = pd.DataFrame([["a", 0, 0, 0, 0], ["b", 0, 0, 0, 0], ["c", 5, 5, 5, 1]], columns=columns)
     two = pd.DataFrame([["a", 3, 4, 0, 0], ["b", 30, 0, 0, 0], ["c", 5, 5, 5, 1]], columns=columns)
     three = pd.DataFrame([["a", 50, 0, 0, 0], ["a", 0, 6, 0, 0]], columns=columns)
-    assert repeated_false_positives([one, two, three]) == {"a": (3, 3)}
-    assert repeated_false_positives([one]) == {}
+    everybody = ["abc"] * 3
+    assert repeated_false_positives([one, two, three], everybody) == {"a": (3, 3)}
+    assert repeated_false_positives([one], everybody[:1]) == {}
+    folds = ["abc", "abc", "xyz"]  # the third training was tried on others
+    assert repeated_false_positives([one, two, one.head(0)], folds) == {"a": (2, 2)}
 
 
 def test_bad_costs_are_refused():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from cleanlab import multiannotator as cleanlab
 from tests.audit.planted import blobs
 
 from lesionforge.audit.scores import (
@@ -92,7 +93,6 @@ def test_activelab_of_single_labels_is_the_published_formula():
 
 
 def test_activelab_agrees_with_cleanlab():
-    cleanlab = pytest.importorskip("cleanlab.multiannotator")
     table, probabilities = crowd()
     given = (table != MISSING).any(axis=1)
     wide = np.where(table == MISSING, np.nan, table)[given]

@@ -26,7 +26,7 @@ from lesionforge.audit.corrupt import (
     spoil,
 )
 from lesionforge.audit.label_signals import SIGNALS, WITHOUT_MASK, Evidence, label_signals
-from lesionforge.cohort.subject import Subject
+from lesionforge.cohort.subject import Subject, read_lesion
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.seeding import stream
 
@@ -128,7 +128,9 @@ def _subject_rows(
 ) -> Iterable[dict[str, Any]]:
     """Yield the signals of a subject's given label and of the errors planted in it."""
     known = {"participant_id": subject.id, "group": subject.group, "site": subject.site}
-    region = read_region(subject)
+    region = Region(
+        read_lesion(subject), evidence.brain, evidence.tissues[1], evidence.grid.voxel_mm
+    )
     ill = subject.group == "patient"
     given = region.mask if ill else None
     yield {**known, "kind": "given", "masked": ill, **label_signals(evidence, given)}

@@ -6,7 +6,7 @@ in points of sensitivity at the matched operating point, per minute. Nothing is 
 label is worth: it is read from the study's own regimes (`lesionforge.audit.worth`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -198,17 +198,18 @@ def look_actions(
 
 
 def repeated_false_positives(
-    cells: Sequence[pd.DataFrame], near_mm: float = 10.0
+    cells: Sequence[pd.DataFrame], held_out: Sequence[Collection[str]], near_mm: float = 10.0
 ) -> dict[str, tuple[int, int]]:
     """Find false positives that several trainings share.
 
     Args:
         cells: `candidates.tsv` of each training, above its score threshold.
+        held_out: ids that each training was tried on; with folds not everybody.
         near_mm: centres this close are one place.
 
     Returns:
-        Participant id to (most trainings that agree on one place, trainings), where at least two
-        agree.
+        Participant id to (most trainings that agree on one place, trainings that it was held out
+        of), where at least two agree.
     """
     false = [cell[cell["hit"] == 0] for cell in cells]
     found = {}
@@ -226,7 +227,7 @@ def repeated_false_positives(
                 ]
                 most = max(most, sum(map(bool, near)))
         if most >= 2:
-            found[str(name)] = (most, len(cells))
+            found[str(name)] = (most, sum(name in ids for ids in held_out))
     return found
 
 

@@ -1,6 +1,6 @@
 """Pictures of subjects: where regimes disagree, and mask | real | synthetic side by side."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,22 @@ class Strip:
 def axial(volume: np.ndarray, z: int) -> np.ndarray:
     """Return slice `z` of (X, Y, Z) as a picture: anterior up, the subject's right on the left."""
     return volume[:, :, z].T[::-1, ::-1]
+
+
+def cut(volume: np.ndarray, view: str, voxel: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Cut (X, Y, Z) at `voxel`: superior or anterior up; the subject's right, or front, left.
+
+    Args:
+        volume: what to cut.
+        view: `axial`, `coronal` or `sagittal`.
+        voxel: (x, y, z) that the plane goes through.
+    """
+    x, y, z = (int(v) for v in voxel)
+    if view == "axial":
+        return axial(volume, z)
+    if view == "coronal":
+        return volume[:, y, :].T[::-1, ::-1]
+    return volume[x].T[::-1, ::-1]
 
 
 def lesion_slice(lesion: np.ndarray) -> int:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from lesionforge.audit.label_risk import WORDS
 from lesionforge.audit.label_signals import Evidence
 from lesionforge.cohort.subject import Subject, read_lesion
-from lesionforge.report.gallery import axial
+from lesionforge.report.gallery import cut
 from lesionforge.report.html import write_page
 from lesionforge.report.strips import css_colours, join, outlined
 
@@ -66,19 +66,14 @@ def draw_label(evidence: Evidence, mask: np.ndarray) -> str:
     place = _middle(np.argwhere(mask)) if mask.any() else other
     place = _middle(np.argwhere(evidence.brain)) if place is None else place
     t1w, flair = evidence.images
-    panels = [_axial(volume, mask, seen, place) for volume in (t1w, flair)]
-    front = [v[:, place[1]].T[::-1, ::-1] for v in (flair, mask, seen)]
-    panels.append((front[0], [("lesion", front[1]), ("prediction", front[2])]))
+    views = [(t1w, "axial", place), (flair, "axial", place), (flair, "coronal", place)]
     if mask.any() and other is not None:
-        panels += [_axial(volume, mask, seen, other) for volume in (t1w, flair)]
-    return join([outlined(*panel, t1w.shape[1]) for panel in panels])
-
-
-def _axial(
-    volume: np.ndarray, mask: np.ndarray, seen: np.ndarray, place: Place
-) -> tuple[np.ndarray, list[tuple[str, np.ndarray]]]:
-    outlines = [("lesion", axial(mask, place[2])), ("prediction", axial(seen, place[2]))]
-    return axial(volume, place[2]), outlines
+        views += [(t1w, "axial", other), (flair, "axial", other)]
+    pictures = []
+    for volume, view, at in views:
+        outlines = [("lesion", cut(mask, view, at)), ("prediction", cut(seen, view, at))]
+        pictures.append(outlined(cut(volume, view, at), outlines, t1w.shape[1]))
+    return join(pictures)
 
 
 def _middle(voxels: np.ndarray) -> Place:

@@ -17,7 +17,7 @@ from lesionforge.cohort.subject import (
     read_tissues,
 )
 from lesionforge.provenance import read_json, read_tsv
-from lesionforge.report.gallery import axial, lesion_slice
+from lesionforge.report.gallery import axial, cut, lesion_slice
 from lesionforge.report.html import write_page
 from lesionforge.report.strips import css_colours, join, outlined
 
@@ -107,12 +107,9 @@ def draw_strip(subject: Subject) -> str:
     z = lesion_slice(lesion) if lesion.any() else int(place[2])
 
     def coronal(volume: np.ndarray) -> np.ndarray:
-        return volume[:, place[1]].T[::-1, ::-1]
+        return cut(volume, "coronal", place)
 
-    def cut(*volumes: np.ndarray) -> list[np.ndarray]:
-        return [axial(volume, z) for volume in volumes]
-
-    borders = list(zip(("grey matter", "white matter"), cut(grey, white), strict=True))
+    borders = [("grey matter", axial(grey, z)), ("white matter", axial(white, z))]
     panels = [
         (axial(t1w, z), [("brain", axial(brain, z)), ("lesion", axial(lesion, z))]),
         (axial(t1w, z), borders),

@@ -8,7 +8,7 @@ import numpy as np
 
 from lesionforge.detector.detect import Detection
 from lesionforge.evaluation.matching import Candidate
-from lesionforge.report.gallery import PREDICTION_COLOUR, write_tile
+from lesionforge.report.gallery import PREDICTION_COLOUR, cut, write_tile
 from lesionforge.report.html import data_uri, write_page
 
 SHOWN = 5
@@ -53,8 +53,8 @@ def _pictures(found: Detection, voxel: np.ndarray) -> list[dict[str, str]]:
     threshold = found.record["rules"]["candidate_threshold"]
     for name in ("T1w", "FLAIR"):
         for view in VIEWS:
-            picture = _slice(found.scan.volumes[name], view, voxel)
-            outline = _slice(found.probability, view, voxel)
+            picture = cut(found.scan.volumes[name], view, voxel)
+            outline = cut(found.probability, view, voxel)
             pictures.append(
                 {
                     "caption": f"{name}, {view}",
@@ -62,16 +62,6 @@ def _pictures(found: Detection, voxel: np.ndarray) -> list[dict[str, str]]:
                 }
             )
     return pictures
-
-
-def _slice(volume: np.ndarray, view: str, voxel: np.ndarray) -> np.ndarray:
-    """Cut (X, Y, Z) at `voxel`: superior or anterior up; the subject's right on the left."""
-    x, y, z = (int(v) for v in voxel)
-    if view == "axial":
-        return volume[:, :, z].T[::-1, ::-1]
-    if view == "coronal":
-        return volume[:, y, :].T[::-1, ::-1]
-    return volume[x].T[::-1, ::-1]
 
 
 def _encode(picture: np.ndarray, outlines: list[tuple[np.ndarray, str, float]]) -> str:
