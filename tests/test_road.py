@@ -71,6 +71,28 @@ def test_every_synthetic_volume_goes_back_to_the_baselines_training_subjects(roa
         assert set(subject.sources) <= allowed
 
 
+def test_the_synthetic_set_is_audited_on_a_page_and_in_the_report(road):
+    assert _run(road, "audit-synthetic", "--fidelity.masks", "4") == 0
+    root = road / "runs/tiny/synthetic/spade/seed-0"
+    audit = json.loads((root / "audit.json").read_text())
+    assert audit["counts"] == {
+        "patients": 2, "controls": 2, "fresh": 3, "healthy": 2, "trained": 2, "masks": 6
+    }  # fmt: skip
+    assert {f["part"] for f in audit["findings"]} == {
+        "masks", "conditioning", "realism", "leakage", "diversity", "memorisation"
+    }  # fmt: skip
+    assert all(f["why"] or f["sentence"] for f in audit["findings"])
+    page = (root / "audit.html").read_text()
+    assert page.count("data:image/jpeg") == 2
+    assert "undefined" in page
+    assert _run(road, "compare") == 0
+    assert "under audit" in (road / "runs/tiny/report/index.html").read_text()
+    assert _run(road, "audit-synthetic", "--set", "spode") == 1
+    for name in ("audit.json", "audit.html", "nearest.tsv"):
+        (root / name).unlink()
+    assert _run(road, "compare") == 0
+
+
 def test_another_tools_maps_are_compared_in_a_report_of_their_own(road, tmp_path):
     study = road / "runs/tiny"
     for regime in ("baseline", "augmented"):

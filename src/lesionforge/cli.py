@@ -23,6 +23,7 @@ STAGES: dict[str, Callable[..., Any]] = {
     "train-detector": stages.train_detector,
     "compare": stages.compare,
     "detect": stages.detect,
+    "audit-synthetic": auditing.audit_synthetic,
     "audit-labels": auditing.audit_labels,
     "next-cases": advising.next_cases,
     "decide": auditing.decide,

@@ -194,16 +194,17 @@ def compare(study: Study, model: str = "detector") -> Path:
         metrics = results.compute_metrics(
             study.name, study.sha256, study.data, cells, study.rules, study.evaluation, notes
         )
-        synthetic = {
-            name: bids.read_cohort(root)
+        roots = {
+            name: study.synthetic_root(name, study.seeds[0], study.fold_numbers[0])
             for name in study.synthetic
-            if (root := study.synthetic_root(name, study.seeds[0], study.fold_numbers[0])).exists()
         }
+        audits = [root / "audit.json" for root in roots.values()]
         return page.write_report(
             metrics,
             cells,
             arms.real_subjects(study),
-            synthetic,
+            {name: bids.read_cohort(root) for name, root in roots.items() if root.exists()},
+            [read_json(path) for path in audits if path.exists()],
             study.report_root(model),
         )
 

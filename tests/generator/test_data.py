@@ -10,16 +10,14 @@ from lesionforge.errors import DataError
 from lesionforge.evaluation.conspicuity import measure_conspicuity
 from lesionforge.generator.data import PatchBatches, Scan, StepSampler, read_scan
 from lesionforge.generator.module import GeneratorConfig
-from lesionforge.generator.semantic import atlas_prior
 from lesionforge.volume import write_volume
 
 CONFIG = GeneratorConfig(steps=40, checkpoint_every=10, patch=16, batch_size=2)
 
 
 @pytest.fixture(scope="module")
-def scans(toy_cohort, toy_grid) -> list[Scan]:
-    prior = atlas_prior(toy_grid)
-    return [read_scan(subject, prior) for subject in (*toy_cohort[:3], *toy_cohort[-2:])]
+def scans(toy_cohort) -> list[Scan]:
+    return [read_scan(subject) for subject in (*toy_cohort[:3], *toy_cohort[-2:])]
 
 
 def test_a_scan_holds_the_brain_and_the_measured_lesion(toy_cohort, scans, toy_grid):
@@ -119,4 +117,4 @@ def test_a_patient_without_lesion_is_named(toy_cohort, tmp_path, toy_grid):
     bad = replace(good, root=tmp_path)
     write_volume(bad.lesion, np.zeros(toy_grid.shape, dtype=bool), toy_grid)
     with pytest.raises(DataError, match=f"{good.id}_.*lesion"):
-        read_scan(bad, atlas_prior(toy_grid))
+        read_scan(bad)

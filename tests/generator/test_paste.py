@@ -12,7 +12,6 @@ from lesionforge.generator.anatomy import read_anatomy
 from lesionforge.generator.compose import effect_size, feather_weight
 from lesionforge.generator.paste import carve_region, copy_tissue
 from lesionforge.generator.recipe import CarveSpec, SynthesisConfig, SynthesisSpec
-from lesionforge.generator.semantic import atlas_prior
 from lesionforge.generator.synthesize import synthesize
 from lesionforge.generator.warp import WarpSpec
 from lesionforge.masks.prior import MaskConfig
@@ -22,9 +21,9 @@ CONFIG = SynthesisConfig(mode="paste", feather_mm=7.5)
 
 
 @pytest.fixture(scope="module")
-def read(toy_cohort, toy_grid):
-    prior, by_id = atlas_prior(toy_grid), {s.id: s for s in toy_cohort}
-    return lambda name: read_anatomy(by_id[name], prior)
+def read(toy_cohort):
+    by_id = {s.id: s for s in toy_cohort}
+    return lambda name: read_anatomy(by_id[name])
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from lesionforge.generator.compose import feather_weight
 from lesionforge.generator.module import GeneratorConfig
 from lesionforge.generator.recipe import SynthesisSpec
 from lesionforge.generator.render import render_synthetic
-from lesionforge.generator.semantic import atlas_prior
 from lesionforge.generator.synthesize import SynthesisConfig, synthesize, verify_synthetic
 from lesionforge.generator.train import load_generator, train_generator
 from lesionforge.masks.prior import MaskConfig, fit_prior
@@ -129,10 +128,10 @@ def test_sources_name_every_real_subject_behind(inserted, whole, toy_cohort):
 
 
 @pytest.fixture(scope="module")
-def read(toy_cohort, toy_grid):
+def read(toy_cohort):
     """Read the anatomy of a toy subject by its id."""
-    prior, by_id = atlas_prior(toy_grid), {s.id: s for s in toy_cohort}
-    return lambda name: read_anatomy(by_id[name], prior)
+    by_id = {s.id: s for s in toy_cohort}
+    return lambda name: read_anatomy(by_id[name])
 
 
 @pytest.mark.parametrize("mode", ["insert", "whole", "paste"])

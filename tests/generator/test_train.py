@@ -1,6 +1,5 @@
 import json
 from dataclasses import asdict, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from lesionforge.cohort.bids import expected_files
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.generator.apply import apply_generator
 from lesionforge.generator.module import GeneratorConfig, GeneratorModule, reconstruct
-from lesionforge.generator.semantic import atlas_prior
 from lesionforge.generator.train import load_generator, train_generator
 from lesionforge.provenance import sha256
 from lesionforge.training import identify
@@ -34,12 +32,10 @@ TINY = GeneratorConfig(
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick():
-    """One thread, as the networks are tiny, and the atlas is read once."""
+    """One thread, as the networks are tiny."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lesionforge.generator.train.atlas_prior", cache(atlas_prior))
-        yield
+    yield
     torch.set_num_threads(before)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from lesionforge.cohort.regions import REGIONS, region_map
-from lesionforge.masks.host import CLEARANCE_MM, JUNCTION_MM, mirrored_tissues, read_host
+from lesionforge.masks.host import CLEARANCE_MM, JUNCTION_MM, read_host
 
 
 def test_depth_is_negative_in_cortex_and_the_distance_to_it_in_white_matter(hosts):
@@ -53,25 +53,3 @@ def test_a_patient_forbids_its_lesion_and_its_surroundings(toy_cohort):
     assert not host.open[from_file].any()
     edge = ndimage.distance_transform_edt(from_file, sampling=host.grid.voxel_mm)
     assert edge.max() > CLEARANCE_MM
-
-
-def test_a_lesion_that_turns_white_matter_grey_is_undone(hosts):
-    host = hosts[0]
-    index = np.indices(host.grid.shape).transpose(1, 2, 3, 0)
-    lesion = (np.linalg.norm(index - [18, 45, 42], axis=-1) <= 3) & host.brain
-    distorted = host.tissues.copy()
-    distorted[1, lesion] += distorted[2, lesion]
-    distorted[2, lesion] = 0
-    distance = ndimage.distance_transform_edt(~lesion, sampling=host.grid.voxel_mm)
-    healed = mirrored_tissues(distorted, distance, host.grid)
-    assert np.array_equal(healed[0], distorted[0])  # the surface stays where it is
-    assert np.allclose(healed.sum(0), distorted.sum(0), atol=1e-5)
-    far = distance >= 8
-    assert np.array_equal(healed[:, far], distorted[:, far])
-    before = np.abs(distorted - host.tissues)[:, lesion].mean()
-    after = np.abs(healed - host.tissues)[:, lesion].mean()
-    assert after < 0.6 * before
-    # nothing healthy to take over when both sides are hurt
-    both = np.minimum(distance, distance[::-1])
-    kept = mirrored_tissues(distorted, both, host.grid)
-    assert np.allclose(kept[:, both <= 4], distorted[:, both <= 4], atol=1e-6)

@@ -34,6 +34,25 @@ class Conspicuity:
     total: float
 
 
+@dataclass(frozen=True, eq=False)
+class LesionEffect:
+    """What the tissue mix does not explain of T1w and FLAIR, around a lesion.
+
+    Attributes:
+        values: (2, x, y, z) residuals of both images in robust standard deviations.
+        predicted: (2, x, y, z) what the tissue mix explains, in the images' own units.
+        inside: (x, y, z) bool, the lesion in the brain.
+        rim: (x, y, z) bool, the shell that the prediction was fitted in.
+        box: where (x, y, z) lies in the whole volume.
+    """
+
+    values: np.ndarray
+    predicted: np.ndarray
+    inside: np.ndarray
+    rim: np.ndarray
+    box: tuple[slice, ...]
+
+
 def measure_conspicuity(
     images: np.ndarray,
     lesion: np.ndarray,
@@ -57,23 +76,47 @@ def measure_conspicuity(
     Raises:
         DataError: the lesion has no voxel in the brain, or there is no brain around it.
     """
+    found = lesion_effect(images, lesion, tissues, brain, voxel_mm)
+    weight = np.clip(1 - tissues[0][found.box], 0.05, 1)[found.inside]
+    t1w, flair = (
+        float(np.average(channel[found.inside], weights=weight)) for channel in found.values
+    )
+    seen = images[0][found.box]
+    return Conspicuity(
+        t1w=t1w,
+        flair=flair,
+        blur=_blur(seen, found.predicted[0], found.inside, found.rim, voxel_mm),
+        total=_total(found.values, found.inside, found.rim, voxel_mm),
+    )
+
+
+def lesion_effect(
+    images: np.ndarray,
+    lesion: np.ndarray,
+    tissues: np.ndarray,
+    brain: np.ndarray,
+    voxel_mm: tuple[float, float, float],
+) -> LesionEffect:
+    """Return what the tissue mix does not explain, in and around a lesion.
+
+    Args:
+        images: (2, X, Y, Z) T1w and FLAIR in [0, 1]; 0.1 is one robust standard deviation.
+        lesion: (X, Y, Z) bool, at least one voxel.
+        tissues: (3, X, Y, Z) probabilities of CSF, GM and WM.
+        brain: (X, Y, Z) bool.
+        voxel_mm: voxel size along each axis.
+
+    Raises:
+        DataError: the lesion has no voxel in the brain, or there is no brain around it.
+    """
     inside = np.asarray(lesion, bool) & np.asarray(brain, bool)
     if not inside.any():
         raise DataError("The lesion has no voxel inside the brain; its conspicuity is undefined.")
     box = _box(inside, WIDER_RIM_MM[1], voxel_mm)
-    images, tissues = images[(slice(None), *box)], tissues[(slice(None), *box)]
-    inside, brain = inside[box], np.asarray(brain, bool)[box]
-    rim = _rim(np.asarray(lesion, bool)[box], brain, voxel_mm)
-    predicted = np.stack([_predict(image, tissues, rim) for image in images])
-    effect = (images - predicted) / ROBUST_SD
-    weight = np.clip(1 - tissues[0], 0.05, 1)[inside]
-    t1w, flair = (float(np.average(channel[inside], weights=weight)) for channel in effect)
-    return Conspicuity(
-        t1w=t1w,
-        flair=flair,
-        blur=_blur(images[0], predicted[0], inside, rim, voxel_mm),
-        total=_total(effect, inside, rim, voxel_mm),
-    )
+    near, mix = images[(slice(None), *box)], tissues[(slice(None), *box)]
+    rim = _rim(np.asarray(lesion, bool)[box], np.asarray(brain, bool)[box], voxel_mm)
+    predicted = np.stack([_predict(image, mix, rim) for image in near])
+    return LesionEffect((near - predicted) / ROBUST_SD, predicted, inside[box], rim, box)
 
 
 def _box(inside: np.ndarray, margin_mm: float, voxel_mm: tuple[float, ...]) -> tuple[slice, ...]:

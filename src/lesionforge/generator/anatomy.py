@@ -13,8 +13,8 @@ from lesionforge.cohort.subject import (
     read_lesion,
     read_tissues,
 )
-from lesionforge.generator.semantic import check_symmetric, heal_tissues
 from lesionforge.generator.warp import WarpSpec, warp_tissues
+from lesionforge.masks.healing import check_symmetric, heal_tissues
 from lesionforge.masks.host import CLEARANCE_MM, Host
 from lesionforge.volume import Grid
 
@@ -50,8 +50,8 @@ class Anatomy:
         return Host(self.id, self.healed, self.brain, self.grid, forbidden)
 
 
-def read_anatomy(subject: Subject, prior: np.ndarray) -> Anatomy:
-    """Read a prepared subject and heal its tissues; `prior` as for `heal_tissues`.
+def read_anatomy(subject: Subject) -> Anatomy:
+    """Read a prepared subject and heal its tissues.
 
     Raises:
         GeometryError: the grid is not symmetric in x.
@@ -59,7 +59,7 @@ def read_anatomy(subject: Subject, prior: np.ndarray) -> Anatomy:
     grid = read_grid(subject)
     check_symmetric(grid)
     tissues, lesion, brain = read_tissues(subject), read_lesion(subject), read_brain(subject)
-    healed = heal_tissues(tissues, lesion, brain, grid.voxel_mm, prior)
+    healed = heal_tissues(tissues, lesion, grid)
     return Anatomy(subject.id, read_images(subject), tissues, healed, lesion, brain, grid)
 
 

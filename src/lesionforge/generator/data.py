@@ -53,18 +53,17 @@ class PatchSpec:
     style_flip: bool
 
 
-def read_scan(subject: Subject, prior: np.ndarray) -> Scan:
+def read_scan(subject: Subject) -> Scan:
     """Read a training subject, heal its tissues and measure its lesion.
 
     Args:
         subject: prepared.
-        prior: (3, X, Y, Z) healthy tissues on its grid, see `heal_tissues`.
 
     Raises:
         DataError: the brain mask is empty, a patient has no lesion in the brain, or its
             conspicuity cannot be measured.
     """
-    anatomy = read_anatomy(subject, prior)
+    anatomy = read_anatomy(subject)
     if not anatomy.brain.any():
         raise DataError(f"{subject.brain} is empty. Prepare {subject.id} again or leave it out.")
     conspicuity = _conspicuity(subject, anatomy) if subject.group == "patient" else 0.0

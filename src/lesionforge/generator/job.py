@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from lesionforge.cohort.bids import is_complete, json_path, write_description
-from lesionforge.cohort.subject import Subject, read_grid
+from lesionforge.cohort.subject import Subject
 from lesionforge.errors import DataError, LineageError
 from lesionforge.generator.anatomy import Anatomy, read_anatomy
 from lesionforge.generator.draw import Pool
 from lesionforge.generator.recipe import SynthesisConfig
-from lesionforge.generator.semantic import atlas_prior
 from lesionforge.generator.train import RECORD, TrainedGenerator, load_generator
 from lesionforge.generator.wishes import (
     Group,
@@ -92,12 +91,11 @@ def open_job(
     ids = tuple(sorted(s.id for s in subjects))
     trained = None if config.mode == "paste" else _load(generator, ids)
     prior = None if trained is None else _fit(subjects, masks, generator)
-    atlas = atlas_prior(read_grid(subjects[0]))
     by_id = {s.id: s for s in subjects}
 
     @lru_cache(maxsize=CACHED_HOSTS)
     def read(name: str) -> Anatomy:
-        return read_anatomy(by_id[name], atlas)
+        return read_anatomy(by_id[name])
 
     pool = Pool(tuple(subjects), prior, config, seed, read)
     wishes = _wishes(prior, counts, seed, config.plan)

@@ -66,9 +66,7 @@ def render_synthetic(
     if trained is None:
         before, after, lesion = copy_tissue(spec, anatomy, read, config)
     else:
-        lesion = np.zeros_like(anatomy.brain)
-        if spec.lesion is not None:
-            lesion = render_mask(spec.lesion, anatomy.as_host())
+        lesion = _grown(spec, anatomy)
         passes = _Passes(spec, anatomy, lesion, trained, config)
         before, after, gain = _insert(passes) if spec.mode == "insert" else _whole(passes)
         strength = {"Gain": round(gain, 4)}
@@ -82,10 +80,31 @@ def render_synthetic(
         rejections += check_effect(effect, asked, config)
         checks |= {"EffectSD": round(effect, 4), **strength}
         try:
-            checks |= _lesion_figures(spec, anatomy, lesion, images)
+            checks |= _lesion_figures(spec, anatomy, lesion, (before, images))
         except DataError as error:  # nothing is left around the lesion to compare it with
             rejections.append(Rejection("surroundings", str(error)))
     return Made(_volumes(spec, anatomy, lesion, images), lesion, checks, rejections)
+
+
+def find_place(
+    spec: SynthesisSpec, read: Callable[[str], Anatomy], config: SynthesisConfig
+) -> np.ndarray | None:
+    """Return where a synthetic subject was changed, without making it; arguments as above.
+
+    Returns:
+        (X, Y, Z) bool: the new lesion of a patient, the null lesion of a control; None for controls
+        of mode `whole`, which have none.
+    """
+    anatomy = bend_anatomy(read(spec.host), spec.warp)
+    if spec.mode == "paste":
+        return copy_tissue(spec, anatomy, read, config)[2]
+    return None if spec.lesion is None else _grown(spec, anatomy)
+
+
+def _grown(spec: SynthesisSpec, anatomy: Anatomy) -> np.ndarray:
+    if spec.lesion is None:
+        return np.zeros_like(anatomy.brain)
+    return render_mask(spec.lesion, anatomy.as_host())
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,13 +182,21 @@ def _whole(passes: _Passes) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _lesion_figures(
-    spec: SynthesisSpec, anatomy: Anatomy, lesion: np.ndarray, images: np.ndarray
+    spec: SynthesisSpec,
+    anatomy: Anatomy,
+    lesion: np.ndarray,
+    images: tuple[np.ndarray, np.ndarray],
 ) -> dict[str, Any]:
-    seen = measure_conspicuity(images, lesion, anatomy.healed, anatomy.brain, anatomy.grid.voxel_mm)
+    """Measure what shows at the lesion's place in the images before and after it was put there."""
+    voxel_mm = anatomy.grid.voxel_mm
+    bare, seen = (
+        measure_conspicuity(i, lesion, anatomy.healed, anatomy.brain, voxel_mm) for i in images
+    )
     asked = {"ConspicuityAsked": round(spec.lesion.conspicuity, 4)} if spec.lesion else {}
     return {
         "LesionVolumeML": round(float(lesion.sum() * anatomy.grid.voxel_mm3 / 1000), 4),
         **asked,
+        "ConspicuityBefore": round(bare.total, 4),
         "Conspicuity": {name: round(value, 4) for name, value in asdict(seen).items()},
     }
 

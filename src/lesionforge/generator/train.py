@@ -26,7 +26,6 @@ from lesionforge.generator.module import (
 )
 from lesionforge.generator.network import TISSUE_CHANNELS, Generator
 from lesionforge.generator.panel import draw_panel
-from lesionforge.generator.semantic import atlas_prior
 from lesionforge.generator.style import StyleEncoder, encode_scan
 from lesionforge.hardware import resolve_precision
 from lesionforge.provenance import atomic, environment, read_json, sha256, write_json
@@ -145,7 +144,6 @@ def read_scans(subjects: list[Subject]) -> list[Scan]:
     if not subjects:
         raise ConfigError("The generator needs at least one training subject.")
     grid = read_grid(subjects[0])
-    prior = atlas_prior(grid)
     scans = []
     for subject in tqdm(subjects, desc="read training subjects", unit="subject"):
         if not read_grid(subject).matches(grid):
@@ -153,7 +151,7 @@ def read_scans(subjects: list[Subject]) -> list[Scan]:
                 f"{subject.brain} is on another grid than {subjects[0].brain}. "
                 "Prepare the cohort again."
             )
-        scans.append(read_scan(subject, prior))
+        scans.append(read_scan(subject))
     return scans
 
 

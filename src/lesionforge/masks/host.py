@@ -14,13 +14,12 @@ from lesionforge.cohort.subject import (
     read_lesion,
     read_tissues,
 )
+from lesionforge.masks.healing import heal_tissues
 from lesionforge.volume import Grid
 
 CLEARANCE_MM = 10.0  # a new lesion keeps this distance from an old one
 JUNCTION_MM = 3.0  # white matter this close to the cortex belongs to the grey-white junction
 VENTRICLE_REACH_MM = 6.0  # a host's own ventricles may exceed the template's by this
-HEAL_MM = 4.0  # tissues this close to a lesion are not its own any more
-MIRROR_SIGMA_VOXELS = 0.7  # the two sides agree no better
 # Grey matter this close to the template's ventricles or deep nuclei is their border, not cortex.
 VENTRICLE_RIM_MM = 4.0
 NUCLEUS_RIM_MM = 3.0
@@ -117,45 +116,10 @@ def _distance(outside: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def read_host(subject: Subject) -> Host:
-    """Read a prepared subject as a host: its healthy anatomy; old lesions are forbidden.
-
-    In and around a lesion the tissue maps are `mirrored_tissues`: a lesion distorts its own
-    segmentation (its white matter looks grey), which would put it deep inside "cortex".
-    """
+    """Read a prepared subject as a host: its healthy anatomy; old lesions are forbidden."""
     grid, lesion, tissues = read_grid(subject), read_lesion(subject), read_tissues(subject)
     if not lesion.any():
         return Host(subject.id, tissues, read_brain(subject), grid, lesion)
     distance = _distance(~lesion, grid)
-    healthy = mirrored_tissues(tissues, distance, grid)
+    healthy = heal_tissues(tissues, lesion, grid)
     return Host(subject.id, healthy, read_brain(subject), grid, distance <= CLEARANCE_MM)
-
-
-def mirrored_tissues(tissues: np.ndarray, distance_mm: np.ndarray, grid: Grid) -> np.ndarray:
-    """Share out grey and white matter in and around a lesion as on the other side of the brain.
-
-    CSF stays: a lesion blurs the grey-white junction, not the surface, and the other side's sulci
-    are not where this side's are.
-
-    Args:
-        tissues: (3, X, Y, Z) probabilities.
-        distance_mm: (X, Y, Z) distance to the lesion. Shares are replaced up to `HEAL_MM`, then
-            fade back over as much again; where the other side has a lesion too or no brain, they
-            stay.
-        grid: in MNI space: x = 0 is the midline.
-
-    Returns:
-        (3, X, Y, Z) float32.
-    """
-    x, y, z = np.argwhere(distance_mm < 2 * HEAL_MM).T
-    points = grid.world(np.stack([x, y, z], axis=-1)) * [-1, 1, 1]
-    across = np.moveaxis(grid.index(points), -1, 0)
-    smooth = [ndimage.gaussian_filter(t, MIRROR_SIGMA_VOXELS) for t in tissues[1:]]
-    grey, white = (ndimage.map_coordinates(t, across, order=1) for t in smooth)
-    clear = ndimage.map_coordinates(distance_mm, across, order=1, cval=0.0) > HEAL_MM
-    share = np.clip(2 - distance_mm[x, y, z] / HEAL_MM, 0, 1) * (clear & (grey + white > 0.2))
-    matter = tissues[1, x, y, z] + tissues[2, x, y, z]
-    healed = tissues.astype(np.float32)
-    for channel, part in ((1, grey), (2, white)):
-        other = matter * part / np.maximum(grey + white, 1e-6)
-        healed[channel, x, y, z] = share * other + (1 - share) * tissues[channel, x, y, z]
-    return healed

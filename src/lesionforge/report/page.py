@@ -16,6 +16,7 @@ from lesionforge.report import figures, gallery, tables
 from lesionforge.report.cells import Cell, CellTables, complete_runs, read_cell
 from lesionforge.report.html import write_page
 from lesionforge.report.results import score_threshold
+from lesionforge.report.synthetic_page import by_part, headline
 from lesionforge.report.verdict import LIMITS, verdict
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ def write_report(
     cells: list[Cell],
     cohort: list[Subject],
     synthetic: dict[str, list[Subject]],
+    audits: list[dict[str, Any]],
     out: Path,
 ) -> Path:
     """Write the report to `out`; reads files only, so it can be rebuilt without training.
@@ -56,6 +58,7 @@ def write_report(
         cells: the trained detectors, for pictures and losses.
         cohort: the real subjects.
         synthetic: name of a synthetic set to its subjects.
+        audits: what `audit-synthetic` has found out about them.
         out: folder for index.html, metrics.json, tables/ and figures/.
 
     Returns:
@@ -75,6 +78,10 @@ def write_report(
         colours={n: figures.colour(n, list(metrics["regimes"])) for n in metrics["regimes"]},
         charts=charts,
         disagreements=_draw_disagreements(metrics, cells, cohort, out / "figures" / "patients"),
+        audits=[
+            {**a, "headline": headline(a["findings"]), "parts": by_part(a["findings"])}
+            for a in audits
+        ],
         synthesis=_draw_synthesis(cells, cohort, synthetic, out / "figures" / "synthetic"),
         stages=list(_stage_records(out.parent / "stages")),
         weights=list(_weights(cells)),

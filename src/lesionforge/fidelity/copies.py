@@ -1,0 +1,180 @@
+"""Is a synthetic subject a copy? Nearest training neighbours, against those of fresh real ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from scipy import ndimage
+
+from lesionforge.evaluation.conspicuity import ROBUST_SD
+from lesionforge.evaluation.statistics import wilson
+from lesionforge.fidelity.finding import Finding
+from lesionforge.fidelity.portrait import Patch, Portrait
+
+COPY = 0.98  # correlation of images in a lesion from which on it is a copy
+SHIFTS = tuple(product((-1, 0, 1), repeat=3))
+LEAST = 12
+
+
+@dataclass(frozen=True)
+class Match:
+    """A subject and the training subject that it is most like: by `likeness` (a correlation)."""
+
+    id: str
+    nearest: str
+    likeness: float
+
+
+def copy_findings(
+    made: Sequence[Portrait], fresh: Sequence[Portrait], trained: Sequence[Portrait], whole: bool
+) -> tuple[list[Finding], list[Match]]:
+    """Look for copies of training subjects.
+
+    Args:
+        made: synthetic patients.
+        fresh: real patients that nothing was fitted to: how like the training set chance is.
+        trained: the training patients.
+        whole: whether complete volumes were made (mode `whole`); the other modes keep a real
+            anatomy, so only lesions can be copies there.
+
+    Returns:
+        The findings, and the nearest training lesion of every synthetic one, likest first.
+    """
+    found: list[Finding] = []
+    matches = []
+    for what, words in (("images", "tissue"), ("effect", "effect")):
+        ours, theirs = (_matches(group, trained, what) for group in (made, fresh))
+        if what == "images":
+            matches = sorted(ours, key=lambda m: (-m.likeness, m.id))
+            found.append(_copies(matches, theirs))
+        found.append(_alike(ours, theirs, words))
+    if whole:
+        found.append(_volumes(made, [*trained, *fresh], trained))
+    return found, matches
+
+
+def lesion_likeness(one: Patch, other: Patch, what: str) -> float:
+    """Return how alike two lesions are: the best correlation over mirroring and small shifts.
+
+    Correlated are T1w and FLAIR together, each less its mean, in the first lesion; of a lesion of
+    fewer than `LEAST` voxels, and of effects, which need something to stand out from, also in one
+    voxel around it.
+
+    Args:
+        one: the lesion that decides where is looked.
+        other: the lesion it may be a copy of.
+        what: `images` or `effect`.
+    """
+    where = one.mask.copy()
+    if what == "effect" or where.sum() < LEAST:
+        where = ndimage.binary_dilation(where, np.ones((3, 3, 3)))
+    where[[0, -1]] = where[:, [0, -1]] = where[:, :, [0, -1]] = False
+    index = np.argwhere(where)
+    mine = _centred(getattr(one, what)[:, *index.T])
+    best = -1.0
+    for flip in (False, True):
+        volume = getattr(other, what)[:, ::-1] if flip else getattr(other, what)
+        for shift in SHIFTS:
+            theirs = _centred(volume[:, *(index + shift).T])
+            best = max(best, float((mine * theirs).sum()))
+    return best
+
+
+def _centred(values: np.ndarray) -> np.ndarray:
+    """Take off each image's mean and scale both together to length 1; (2, N)."""
+    values = values.astype(np.float64) - values.mean(axis=1, keepdims=True)
+    return values / max(float(np.linalg.norm(values)), 1e-9)
+
+
+def _matches(group: Sequence[Portrait], trained: Sequence[Portrait], what: str) -> list[Match]:
+    found = []
+    for portrait in group:
+        mine = portrait.patch
+        likeness = {
+            t.id: lesion_likeness(mine, t.patch, what)
+            for t in trained
+            if mine is not None and t.patch is not None and t.id != portrait.id
+        }
+        if likeness:
+            nearest = max(sorted(likeness), key=lambda name: likeness[name])
+            found.append(Match(portrait.id, nearest, likeness[nearest]))
+    return found
+
+
+def _copies(ours: Sequence[Match], theirs: Sequence[Match]) -> Finding:
+    if not ours:
+        return Finding("memorisation", "copied lesions", None, "lower", "", why="no lesion")
+    k, n = sum(m.likeness >= COPY for m in ours), len(ours)
+    first = ours[0]
+    return Finding(
+        "memorisation",
+        "copied lesions",
+        k / n,
+        "lower",
+        f"{k} of {n} lesions hold the very tissue of a training lesion (correlation {COPY} or "
+        f"more). The likest: {first.id} and {first.nearest}, {first.likeness:.3f}.",
+        ci95=wilson(k, n),
+        counts=(k, n),
+        real=float(np.mean([m.likeness >= COPY for m in theirs])) if theirs else None,
+        limit=0.0,
+    )
+
+
+def _alike(ours: Sequence[Match], theirs: Sequence[Match], words: str) -> Finding:
+    """Count synthetic lesions that are more like the training set than nearly all fresh ones."""
+    name = f"lesions nearer to training than chance ({words})"
+    if len(theirs) < 6 or not ours:
+        why = "too few fresh real lesions to know what chance is"
+        return Finding("memorisation", name, None, "lower", "", why=why)
+    usual = np.quantile([m.likeness for m in theirs], 0.95)
+    k, n = sum(m.likeness > usual for m in ours), len(ours)
+    middle = [float(np.median([m.likeness for m in group])) for group in (ours, theirs)]
+    return Finding(
+        "memorisation",
+        name,
+        k / n,
+        "lower",
+        f"{k} of {n} are nearer to a training lesion than 95 % of fresh real lesions are; chance "
+        f"gives 5 %. Median likeness {middle[0]:.2f} against {middle[1]:.2f}.",
+        ci95=wilson(k, n),
+        counts=(k, n),
+        real=0.05,
+    )
+
+
+def _volumes(
+    made: Sequence[Portrait], real: Sequence[Portrait], trained: Sequence[Portrait]
+) -> Finding:
+    """Compare the least distance of a synthetic volume to training with that between reals."""
+    nearest = volume_distances(made, trained).min(axis=1)
+    among = volume_distances(real, real)
+    among[np.diag_indices(len(real))] = np.inf
+    closest, k = float(among.min()), int((nearest < among.min()).sum())
+    return Finding(
+        "memorisation",
+        "volumes closer than two real subjects",
+        k / len(made),
+        "lower",
+        f"{k} of {len(made)} volumes are closer to a training subject than the closest two real "
+        f"ones are to each other ({closest:.2f} standard deviations a voxel); the closest is at "
+        f"{nearest.min():.2f}.",
+        counts=(k, len(made)),
+        limit=0.0,
+    )
+
+
+def volume_distances(a: Sequence[Portrait], b: Sequence[Portrait]) -> np.ndarray:
+    """Return root mean square differences (N, M) of small copies, mirrored or not, in robust SDs.
+
+    Averaged over the voxels that are brain in either.
+    """
+    found = np.empty((len(a), len(b)))
+    mirrored = [np.stack([p.small, p.small[:, ::-1]]).astype(np.float32) for p in b]
+    for i, one in enumerate(a):
+        mine = one.small.astype(np.float32)
+        for j, other in enumerate(mirrored):
+            either = (mine[0] > 0) | (other[:, 0] > 0)
+            square = ((mine - other) ** 2).sum(axis=1).sum(axis=(1, 2, 3))
+            found[i, j] = np.sqrt((square / (2 * either.sum(axis=(1, 2, 3)))).min()) / ROBUST_SD
+    return found

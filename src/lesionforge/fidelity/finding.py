@@ -1,0 +1,58 @@
+"""One figure of an audit: its value, the same figure between real data, and what it means."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+Part = Literal["masks", "conditioning", "realism", "leakage", "diversity", "memorisation"]
+PARTS: tuple[Part, ...] = get_args(Part)
+Better = Literal["lower", "higher", "half"]
+ARROWS: dict[Better, str] = {"lower": "↓", "higher": "↑", "half": "→ 0.5"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A figure of a synthetic set.
+
+    Attributes:
+        part: of the audit.
+        name: of the figure.
+        value: None where it is undefined.
+        better: which way is better; `half` for an AUC that should be a coin's.
+        sentence: what the figure means, in plain words.
+        ci95: 95 % interval.
+        counts: numerator and denominator of a share.
+        real: the same figure where real data stand in for the synthetic ones.
+        limit: what is asked of the value, if anything is.
+        why: why it is undefined.
+    """
+
+    part: Part
+    name: str
+    value: float | None
+    better: Better
+    sentence: str
+    ci95: tuple[float, float] | None = None
+    counts: tuple[int, int] | None = None
+    real: float | None = None
+    limit: float | None = None
+    why: str = ""
+
+    @property
+    def arrow(self) -> str:
+        """Which way is better, as a sign."""
+        return ARROWS[self.better]
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the value is on the right side of its limit; None without one."""
+        if self.value is None:
+            return None
+        if self.better == "half":
+            return self.ci95 is not None and self.ci95[0] <= 0.5 <= self.ci95[1]
+        if self.limit is None:
+            return None
+        return self.value <= self.limit if self.better == "lower" else self.value >= self.limit
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the finding as JSON-able values, with its arrow and whether its limit is met."""
+        return {**asdict(self), "arrow": self.arrow, "met": self.met}

@@ -1,0 +1,214 @@
+"""Judge a synthetic set by its portraits: every figure beside the same figure of real data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lesionforge.errors import ConfigError
+from lesionforge.evaluation.statistics import Estimate
+from lesionforge.fidelity.asked import asked_findings
+from lesionforge.fidelity.copies import Match, copy_findings
+from lesionforge.fidelity.features import AROUND, EDGE_MM, ZONES
+from lesionforge.fidelity.finding import Finding
+from lesionforge.fidelity.portrait import Portrait
+from lesionforge.fidelity.shapes import mask_findings
+from lesionforge.fidelity.two_sample import Sample, classifier_auc, kernel_distance
+from lesionforge.fidelity.variety import variety_findings
+
+LIMITS = {"whole": 0.75, "near": 0.65}
+WORDS = {"whole": "whole brains", "near": "lesions and what is around them"}
+ROLES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class FidelityConfig:
+    """How a synthetic set is judged.
+
+    Attributes:
+        against: roles of the real subjects that it is compared with; those behind it never count.
+            `test` is for a last report: a set that was chosen by it makes the test set a training
+            set.
+        masks: masks drawn beside those of the set, since few masks tell little.
+        blur_voxels: standard deviation by which the set that must be found out is blurred.
+        pictures: worst pairs that are drawn.
+        seed: of masks, folds and resampling.
+    """
+
+    against: tuple[str, ...] = ("train", "validation")
+    masks: int = 100
+    blur_voxels: float = 0.5
+    pictures: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not self.against or set(self.against) - set(ROLES):
+            raise ConfigError(f"`against` must be some of {', '.join(ROLES)}, got {self.against}.")
+        if self.masks < 0 or self.pictures < 0:
+            raise ConfigError("`masks` and `pictures` must be 0 or more.")
+        if not 0 < self.blur_voxels <= 5:
+            raise ConfigError(
+                f"`blur_voxels` must be above 0 and at most 5, got {self.blur_voxels}."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Who is judged and who they are compared with.
+
+    Attributes:
+        patients: synthetic patients.
+        controls: synthetic controls, with the places where a null lesion was put.
+        fresh: real patients that do not stand behind the set.
+        healthy: real controls that do not, with places of real lesions.
+        trained: the real patients behind the set.
+        spoilt: the same, blurred on purpose: what a bad set looks like.
+        masks: descriptors of synthetic masks.
+        rejected: draws that were rejected, and all draws.
+        whole: whether complete volumes were made.
+    """
+
+    patients: Sequence[Portrait]
+    controls: Sequence[Portrait]
+    fresh: Sequence[Portrait]
+    healthy: Sequence[Portrait]
+    trained: Sequence[Portrait]
+    spoilt: Sequence[Portrait]
+    masks: Sequence[dict[str, float]]
+    rejected: tuple[int, int]
+    whole: bool
+
+
+def judge(scene: Scene, seed: int) -> tuple[list[Finding], list[Match]]:
+    """Judge a synthetic set.
+
+    Returns:
+        The findings in the order of `lesionforge.fidelity.finding.PARTS`, and each synthetic
+        lesion's nearest training lesion, likest first.
+    """
+    shapes = [[p.shape for p in group if p.shape] for group in (scene.fresh, scene.trained)]
+    copies, matches = copy_findings(scene.patients, scene.fresh, scene.trained, scene.whole)
+    found = [
+        *mask_findings(scene.masks, *shapes),
+        *asked_findings(scene.patients, [*scene.fresh, *scene.trained], scene.rejected, seed),
+        *_realism(scene, "whole", seed),
+        *_realism(scene, "near", seed),
+        *_leakage(scene, seed),
+        *variety_findings(scene.patients, scene.fresh, scene.trained, seed),
+        *copies,
+    ]
+    return found, matches
+
+
+def sample(portraits: Sequence[Portrait], what: str) -> Sample:
+    """Return the features called `what` of those who have them, grouped by host."""
+    known = [p for p in portraits if getattr(p, what) is not None]
+    rows = [getattr(p, what) for p in known]
+    return Sample(np.stack(rows) if rows else np.empty((0, 0)), [p.host for p in known])
+
+
+def _realism(scene: Scene, what: str, seed: int) -> list[Finding]:
+    made, fresh, trained, spoilt = (
+        sample(group, what) for group in (scene.patients, scene.fresh, scene.trained, scene.spoilt)
+    )
+    auc, usual, bad = (classifier_auc(fresh, other, seed) for other in (made, trained, spoilt))
+    words = WORDS[what]
+    found = [
+        _told_apart(
+            f"two-sample AUC of {words}",
+            auc,
+            usual,
+            f"A classifier tells synthetic from fresh real {words} in {_percent(auc)} of pairs; "
+            f"training patients from fresh ones in {_percent(usual)} (coin: 50 %). A set that was "
+            f"blurred on purpose: {_percent(bad)}, which says whether the test could see a fault.",
+            LIMITS[what],
+        )
+    ]
+    if auc.value is not None:
+        distance, chance = kernel_distance(made, fresh, seed)
+        real, _ = kernel_distance(trained, fresh, seed)
+        sentence = f"0 is the same distribution; as large by chance with p = {chance:.3f}."
+        found.append(
+            Finding(
+                "realism", f"kernel distance of {words}", distance, "lower", sentence, real=real
+            )
+        )
+    found.append(
+        Finding(
+            "realism",
+            f"AUC of a blurred set, {words}",
+            bad.value,
+            "higher",
+            "The same test on real training patients that were blurred: below 0.9 the test is too "
+            "weak, and a low AUC above means nothing.",
+            ci95=bad.ci95,
+            limit=0.9,
+            why=bad.why,
+        )
+    )
+    return found
+
+
+def _told_apart(name: str, auc: Estimate, usual: Estimate, sentence: str, limit: float) -> Finding:
+    return Finding(
+        "realism",
+        name,
+        auc.value,
+        "lower",
+        sentence if auc.value is not None else "",
+        ci95=auc.ci95,
+        real=usual.value,
+        limit=limit,
+        why=auc.why,
+    )
+
+
+def _leakage(scene: Scene, seed: int) -> list[Finding]:
+    """Tell synthetic patients from controls by what is around the lesion, not by the lesion.
+
+    Masks are drawn a little inside of what a lesion does to the images, so real ones show in the
+    first millimetres beyond their mask as well. What lies further away must tell nothing.
+    """
+    found = []
+    places = (f"up to {EDGE_MM:g} mm from", f"further than {EDGE_MM:g} mm from")
+    for zone, words in zip(ZONES, places, strict=True):
+        ill, well, sick, sound = (
+            _zone(sample(group, "around"), zone)
+            for group in (scene.patients, scene.controls, scene.fresh, scene.healthy)
+        )
+        auc, usual = classifier_auc(well, ill, seed), classifier_auc(sound, sick, seed)
+        sentence = (
+            f"By what lies {words} the lesion, with the lesion masked out, a classifier tells "
+            f"patients from controls in {_percent(auc)} of pairs; real ones in {_percent(usual)}."
+        )
+        sentence += (
+            " Far more than in real data would be a trace of the making."
+            if zone == "edge"
+            else " Above 50 % a detector could learn the surroundings instead of the lesion."
+        )
+        found.append(
+            Finding(
+                "leakage",
+                f"AUC of what lies {words} the lesion",
+                auc.value,
+                "lower" if zone == "edge" else "half",
+                sentence if auc.value is not None else "",
+                ci95=auc.ci95,
+                real=usual.value,
+                why=auc.why,
+            )
+        )
+    return found
+
+
+def _zone(features: Sample, zone: str) -> Sample:
+    """Keep the features of a zone around lesions."""
+    columns = [i for i, name in enumerate(AROUND) if name.startswith(zone)]
+    return Sample(
+        features.values[:, columns] if len(features) else features.values, features.groups
+    )
+
+
+def _percent(estimate: Estimate) -> str:
+    return "an unknown share" if estimate.value is None else f"{100 * estimate.value:.0f} %"

@@ -1,0 +1,161 @@
+"""What an audit keeps of a subject: features, the lesion's shape and signs, a small copy."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+
+from lesionforge.cohort.subject import (
+    Subject,
+    read_brain,
+    read_grid,
+    read_images,
+    read_tissues,
+)
+from lesionforge.evaluation.conspicuity import Conspicuity, lesion_effect, measure_conspicuity
+from lesionforge.fidelity.features import around_features, lesion_features, whole_features
+from lesionforge.masks.descriptors import describe_mask, largest_component
+from lesionforge.masks.healing import heal_tissues
+from lesionforge.masks.host import Host
+
+SMALL_MM = 2.0  # small copies are not finer than this
+HALF = 12  # voxels of a small copy, from a lesion's centre to the edge of its cube
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """A lesion's cube out of a small copy, centred on the lesion; (2 HALF + 1) voxels an edge.
+
+    Attributes:
+        images: (2, P, P, P) float32 T1w and FLAIR.
+        effect: (2, P, P, P) float32, what the tissues do not explain.
+        mask: (P, P, P) bool, the lesion.
+    """
+
+    images: np.ndarray
+    effect: np.ndarray
+    mask: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """One subject as the audit sees it.
+
+    Attributes:
+        id: participant id.
+        group: patient or control.
+        site: scanner or hospital.
+        host: id of the real subject whose anatomy it shows.
+        whole: (D,) features of the whole brain.
+        small: (2, x, y, z) float16 images at 2 mm or the study's voxels.
+        around: (A,) features around its place; None where it has none.
+        near: (L,) features of the lesion; None in controls.
+        signs: how the lesion shows; None in controls.
+        shape: of the lesion's largest component; None in controls.
+        patch: the lesion's cube; None in controls.
+        asked: conspicuity that was asked for; None in real subjects and controls.
+        before: conspicuity at the same place before the lesion was put there, where known.
+    """
+
+    id: str
+    group: str
+    site: str
+    host: str
+    whole: np.ndarray
+    small: np.ndarray
+    around: np.ndarray | None = None
+    near: np.ndarray | None = None
+    signs: Conspicuity | None = None
+    shape: dict[str, float] | None = None
+    patch: Patch | None = None
+    asked: float | None = None
+    before: float | None = None
+
+
+def draw_portrait(
+    subject: Subject,
+    place: np.ndarray | None,
+    host: str,
+    smooth_voxels: float = 0.0,
+    asked: float | None = None,
+    before: float | None = None,
+) -> Portrait:
+    """Read a subject once and keep what the audit needs.
+
+    Tissues at the place are healed in patients and controls alike, real and synthetic: a lesion
+    distorts its own segmentation.
+
+    Args:
+        subject: prepared or synthetic.
+        place: (X, Y, Z) bool, its lesion, or where a control would have one; None for none.
+        host: id of the real subject whose anatomy it shows.
+        smooth_voxels: blur the images by this standard deviation first (a bad set, on purpose).
+        asked: conspicuity that was asked for.
+        before: conspicuity at the place before the lesion was put there.
+
+    Raises:
+        DataError: there is no brain around the place.
+    """
+    images, tissues, brain = read_images(subject), read_tissues(subject), read_brain(subject)
+    grid = read_grid(subject)
+    if smooth_voxels:
+        images = ndimage.gaussian_filter(images, (0, *[smooth_voxels] * 3)) * brain
+    if place is not None:
+        tissues = heal_tissues(tissues, place, grid)
+    whole = whole_features(images, tissues, brain, grid)
+    factor = max(1, int(SMALL_MM / min(grid.voxel_mm)))
+    small = _shrink(images, factor)
+    portrait = Portrait(
+        subject.id,
+        subject.group,
+        subject.site,
+        host,
+        np.array(list(whole.values())),
+        small.astype(np.float16),
+    )
+    if place is None:
+        return portrait
+    effect = lesion_effect(images, place, tissues, brain, grid.voxel_mm)
+    around = around_features(effect, images, place, brain, grid)
+    portrait = replace(portrait, around=np.array(list(around.values())))
+    if subject.group == "control":
+        return portrait
+    everywhere = np.zeros_like(images)
+    everywhere[(slice(None), *effect.box)] = effect.values
+    where = Host(subject.id, tissues, brain, grid, np.zeros_like(brain))
+    near = lesion_features(effect, images, place, brain, grid)
+    return replace(
+        portrait,
+        near=np.array(list(near.values())),
+        signs=measure_conspicuity(images, place, tissues, brain, grid.voxel_mm),
+        shape=describe_mask(largest_component(place & brain), where),
+        patch=_patch(small, _shrink(everywhere, factor), _shrink(place[None], factor)[0] > 0),
+        asked=asked,
+        before=before,
+    )
+
+
+def _shrink(volumes: np.ndarray, factor: int) -> np.ndarray:
+    """Average blocks of `factor` voxels; (C, X, Y, Z) float32, what is left over is cut off."""
+    if factor == 1:
+        return volumes.astype(np.float32)
+    c, x, y, z = (n // factor * factor for n in (factor * len(volumes), *volumes.shape[1:]))
+    blocks = volumes[:, :x, :y, :z].reshape(
+        c // factor, x // factor, factor, y // factor, factor, z // factor, factor
+    )
+    return blocks.mean(axis=(2, 4, 6), dtype=np.float32)
+
+
+def _patch(images: np.ndarray, effect: np.ndarray, mask: np.ndarray) -> Patch:
+    """Cut the cube around the lesion; what lies beyond the volume is 0."""
+    middle = np.argwhere(mask).mean(axis=0).round().astype(int)
+    box = tuple(slice(int(m), int(m) + 2 * HALF + 1) for m in middle)
+
+    def cut(volume: np.ndarray) -> np.ndarray:
+        return np.pad(volume, HALF)[box]
+
+    return Patch(
+        np.stack([cut(v) for v in images]),
+        np.stack([cut(v) for v in effect]),
+        cut(mask),
+    )

@@ -1,0 +1,90 @@
+"""Are synthetic lesion masks like fresh real ones in size, shape, depth and place?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import ks_2samp
+
+from lesionforge.cohort.regions import REGIONS
+from lesionforge.fidelity.finding import Finding
+
+WORDS = {
+    "volume_mm3": "volume",
+    "sphericity": "sphericity",
+    "elongation": "elongation",
+    "flatness": "flatness",
+    "spread": "spread",
+    "inner_radius_mm": "inner radius",
+    "depth_mm": "depth",
+    "grey_share": "share of grey matter",
+    "ribbon_share": "share in cortex or junction",
+    "lateral_mm": "distance from the midline",
+    "y_mm": "place, back to front",
+    "z_mm": "place, bottom to top",
+}
+LIMIT = 0.2
+Shapes = Sequence[dict[str, float]]
+
+
+def mask_findings(made: Shapes, fresh: Shapes, trained: Shapes) -> list[Finding]:
+    """Compare descriptors of masks.
+
+    The Kolmogorov-Smirnov distance is the largest difference between two distribution functions.
+
+    Args:
+        made: of synthetic masks, see `lesionforge.masks.descriptors.describe_mask`.
+        fresh: of real masks that nothing was fitted to.
+        trained: of the real masks that the prior was fitted to, which give the yardstick.
+    """
+    if min(len(made), len(fresh)) < 6:
+        why = f"{len(made)} synthetic and {len(fresh)} fresh real masks: too few to compare"
+        return [Finding("masks", "distances", None, "lower", "", why=why)]
+    found = [_distance(name, made, fresh, trained) for name in WORDS]
+    return [*found, _coverage(made, fresh)]
+
+
+def _values(shapes: Shapes, name: str) -> np.ndarray:
+    if name == "lateral_mm":
+        return np.abs([shape["x_mm"] for shape in shapes])
+    return np.array([shape[name] for shape in shapes])
+
+
+def _distance(name: str, made: Shapes, fresh: Shapes, trained: Shapes) -> Finding:
+    ours, theirs = _values(made, name), _values(fresh, name)
+    test = ks_2samp(ours, theirs)
+    known = len(trained) >= 6
+    real = float(ks_2samp(_values(trained, name), theirs).statistic) if known else None
+    sentence = (
+        f"Median {np.median(ours):.3g} against {np.median(theirs):.3g} in fresh real lesions "
+        f"(p = {test.pvalue:.2g}); 0 is the same distribution, 1 none in common."
+    )
+    return Finding(
+        "masks",
+        f"KS distance of {WORDS[name]}",
+        float(test.statistic),
+        "lower",
+        sentence,
+        real=real,
+        limit=LIMIT,
+    )
+
+
+def _coverage(made: Shapes, fresh: Shapes) -> Finding:
+    """Return the share of fresh real lesions whose lobe and side a synthetic lesion has too."""
+
+    def places(shapes: Shapes) -> list[tuple[int, float]]:
+        return [(int(s["place"]), s["side"]) for s in shapes]
+
+    have, need = set(places(made)), places(fresh)
+    share = float(np.mean([place in have for place in need]))
+    lacking = sorted({f"{'left' if side < 0 else 'right'} {REGIONS[place]}"
+                      for place, side in need if (place, side) not in have})  # fmt: skip
+    rest = f"; none in {', '.join(lacking)}" if lacking else ""
+    return Finding(
+        "masks",
+        "lobes and sides covered",
+        share,
+        "higher",
+        f"{share:.0%} of fresh real lesions lie in a lobe and on a side where the set has a lesion"
+        f" too{rest}.",
+    )

@@ -1,0 +1,85 @@
+"""The page of a synthetic set's audit: a verdict, every figure in words, the likest pairs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lesionforge.cohort.subject import Subject, read_images, read_lesion
+from lesionforge.fidelity.copies import Match
+from lesionforge.report.gallery import cut
+from lesionforge.report.html import write_page
+from lesionforge.report.strips import join, outlined
+
+TITLES = {
+    "masks": "Masks: are they like real ones?",
+    "conditioning": "Lesions: do they show what was asked?",
+    "realism": "Realism: can they be told from real ones?",
+    "leakage": "Leakage: does anything but the lesion mark the label?",
+    "diversity": "Variety: does the set repeat itself?",
+    "memorisation": "Memorisation: is anything a copy?",
+}
+
+
+def headline(findings: Sequence[Mapping[str, Any]]) -> str:
+    """Say in a sentence how a set did; findings as `Finding.to_json` gives them."""
+    judged = [f for f in findings if f["met"] is not None]
+    missed = [f["name"] for f in judged if not f["met"]]
+    unknown = sum(f["value"] is None for f in findings)
+    text = f"{len(judged) - len(missed)} of {len(judged)} demands are met."
+    if missed:
+        text += f" Not met: {', '.join(missed)}."
+    if unknown:
+        text += f" {unknown} figures are undefined, with the reason."
+    return text
+
+
+def by_part(findings: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[Any]]]:
+    """Group findings: part, its title, its rows."""
+    return [(part, title, [f for f in findings if f["part"] == part])
+            for part, title in TITLES.items()]  # fmt: skip
+
+
+def write_synthetic_page(
+    path: Path, audit: Mapping[str, Any], pairs: Sequence[Match], known: Mapping[str, Subject]
+) -> Path:
+    """Write the page.
+
+    Args:
+        path: of the page.
+        audit: content of `audit.json`.
+        pairs: synthetic lesions with their nearest training lesions, to be drawn.
+        known: participant id to subject, synthetic and real.
+
+    Returns:
+        The page's path.
+    """
+    drawn = [
+        {
+            "title": f"{pair.id} and {pair.nearest}: correlation {pair.likeness:.3f}",
+            "picture": join(_views(known[pair.id]) + _views(known[pair.nearest])),
+        }
+        for pair in pairs
+    ]
+    return write_page(
+        path,
+        "synthetic.html",
+        audit=audit,
+        headline=headline(audit["findings"]),
+        parts=by_part(audit["findings"]),
+        pairs=drawn,
+    )
+
+
+def _views(subject: Subject) -> list[np.ndarray]:
+    """Return T1w, FLAIR and FLAIR with the mask, through the lesion."""
+    (t1w, flair), mask = read_images(subject), read_lesion(subject)
+    x, y, z = (int(v) for v in np.argwhere(mask).mean(axis=0).round())
+    rows = t1w.shape[1]
+    lesion = [("lesion", cut(mask, "axial", (x, y, z)))]
+    return [
+        outlined(cut(t1w, "axial", (x, y, z)), [], rows),
+        outlined(cut(flair, "axial", (x, y, z)), [], rows),
+        outlined(cut(flair, "axial", (x, y, z)), lesion, rows),
+    ]

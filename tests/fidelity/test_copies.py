@@ -1,0 +1,86 @@
+"""A planted copy is caught, mirrored and moved too; chance resemblance is not."""
+
+import numpy as np
+import pytest
+
+from lesionforge.fidelity.copies import COPY, copy_findings, lesion_likeness, volume_distances
+from lesionforge.fidelity.portrait import HALF, Patch, Portrait
+
+EDGE = 2 * HALF + 1
+
+
+def patch(seed: int, radius: float = 4.0) -> Patch:
+    rng = np.random.default_rng(seed)
+    index = np.indices((EDGE, EDGE, EDGE)).transpose(1, 2, 3, 0)
+    mask = np.linalg.norm(index - HALF, axis=-1) <= radius
+    images = rng.normal(0.5, 0.1, (2, EDGE, EDGE, EDGE)).astype(np.float32)
+    return Patch(images, images - 0.5, mask)
+
+
+def portrait(name: str, seed: int, made: Patch | None = None) -> Portrait:
+    rng = np.random.default_rng(1000 + seed)
+    small = rng.uniform(0.1, 1, (2, 8, 9, 8)).astype(np.float16)
+    return Portrait(name, "patient", "A", name, np.zeros(3), small, patch=made or patch(seed))
+
+
+def test_a_moved_and_mirrored_copy_is_one():
+    one = patch(0)
+    moved = np.roll(one.images[:, ::-1], (1, -1, 1), axis=(1, 2, 3))
+    copy = Patch(moved, moved - 0.5, one.mask)
+    assert lesion_likeness(copy, one, "images") == pytest.approx(1.0)
+    assert lesion_likeness(patch(1), one, "images") < 0.3
+    brighter = Patch(0.7 * one.images + 0.1, one.effect, one.mask)
+    assert lesion_likeness(brighter, one, "images") == pytest.approx(1.0)
+
+
+def test_planted_copies_are_counted_and_named():
+    trained = [portrait(f"t{i}", i) for i in range(8)]
+    fresh = [portrait(f"f{i}", 100 + i) for i in range(12)]
+    made = [portrait(f"s{i}", 200 + i) for i in range(9)] + [portrait("copy", 300, patch(5))]
+    findings, matches = copy_findings(made, fresh, trained, whole=False)
+    assert (matches[0].id, matches[0].nearest) == ("copy", "t5")
+    assert matches[0].likeness >= COPY > matches[1].likeness
+    copies = findings[0]
+    assert copies.counts == (1, 10)
+    assert copies.met is False
+    assert "copy and t5" in copies.sentence
+    clean, _ = copy_findings(made[:-1], fresh, trained, whole=False)
+    assert clean[0].met is True
+
+
+def test_lesions_learnt_by_heart_are_nearer_than_chance():
+    trained = [portrait(f"t{i}", i) for i in range(8)]
+    fresh = [portrait(f"f{i}", 100 + i) for i in range(12)]
+    rng = np.random.default_rng(9)
+    made = []
+    for i in range(8):
+        effect = patch(i).effect + rng.normal(0, 0.1, patch(i).effect.shape)
+        made.append(portrait(f"s{i}", 200 + i, Patch(patch(200 + i).images, effect, patch(i).mask)))
+    findings, _ = copy_findings(made, fresh, trained, whole=False)
+    tissue, effect = findings[1:]
+    assert effect.value == 1.0
+    assert tissue.value < 0.5
+
+
+def test_a_copied_volume_is_closer_than_two_real_subjects():
+    trained = [portrait(f"t{i}", i) for i in range(4)]
+    fresh = [portrait(f"f{i}", 100 + i) for i in range(6)]
+    copy = Portrait(
+        "s0", "patient", "A", "t1", np.zeros(3), trained[1].small[:, ::-1], patch=patch(50)
+    )
+    other = portrait("s1", 400)
+    findings, _ = copy_findings([copy, other], fresh, trained, whole=True)
+    assert findings[-1].counts == (1, 2)
+    distance = volume_distances([copy], trained)
+    assert distance[0, 1] == 0
+    assert distance[0, 0] > 1
+    slow = trained[0].small.astype(float), trained[2].small.astype(float)
+    flips = [np.sqrt(((slow[0] - s) ** 2).mean()) / 0.1 for s in (slow[1], slow[1][:, ::-1])]
+    assert volume_distances([trained[0]], [trained[2]])[0, 0] == pytest.approx(min(flips), rel=1e-3)
+
+
+def test_without_fresh_lesions_chance_is_unknown():
+    trained = [portrait(f"t{i}", i) for i in range(4)]
+    findings, _ = copy_findings([portrait("s0", 7)], [], trained, whole=False)
+    assert [f.value is None for f in findings] == [False, True, True]
+    assert all(f.why for f in findings[1:])

@@ -1,0 +1,83 @@
+"""A set on disk becomes portraits; pasted lesions are found out as copies; leaks are refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lesionforge.cohort.bids import read_cohort
+from lesionforge.cohort.subject import Subject, read_lesion
+from lesionforge.errors import DataError, LineageError
+from lesionforge.fidelity.judge import FidelityConfig, Scene, judge
+from lesionforge.fidelity.scene import read_scene
+from lesionforge.generator.recipe import SynthesisConfig
+from lesionforge.generator.synthesize import synthesize
+from lesionforge.masks.prior import MaskConfig
+
+PASTE = SynthesisConfig(mode="paste", min_effect_sd=0.0, min_effect_share=0.0)
+
+
+@pytest.fixture(scope="module")
+def behind(toy_cohort) -> list[Subject]:
+    return [s for s in toy_cohort if s.id in ("sub-p01", "sub-p02", "sub-c01", "sub-c02")]
+
+
+@pytest.fixture(scope="module")
+def fresh(toy_cohort, behind) -> list[Subject]:
+    return [s for s in toy_cohort if s not in behind]
+
+
+@pytest.fixture(scope="module")
+def pasted(behind, tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("pasted")
+    synthesize(behind, Path("none"), root, PASTE, MaskConfig(), n=4, n_controls=2, seed=0)
+    return root
+
+
+@pytest.fixture(scope="module")
+def scene(pasted, behind, fresh) -> Scene:
+    return read_scene(pasted, behind, fresh, PASTE, FidelityConfig())
+
+
+def test_everybody_is_portrayed_once(scene, pasted, fresh):
+    made = read_cohort(pasted)
+    assert [p.id for p in scene.patients] == [s.id for s in made if s.group == "patient"]
+    assert [p.id for p in scene.fresh] == [s.id for s in fresh if s.group == "patient"]
+    assert [p.id for p in scene.trained] == ["sub-p01", "sub-p02"]
+    assert {p.host for p in scene.patients} <= {"sub-c01", "sub-c02"}
+    assert all(p.near is not None and p.around is not None for p in scene.patients)
+    assert all(p.near is None and p.around is not None for p in scene.controls)
+    assert len(scene.masks) == 4  # paste has no prior to draw more from
+    for portrait, subject in zip(scene.patients, made, strict=False):
+        mask = read_lesion(subject)
+        assert portrait.shape["volume_mm3"] == pytest.approx(mask.sum() * 125)
+
+
+def test_a_blurred_portrait_differs_and_has_the_same_lesion(scene):
+    for plain, blurred in zip(scene.trained, scene.spoilt, strict=True):
+        assert plain.shape == blurred.shape
+        assert not np.allclose(plain.whole, blurred.whole)
+
+
+def test_pasted_lesions_are_copies_and_real_ones_are_not(scene):
+    findings, matches = judge(scene, 0)
+    copies = next(f for f in findings if f.name == "copied lesions")
+    assert copies.counts[0] >= 3
+    assert copies.met is False
+    assert copies.real == 0
+    assert {m.nearest for m in matches} <= {"sub-p01", "sub-p02"}
+
+
+def test_figures_of_few_subjects_are_undefined_with_the_reason(scene):
+    findings, _ = judge(scene, 0)
+    undefined = [f for f in findings if f.value is None]
+    assert {f.part for f in undefined} >= {"realism", "leakage", "diversity"}
+    assert all(f.why for f in undefined)
+
+
+def test_a_subject_behind_the_set_is_no_fresh_one(pasted, behind, fresh):
+    with pytest.raises(LineageError, match="sub-p01"):
+        read_scene(pasted, behind, [*fresh, behind[0]], PASTE, FidelityConfig())
+    with pytest.raises(DataError, match="--against"):
+        read_scene(pasted, behind, [s for s in fresh if s.group == "control"], PASTE,
+                   FidelityConfig())  # fmt: skip
