@@ -6,7 +6,8 @@
 of MedMNIST (`train_images`, `train_labels`, `test_images`, `test_labels`) or of Keras' `mnist.npz`
 works as well, and a name that the installed `medmnist` package knows (`pathmnist`) is loaded
 through it. A table `*.tsv` holds the lesion candidates of a detector (`lesion_candidates.py`): hit
-or false positive, in their own proportion, so that their accuracy is the mean over both. Where a
+or false positive, in their own proportion, so that their accuracy is the mean over both. Of two
+classes half of which are flipped nothing can be learnt: there no strategy should do well. Where a
 pool is smaller than that of digits, the budget is the same share of it. Each (flip, strategy, seed)
 is a cell, written when it is done; run the same command again to go on.
 """
@@ -96,11 +97,14 @@ class FittedNetwork:
 
 
 def scaled_budget(pool: int, flip: float, seed: int) -> BudgetConfig:
-    """Return the default budget, in a pool smaller than digits' the same share of it."""
+    """Return the default budget, in a pool smaller than digits' the same share of it.
+
+    At least two labels a fold to begin with, and two annotations a round.
+    """
     share, usual = min(1.0, pool / DIGITS), BudgetConfig()
     return BudgetConfig(
-        start=round(share * usual.start),
-        per_round=round(share * usual.per_round),
+        start=max(2 * usual.folds, round(share * usual.start)),
+        per_round=max(2, round(share * usual.per_round)),
         flip=flip,
         seed=seed,
     )
