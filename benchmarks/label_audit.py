@@ -1,195 +1,237 @@
 """Plant label errors, look for them, correct what was found, train again: is it worth the minutes?
 
-    python benchmarks/label_audit.py --config configs/label_audit.yaml [--plantings 10]
+    python benchmarks/label_audit.py --config configs/label_audit.yaml [--plantings N] [--retrain N]
 
-Prepare the cohort first (scripts/prepare_cohort.py, same configuration). For each planting a fifth
-of the training labels becomes wrong (missing, shifted, spurious in equal parts), detectors are
-cross-fitted on the wrong labels, `audit_labels` ranks all labels, and the first fifth of the list
-is looked at. For the first `--retrain` plantings three detectors are trained on all training
-subjects, with the wrong labels, with those that were found corrected, and with the right ones, and
-tested on subjects whose labels are right. Everything lies in the study's folder under
-`label-audit/` and is kept; the same command goes on. Writes found.tsv, retrained.tsv, summary.json.
+Prepare the cohort first (scripts/prepare_cohort.py, same configuration). For each planting (a seed
+of the study) a fifth of the labels becomes wrong (missing, shifted, spurious in equal parts),
+detectors are cross-fitted on the wrong labels, `audit_labels` ranks all labels, and the first fifth
+of the list is looked at by an expert who does not err. For the first `--retrain` plantings three
+detectors are trained with the wrong labels, with those that were found corrected, and with the
+right ones: three trainings a planting and no more. They are tried on test subjects whose labels are
+right and which choose nothing. Everything lies in the study's folder under `label-audit/` and is
+kept; the same command goes on. Writes found.tsv (every list), plantings.tsv, summary.json and
+label_audit.png.
+
+The errors that are looked for are of the kinds, and drawn by the code, that `audit_labels` learns
+from: other errors may be harder to find.
 """
 
 import argparse
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from lesionforge import arms
-from lesionforge.audit.corrupt import CorruptConfig, corrupt_labels, kinds_table
-from lesionforge.audit.label_risk import LabelAuditConfig, audit_labels
-from lesionforge.audit.label_signals import Evidence, read_evidence
-from lesionforge.cli import read_study, stage_parser
-from lesionforge.cohort import bids, splits
-from lesionforge.cohort.labels import Label, label_sets, read_labelled, write_label_set
-from lesionforge.cohort.subject import Subject, read_lesion
-from lesionforge.detector.predict import predict_subjects
-from lesionforge.detector.train import train_detector
-from lesionforge.evaluation.statistics import wilson
-from lesionforge.provenance import read_tsv, write_json, write_tsv
+from lesionforge.cohort.labels import ORIGINAL
+from lesionforge.evaluation.bootstrap import Resamples, resample
+from lesionforge.evaluation.froc import sensitivity_at
+from lesionforge.evaluation.metrics import Outcomes, matched_replicates, with_interval
+from lesionforge.evaluation.statistics import gap_recovered, wilson
+from lesionforge.provenance import atomic, write_json, write_tsv
 from lesionforge.report.cells import Cell
-from lesionforge.report.results import compute_metrics
+from lesionforge.report.results import compute_metrics, jsonable, read_outcomes
 from lesionforge.study import Study
-from lesionforge.volume import read_volume
+from planting import (
+    FOLDS,
+    LOOKED_AT,
+    correct,
+    first_fifth,
+    planting_root,
+    plantings,
+    rank_labels,
+    read_arguments,
+    spent,
+    train_arm,
+)
 
 logger = logging.getLogger("label_audit")
-LOOKED_AT = 0.2
+ARMS = {"baseline": "wrong", "corrected": "corrected", "right": "right"}
+RECOVERED = (
+    "(corrected - wrong) / (right - wrong), in sensitivity at the false positives a patient that "
+    "the study allows, mean over plantings; paired bootstrap of test patients and plantings "
+    "together, the FROC read again in each replicate"
+)
 
 
-def plant(study: Study, seed: int) -> tuple[str, pd.DataFrame]:
-    """Plant the errors of `seed` in the training subjects; return the label set and the truth."""
-    name = f"planted{seed}"
-    path = study.root / "truth" / "labels" / f"{name}.tsv"
-    if name not in label_sets(study.cohort_root):
-        training = splits.members(splits.read_splits(study.splits_path(None)), "train")
-        pool = [s for s in arms.real_subjects(study) if s.id in training]
-        labels, kinds = corrupt_labels(pool, CorruptConfig(), seed)
-        write_tsv(path, kinds_table(kinds))
-        write_label_set(study.cohort_root, name, "original", labels)
-    return name, read_tsv(path, participant_id=str, kind=str)
+def share_found(rankings: Mapping[int, pd.DataFrame], replicates: int) -> dict[str, Any]:
+    """Count the planted errors in the first fifth of each list, pooled and by kind.
 
+    Args:
+        rankings: planting to its list, with `truth`.
+        replicates: of a bootstrap that draws plantings and subjects together.
 
-def cross_fit(
-    study: Study, subjects: list[Subject], folds: int, seed: int, folder: Path
-) -> dict[str, Path]:
-    """Train a detector a fold on the others; return each subject's out-of-fold probability map."""
-    people = bids.read_people(study.cohort_root)
-    people = people[people["participant_id"].isin([s.id for s in subjects])]
-    rule = splits.SplitConfig(validation_patients=1, validation_controls=1, seed=seed)
-    maps = {}
-    for fold, table in enumerate(splits.draw_folds(people, rule, [seed], folds)):
-        tests = set(splits.members(table, "test"))
-        cell = folder / f"fold-{fold}"
-        train_detector([s for s in subjects if s.id not in tests], cell, study.detector, seed)
-        held_out = [s for s in subjects if s.id in tests]
-        predict_subjects(cell, held_out, {s.id: "test" for s in held_out}, study.rules)
-        maps |= {n: cell / "probability" / f"{n}_probability.nii.gz" for n in tests}
-    return maps
-
-
-def audit(study: Study, seed: int, folds: int, folder: Path) -> pd.DataFrame:
-    """Audit the labels of one planting; returns its ranking with the truth."""
-    name, truth = plant(study, seed)
-    path = folder / "ranking.tsv"
-    if not path.exists():
-        training = splits.members(splits.read_splits(study.splits_path(None)), "train")
-        given = [s for s in read_labelled(study.cohort_root, name) if s.id in training]
-        maps = cross_fit(study, given, folds, seed, folder)
-
-        def read(subject: Subject) -> Evidence:
-            return read_evidence(subject, read_volume(maps[subject.id]).data, study.rules)
-
-        table = audit_labels(given, read, LabelAuditConfig(seed=seed))
-        kinds = truth.set_index("participant_id")["kind"]
-        table["truth"] = table["participant_id"].map(kinds).fillna("right")
-        write_tsv(path, table)
-    return read_tsv(path, participant_id=str, truth=str)
-
-
-def correct(study: Study, seed: int, ranking: pd.DataFrame) -> str:
-    """Make the label set in which the first fifth of the list has been looked at and put right."""
-    name = f"corrected{seed}"
-    if name not in label_sets(study.cohort_root):
-        right = {s.id: s for s in arms.real_subjects(study)}
-        looked_at = ranking.head(round(LOOKED_AT * len(ranking)))
-        labels = {}
-        for subject_id in looked_at.loc[looked_at["truth"] != "right", "participant_id"]:
-            ill = right[subject_id].group == "patient"
-            mask = read_lesion(right[subject_id]) if ill else None
-            labels[subject_id] = Label(mask, "human", "simulated expert", "re-inspected")
-        write_label_set(study.cohort_root, name, f"planted{seed}", labels)
-    return name
-
-
-def retrain(study: Study, labels: str, arm: str, seed: int) -> Cell:
-    """Train on all training subjects with a label set; test on right labels."""
-    roles = splits.read_splits(study.splits_path(None)).set_index("participant_id")["role"]
-    given = {s.id: s for s in read_labelled(study.cohort_root, labels)}
-    right = {s.id: s for s in arms.real_subjects(study)}
-    training = [given[name] for name in roles.index[roles == "train"]]
-    held_out = [right[name] for name in roles.index[roles.isin(["validation", "test"])]]
-    folder = study.root / "label-audit" / arm / f"seed-{seed}"
-    train_detector(training, folder, study.detector, seed)
-    predict_subjects(folder, held_out, roles.to_dict(), study.rules)
-    counts = [sum(right[s.id].group == g for s in training) for g in ("patient", "control")]
-    return Cell(arm, seed, None, folder, *counts)
-
-
-def share_found(rankings: list[pd.DataFrame]) -> dict[str, object]:
-    """Count the planted errors in the first fifth of each list, pooled, by kind."""
-    first = pd.concat([r.head(round(LOOKED_AT * len(r))) for r in rankings])
-    everything = pd.concat(rankings)
-    wrong = everything[everything["truth"] != "right"]
-    found = first[first["truth"] != "right"]
-    kinds = {
-        kind: [int((found["truth"] == kind).sum()), int((wrong["truth"] == kind).sum())]
-        for kind in sorted(wrong["truth"].unique())
-    }
-    each = [
-        float(
-            (r.head(round(LOOKED_AT * len(r)))["truth"] != "right").sum()
-            / (r["truth"] != "right").sum()
-        )
-        for r in rankings
-    ]
-    rng = np.random.default_rng(0)
-    means = rng.choice(each, (2000, len(each))).mean(axis=1)
+    Returns:
+        Shares with intervals, and for each planting its share, and the Brier score of its risks
+        beside that of the planted rate told for everybody.
+    """
+    ids = sorted({i for r in rankings.values() for i in r["participant_id"]})
+    draws = resample(len(ids), 0, replicates, seed=0)
     return {
-        "plantings": len(rankings),
-        "found": len(found),
-        "planted": len(wrong),
-        "share": len(found) / len(wrong),
-        "wilson95": list(wilson(len(found), len(wrong))),
-        "bootstrap95_over_plantings": np.quantile(means, [0.025, 0.975]).tolist(),
-        "each_planting": each,
-        "by_kind": kinds,
         "looked_at": LOOKED_AT,
+        "by_chance": LOOKED_AT,
+        "all": _share(rankings, ids, draws, None),
+        "by_kind": {
+            kind: _share(rankings, ids, draws, kind)
+            for kind in sorted({k for r in rankings.values() for k in r["truth"]} - {"right"})
+        },
+        "each_planting": [{"planting": s, **_one_list(r)} for s, r in rankings.items()],
     }
+
+
+def _share(
+    rankings: Mapping[int, pd.DataFrame], ids: list[str], draws: Resamples, kind: str | None
+) -> dict[str, Any]:
+    planted, found = np.zeros((2, len(rankings), len(ids)))
+    for row, ranking in enumerate(rankings.values()):
+        truth = ranking.set_index("participant_id")["truth"]
+        wrong = truth[truth != "right"] if kind is None else truth[truth == kind]
+        seen = set(first_fifth(ranking)["participant_id"])
+        planted[row] = [i in wrong.index for i in ids]
+        found[row] = planted[row] * [i in seen for i in ids]
+    seeds = draws.seeds(tuple(rankings))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = ((draws.patients @ found.T) * seeds).sum(axis=1) / (
+            (draws.patients @ planted.T) * seeds
+        ).sum(axis=1)
+    k, n = int(found.sum()), int(planted.sum())
+    return {"found": k, "planted": n, **with_interval(shares), "wilson95": list(wilson(k, n))}
+
+
+def _one_list(ranking: pd.DataFrame) -> dict[str, Any]:
+    wrong = (ranking["truth"] != "right").to_numpy(dtype=float)
+    found = float((first_fifth(ranking)["truth"] != "right").sum())
+    rate = wrong.mean()
+    return {
+        "found": int(found),
+        "planted": int(wrong.sum()),
+        "share": found / wrong.sum(),
+        "brier": float(np.mean((ranking["risk"] - wrong) ** 2)),
+        "brier_of_the_rate": float(rate * (1 - rate)),
+    }
+
+
+def measure_recovered(
+    outcomes: Mapping[str, Outcomes], draws: Resamples, rate: float
+) -> dict[str, Any]:
+    """Return the sensitivities of the arms, what wrong labels cost, and what correcting recovers.
+
+    Args:
+        outcomes: of the arms `baseline` (wrong labels), `corrected` and `right`, by planting.
+        draws: of test patients; plantings are drawn with them.
+        rate: false positives a patient at which sensitivity is read.
+    """
+    read = {
+        name: matched_replicates(outcomes[arm], draws, np.array([rate]))[:, 0]
+        for arm, name in ARMS.items()
+    }
+    wrong, corrected, right = read.values()
+    share = gap_recovered(
+        (wrong[0], corrected[0], right[0]),
+        (wrong[1:], corrected[1:], right[1:]),
+        ends=("wrong labels", "right labels"),
+    )
+    return {
+        "sensitivity": {name: with_interval(values) for name, values in read.items()},
+        "cost_of_wrong_labels": with_interval(right - wrong),
+        "gain_by_correction": with_interval(corrected - wrong),
+        "recovered": {
+            "value": share.value,
+            "ci95": share.ci95,
+            "why": share.why,
+            "definition": RECOVERED,
+        },
+    }
+
+
+def each_sensitivity(outcomes: Mapping[str, Outcomes], rate: float) -> pd.DataFrame:
+    """Return the sensitivity of every planting (rows) and arm (columns)."""
+    return pd.DataFrame(
+        {
+            name: {
+                seed: sensitivity_at(one, np.ones((1, len(one.patients))), np.array([rate]))[0, 0]
+                for seed, one in outcomes[arm].items()
+            }
+            for arm, name in ARMS.items()
+        }
+    )
+
+
+def draw(rankings: Mapping[int, pd.DataFrame], each: pd.DataFrame | None, path: Path) -> None:
+    """Plot the errors found against the part of the list looked at, and the arms' sensitivities."""
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for ranking in rankings.values():
+        wrong = (ranking["truth"] != "right").to_numpy(dtype=float)
+        seen = np.arange(len(wrong) + 1) / len(wrong)
+        left.plot(seen, np.append(0, wrong.cumsum()) / wrong.sum(), color="C0", alpha=0.4, lw=1)
+    left.plot([0, 1], [0, 1], color="0.6", ls="--", label="by chance")
+    left.axvline(LOOKED_AT, color="0.6", lw=1)
+    left.set(xlabel="share of the list looked at", ylabel="share of planted errors found")
+    left.legend(loc="lower right")
+    if each is not None:
+        right.plot(each.columns, each.T.to_numpy(), color="C0", alpha=0.4, lw=1, marker=".")
+        right.plot(each.columns, each.mean(), color="black", marker="o")
+        right.set(ylim=(0, 1), ylabel="sensitivity at the allowed false positives")
+    with atomic(path) as part:
+        figure.savefig(part, dpi=120, format="png")
+
+
+def retrain(
+    study: Study, rankings: Mapping[int, pd.DataFrame], seeds: tuple[int, ...]
+) -> list[Cell]:
+    """Train the three arms of some plantings."""
+    cells = []
+    for seed in tqdm(seeds, desc="retrain", unit="planting"):
+        sets = (f"planted{seed}", correct(study, seed, rankings[seed]), ORIGINAL)
+        cells += [
+            train_arm(study, arm, seed, labels) for arm, labels in zip(ARMS, sets, strict=True)
+        ]
+    return cells
 
 
 def main() -> None:
     """Run the benchmark."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--plantings", type=int, default=10, help="default: 10")
-    parser.add_argument("--retrain", type=int, default=3, help="plantings (default: 3)")
-    parser.add_argument("--audit-folds", type=int, default=3, help="default: 3")
-    own, rest = parser.parse_known_args()
-    stage = stage_parser("train-generator")
-    study = read_study(stage.instantiate(stage.parse_args(rest)))
-    folder = study.root / "label-audit"
-    rankings = []
-    for seed in tqdm(range(own.plantings), desc="plantings"):
-        rankings.append(audit(study, seed, own.audit_folds, folder / f"planting-{seed}"))
-        found = share_found(rankings)
-        logger.info(
-            "planting %d: %.2f found; so far %.2f", seed, found["each_planting"][-1], found["share"]
-        )
-        write_json(folder / "found.json", found)
-    write_tsv(
-        folder / "found.tsv", pd.concat([r.assign(planting=s) for s, r in enumerate(rankings)])
-    )
-    cells = []
-    for seed in range(own.retrain):
-        for arm, labels in (
-            ("baseline", f"planted{seed}"),
-            ("corrected", correct(study, seed, rankings[seed])),
-            ("right", "original"),
-        ):
-            cells.append(retrain(study, labels, arm, seed))
+    parser.add_argument("--plantings", type=int, help="the first seeds (default: all)")
+    parser.add_argument("--retrain", type=int, help="plantings (default: all; 0: none)")
+    parser.add_argument("--audit-folds", type=int, default=FOLDS, help=f"default: {FOLDS}")
+    own, study = read_arguments(parser)
+    seeds = plantings(study, own.plantings)
+    folder, config = study.root / "label-audit", study.evaluation
+    rankings: dict[int, pd.DataFrame] = {}
+    for seed in tqdm(seeds, desc="plantings", unit="planting"):
+        rankings[seed] = rank_labels(study, seed, own.audit_folds)
+        found = share_found(rankings, config.bootstrap)
+        logger.info("planting %d; so far %.2f found", seed, found["all"]["value"])
+    table = pd.DataFrame(found["each_planting"]).set_index("planting")
+    lists = [planting_root(study, s) / f"fold-{f}" for s in seeds for f in range(own.audit_folds)]
+    summary = {"plantings": len(seeds), "cross_fitting": spent(lists), "found": found}
+    cells = retrain(study, rankings, seeds[: own.retrain])
+    each = None
     if cells:
-        metrics = compute_metrics(
-            study.name, study.sha256, study.data, cells, study.rules, study.evaluation
-        )
-        write_json(folder / "metrics.json", metrics)
-        for name, regime in metrics["regimes"].items():
-            logger.info("%s: %s", name, regime["sensitivity_at_half_fp"])
-        for pair in metrics["comparisons"]:
-            logger.info("%s - %s: %s", pair["b"], pair["a"], pair["difference_at_half_fp"])
+        outcomes = read_outcomes(cells, study.rules, config)
+        first = next(iter(outcomes["baseline"].values()))
+        draws = resample(len(first.patients), 0, config.bootstrap, config.seed)
+        rate = config.false_positives_per_subject
+        summary["retraining"] = spent([cell.folder for cell in cells])
+        summary |= measure_recovered(outcomes, draws, rate)
+        each = each_sensitivity(outcomes, rate)
+        table = table.join(each)
+        known = (study.name, study.sha256, study.data)
+        write_json(folder / "metrics.json", compute_metrics(*known, cells, study.rules, config))
+    write_tsv(folder / "found.tsv", pd.concat(r.assign(planting=s) for s, r in rankings.items()))
+    write_tsv(folder / "plantings.tsv", table.reset_index())
+    write_json(folder / "summary.json", jsonable(summary))
+    draw(rankings, each, folder / "label_audit.png")
+    logger.info("%s", table.round(3).to_string())
+    for name in ("cost_of_wrong_labels", "gain_by_correction", "recovered"):
+        logger.info("%s: %s", name, summary.get(name, "not measured"))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,11 @@
 `digits` is embedded (scikit-learn, 1797 images of 8 x 8). A path to a NumPy archive in the layout
 of MedMNIST (`train_images`, `train_labels`, `test_images`, `test_labels`) or of Keras' `mnist.npz`
 works as well, and a name that the installed `medmnist` package knows (`pathmnist`) is loaded
-through it. Each (flip, strategy, seed) is a cell, written when it is done; run the same command
-again to go on.
+through it. A table `*.tsv` holds the lesion candidates of a detector (`lesion_candidates.py`): hit
+or false positive, in their own proportion, so that their accuracy is the mean over both. Of two
+classes half of which are flipped nothing can be learnt: there no strategy should do well. Where a
+pool is smaller than that of digits, the budget is the same share of it. Each (flip, strategy, seed)
+is a cell, written when it is done; run the same command again to go on.
 """
 
 import argparse
@@ -20,21 +23,20 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import nn
 from tqdm import tqdm
 
-from lesionforge.audit.budget import BudgetConfig, Task, spend
+from lesionforge.audit.budget import BudgetConfig, spend
 from lesionforge.audit.deepfool import deepfool_distance
 from lesionforge.audit.strategies import StrategyName, make_strategy
-from lesionforge.errors import ConfigError
-from lesionforge.provenance import atomic, write_tsv
+from lesionforge.provenance import atomic, sha256, write_tsv
 from lesionforge.seeding import seeded_torch, torch_stream
+from planting import check_made_with
+from relabelling_data import load_task
 
 logger = logging.getLogger("relabelling")
 STRATEGIES = get_args(StrategyName)
-POOL, TEST = 5000, 2000  # at most so many images of a larger set, so that hours suffice
+DIGITS = 1347  # images in the pool of digits
 
 
 class Network:
@@ -94,60 +96,24 @@ class FittedNetwork:
         return np.asarray(deepfool_distance(self.network, torch.from_numpy(x)))
 
 
-def load_task(name: str, seed: int) -> Task:
-    """Load a data set by its name or path and draw pool and test set."""
-    if name == "digits":
-        bunch = load_digits()
-        images = (bunch.data / 16 - 0.5).astype(np.float32)
-        parts = train_test_split(
-            images, bunch.target, test_size=0.25, random_state=seed, stratify=bunch.target
-        )
-        return Task(parts[0], parts[2], parts[1], parts[3], 10)
-    arrays = _archive(name)
-    rng = np.random.default_rng(seed)
-    sets = []
-    for images, labels, most in ((*arrays[:2], POOL), (*arrays[2:], TEST)):
-        rows = rng.permutation(len(images))[:most]
-        sets += [_channels_first(images[rows]), labels[rows].ravel().astype(np.int64)]
-    return Task(*sets, classes=int(max(sets[1].max(), sets[3].max())) + 1)
+def scaled_budget(pool: int, flip: float, seed: int) -> BudgetConfig:
+    """Return the default budget, in a pool smaller than digits' the same share of it.
 
-
-def _archive(name: str) -> list[np.ndarray]:
-    path = Path(name)
-    if not path.is_file():
-        path = _medmnist(name)
-    with np.load(path, allow_pickle=False) as archive:
-        for keys in (
-            ("train_images", "train_labels", "test_images", "test_labels"),
-            ("x_train", "y_train", "x_test", "y_test"),
-        ):
-            if all(key in archive for key in keys):
-                return [archive[key] for key in keys]
-    raise ConfigError(f"{path} has neither MedMNIST's arrays nor those of Keras' mnist.npz.")
-
-
-def _medmnist(name: str) -> Path:
-    try:
-        import medmnist
-    except ImportError as error:
-        raise ConfigError(
-            f"`{name}` is neither `digits` nor a file. For MedMNIST's sets: pip install medmnist."
-        ) from error
-    if name not in medmnist.INFO:
-        raise ConfigError(f"`{name}` is not one of MedMNIST's sets: {', '.join(medmnist.INFO)}.")
-    kind = getattr(medmnist, medmnist.INFO[name]["python_class"])
-    return Path(kind(split="train", download=True).root) / f"{name}.npz"
-
-
-def _channels_first(images: np.ndarray) -> np.ndarray:
-    images = images[..., None] if images.ndim == 3 else images
-    return np.ascontiguousarray(np.moveaxis(images, -1, 1), dtype=np.float32) / 255 - 0.5
+    At least two labels a fold to begin with, and two annotations a round.
+    """
+    share, usual = min(1.0, pool / DIGITS), BudgetConfig()
+    return BudgetConfig(
+        start=max(2 * usual.folds, round(share * usual.start)),
+        per_round=max(2, round(share * usual.per_round)),
+        flip=flip,
+        seed=seed,
+    )
 
 
 def run_cell(data: str, flip: float, strategy: StrategyName, seed: int, path: Path) -> None:
     """Run a cell and write its rounds."""
-    config = BudgetConfig(flip=flip, seed=seed)
     task = load_task(data, seed)
+    config = scaled_budget(len(task.truth), flip, seed)
     rounds = spend(task, make_strategy(strategy, len(task.truth)), Network(), config)
     known = {"flip": flip, "strategy": strategy, "seed": seed}
     rows = [{**known, "round": number, **asdict(spent)} for number, spent in enumerate(rounds)]
@@ -211,7 +177,9 @@ def main() -> None:
     """Run the benchmark."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="digits", help="digits, a .npz file or MedMNIST's name")
+    parser.add_argument(
+        "--data", default="digits", help="digits, a .npz or .tsv file, MedMNIST's name"
+    )
     parser.add_argument("--flips", type=float, nargs="+", default=[0.1, 0.3, 0.5])
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=STRATEGIES)
     parser.add_argument("--seeds", type=int, default=10, help="repetitions (default: 10)")
@@ -219,6 +187,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/relabelling"))
     arguments = parser.parse_args()
     name = Path(arguments.data).stem
+    if Path(arguments.data).is_file():
+        check_made_with(arguments.out / name, {"data": sha256(Path(arguments.data))})
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     wanted = [(f, s, seed) for seed in seeds for f in arguments.flips for s in arguments.strategies]
     files = {

@@ -1,19 +1,17 @@
 """The stage that says what the next expert minute is best spent on."""
 
 import logging
-from collections.abc import Callable, Sequence
 
-import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from lesionforge import arms
 from lesionforge.audit import next_cases as cases
+from lesionforge.audit.new_patients import highest_probabilities, value_new_patients
 from lesionforge.audit.worth import Worth, measure_worth
 from lesionforge.cohort import bids, splits
 from lesionforge.cohort.labels import read_labelled
-from lesionforge.cohort.subject import Subject, read_brain, read_images, read_lesion
-from lesionforge.detector.predict import TrainedDetector, load_detector, predict_probability
+from lesionforge.cohort.subject import read_lesion
+from lesionforge.detector.predict import load_detector
 from lesionforge.errors import DataError
 from lesionforge.provenance import read_json, read_tsv, write_json, write_tsv
 from lesionforge.recording import recorded
@@ -135,27 +133,13 @@ def _predicted(
     behind = read_json(weights / "lineage.json")["real_subjects"]
     pool = [name for name in splits.members(table, "train") if name not in behind]
     fresh = [s for s in arms.real_subjects(study) if s.id in pool and s.group == "patient"]
-    peaks = _peaks(detector, fresh, "unlabelled patients", lambda p, _: p)
-    rate = costs.reader_error if labels is None else float(labels["risk"].mean())
-    uncertainty = {name: 4 * peak * (1 - peak) for name, peak in peaks.items()}
-    actions = cases.label_actions(uncertainty, rate, worth, costs)
+    actions = value_new_patients(detector, fresh, labels, worth, costs)
     if set is not None:
         made = bids.read_cohort(study.synthetic_root(set, seed, fold))
         ill = [s for s in made if s.group == "patient"]
-        shows = _peaks(detector, ill, "synthetic patients", lambda p, s: p * read_lesion(s))
+        shows = highest_probabilities(
+            detector, ill, "synthetic patients", lambda p, s: p * read_lesion(s)
+        )
         bad = {name: 1 - peak for name, peak in shows.items()}
         actions += cases.validate_actions(bad, worth, costs)
     return actions
-
-
-def _peaks(
-    detector: TrainedDetector,
-    subjects: Sequence[Subject],
-    what: str,
-    where: Callable[[np.ndarray, Subject], np.ndarray],
-) -> dict[str, float]:
-    """Return each subject's highest probability after `where` has chosen the place."""
-    return {
-        s.id: float(where(predict_probability(detector, read_images(s), read_brain(s)), s).max())
-        for s in tqdm(subjects, desc=f"look at {what}", unit="subject")
-    }

@@ -106,6 +106,7 @@ class Task:
         test: (M, ...) cases.
         test_truth: (M,).
         classes: how many there are.
+        balanced: whether accuracy is the mean over the classes rather than over the test cases.
     """
 
     pool: np.ndarray
@@ -113,6 +114,7 @@ class Task:
     test: np.ndarray
     test_truth: np.ndarray
     classes: int
+    balanced: bool = False
 
 
 class Annotators:
@@ -207,5 +209,11 @@ def _look(
         progress=turn / max(config.rounds - 1, 1),
         seed=seed,
     )
-    accuracy = float((model.probabilities(task.test).argmax(axis=1) == task.test_truth).mean())
-    return view, accuracy
+    return view, _accuracy(task, model.probabilities(task.test))
+
+
+def _accuracy(task: Task, probabilities: np.ndarray) -> float:
+    right = probabilities.argmax(axis=1) == task.test_truth
+    if not task.balanced:
+        return float(right.mean())
+    return float(np.mean([right[task.test_truth == k].mean() for k in np.unique(task.test_truth)]))

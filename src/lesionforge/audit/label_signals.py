@@ -131,7 +131,7 @@ def label_signals(evidence: Evidence, mask: np.ndarray | None) -> dict[str, floa
         "larger": max(ratio, 0.0),
         "smaller": max(-ratio, 0.0),
         "uncertainty": 4 * own * (1 - own),
-        **_signs(evidence, region),
+        **imaging_signs(evidence, region),
         "volume_ml": int(region.sum()) * evidence.grid.voxel_mm3 / 1000,
     }
 
@@ -143,8 +143,18 @@ def _region(candidates: list[Candidate], shape: tuple[int, ...]) -> np.ndarray:
     return region
 
 
-def _signs(evidence: Evidence, region: np.ndarray) -> dict[str, float]:
-    """Measure the imaging signs of a region; 0 where there is none or it lies outside the brain."""
+def imaging_signs(evidence: Evidence, region: np.ndarray) -> dict[str, float]:
+    """Measure what the images show in a region.
+
+    Args:
+        evidence: of the subject.
+        region: (X, Y, Z) bool, of a mask or a candidate.
+
+    Returns:
+        flair, t1w, blur and conspicuity (see `measure_conspicuity`), grey (mean probability of grey
+        matter), and t1w_side and flair_side (mean difference from the other side, in robust
+        standard deviations); all 0 where the region is empty or lies outside the brain.
+    """
     names = ("flair", "t1w", "blur", "conspicuity", "grey", "t1w_side", "flair_side")
     if not (region & evidence.brain).any():
         return dict.fromkeys(names, 0.0)

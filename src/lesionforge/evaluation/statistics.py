@@ -139,13 +139,16 @@ def quantiles(replicates: np.ndarray) -> tuple[float, float]:
 
 
 def gap_recovered(
-    values: tuple[float, float, float], replicates: tuple[np.ndarray, np.ndarray, np.ndarray]
+    values: tuple[float, float, float],
+    replicates: tuple[np.ndarray, np.ndarray, np.ndarray],
+    ends: tuple[str, str] = ("baseline", "expanded"),
 ) -> Estimate:
     """Return which share of the step from baseline to expanded the augmented regime makes.
 
     Args:
-        values: sensitivities of baseline, augmented and expanded.
+        values: sensitivities of baseline, augmented and expanded, or of three other arms.
         replicates: their paired bootstrap replicates, each (B,).
+        ends: names of the first and the last arm.
 
     Returns:
         The share with its interval over all replicates; undefined where the interval of
@@ -156,7 +159,7 @@ def gap_recovered(
         return Estimate(
             None,
             None,
-            "The sensitivity of expanded minus that of baseline has the interval "
+            f"The sensitivity of {ends[1]} minus that of {ends[0]} has the interval "
             f"{100 * low:.1f} to {100 * high:.1f} points, which does not lie above 0: there is no "
             "sure gap of which a share could be recovered.",
         )

@@ -29,7 +29,7 @@ from lesionforge.evaluation.statistics import (
 )
 from lesionforge.report.cells import Cell, CellTables, check_lineage, complete_runs, read_cell
 
-__all__ = ["Cell", "compute_metrics"]
+__all__ = ["Cell", "compute_metrics", "read_outcomes"]
 SCHEMA = 1
 NUMBERS = ("n_patients", "n_controls", "n_synthetic_patients", "n_synthetic_controls")
 ARMS = ("baseline", "augmented", "expanded")
@@ -63,15 +63,8 @@ def compute_metrics(
         LineageError: a leak, or regimes that cannot be compared.
         DataError: a file is missing or damaged, or no run is complete.
     """
-    tables = [read_cell(cell, rules) for cell in cells]
-    check_lineage(tables)
-    runs, warnings = complete_runs(tables)
-    if "baseline" not in runs:
-        raise DataError("No complete run of the baseline. Run train_detector --regime baseline.")
-    outcomes = {
-        regime: {seed: _pooled(members, rules, config) for seed, members in seeds.items()}
-        for regime, seeds in runs.items()
-    }
+    runs, warnings = _read_runs(cells, rules)
+    outcomes = _outcomes(runs, rules, config)
     draws = _resamples(outcomes, config)
     rate = config.false_positives_per_subject
     metrics = {
@@ -91,6 +84,40 @@ def compute_metrics(
         "warnings": [*notes, *warnings, *_uneven_seeds(outcomes)],
     }
     return jsonable(metrics)
+
+
+def read_outcomes(
+    cells: list[Cell], rules: CandidateRules, config: EvaluationConfig
+) -> dict[str, Outcomes]:
+    """Read what the arms did on the test subjects: regime to seed to outcome.
+
+    For figures that `compute_metrics` does not have; cells are checked as there.
+
+    Raises:
+        LineageError: a leak, or regimes that cannot be compared.
+        DataError: a file is missing or damaged, or no run of the baseline is complete.
+    """
+    return _outcomes(_read_runs(cells, rules)[0], rules, config)
+
+
+def _read_runs(
+    cells: list[Cell], rules: CandidateRules
+) -> tuple[dict[str, dict[int, list[CellTables]]], list[str]]:
+    tables = [read_cell(cell, rules) for cell in cells]
+    check_lineage(tables)
+    runs, warnings = complete_runs(tables)
+    if "baseline" not in runs:
+        raise DataError("No complete run of the baseline. Run train_detector --regime baseline.")
+    return runs, warnings
+
+
+def _outcomes(
+    runs: dict[str, dict[int, list[CellTables]]], rules: CandidateRules, config: EvaluationConfig
+) -> dict[str, Outcomes]:
+    return {
+        regime: {seed: _pooled(members, rules, config) for seed, members in seeds.items()}
+        for regime, seeds in runs.items()
+    }
 
 
 def _resamples(outcomes: dict[str, Outcomes], config: EvaluationConfig) -> Resamples:

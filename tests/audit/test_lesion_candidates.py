@@ -1,0 +1,100 @@
+"""From a detector's candidates to a task of `benchmarks/relabelling.py`."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lesion_candidates import candidate_features
+from lesionforge.audit.budget import BudgetConfig, Task, spend
+from lesionforge.audit.label_signals import read_evidence
+from lesionforge.audit.strategies import make_strategy
+from lesionforge.cohort.subject import read_brain, read_lesion
+from lesionforge.errors import DataError
+from lesionforge.evaluation.matching import CandidateRules
+from lesionforge.provenance import write_tsv
+from relabelling import scaled_budget
+from relabelling_data import load_candidates, load_task
+
+
+def test_features_of_a_candidate(toy_cohort):
+    subject = next(s for s in toy_cohort if s.group == "patient")
+    lesion = read_lesion(subject)
+    probability = (0.7 * lesion).astype(np.float32) * read_brain(subject)
+    probability[tuple(np.argwhere(lesion)[0])] = 0.9
+    evidence = read_evidence(subject, probability, CandidateRules())
+    found = candidate_features(evidence, evidence.candidates[0])
+    assert found["score"] == pytest.approx(0.9)
+    assert 0.7 < found["mean_probability"] < 0.72
+    assert found["log_volume"] == pytest.approx(np.log(lesion.sum() * 125))
+    assert found["flair"] > 1  # the toy lesions are bright there
+    assert len(found) == 10
+    assert np.isfinite(list(found.values())).all()
+
+
+def table(subjects=20):
+    rng = np.random.default_rng(0)
+    rows = [
+        {"participant_id": f"sub-{i:02d}", "candidate": j + 1, "hit": int(j == 0), "who": float(i)}
+        for i in range(subjects)
+        for j in range(3)
+    ]
+    return pd.DataFrame(rows).assign(score=rng.random(3 * subjects))
+
+
+def test_nobody_is_in_pool_and_test_and_the_pool_sets_the_scale(tmp_path):
+    path = tmp_path / "candidates.tsv"
+    write_tsv(path, table())
+    task = load_task(str(path), 3)
+    assert task.pool.shape == (45, 2)
+    assert task.test.shape == (15, 2)
+    assert not set(task.pool[:, 0]) & set(task.test[:, 0])
+    np.testing.assert_allclose(task.pool.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(task.pool.std(axis=0), 1, atol=1e-5)
+    assert (task.truth.sum(), task.test_truth.sum()) == (15, 5)
+    np.testing.assert_array_equal(task.pool, load_candidates(path, 3).pool)
+    assert (task.pool[:, 0] != load_candidates(path, 4).pool[:, 0]).any()
+
+
+def test_tables_that_teach_nothing_are_refused(tmp_path):
+    path = tmp_path / "candidates.tsv"
+    write_tsv(path, table().assign(hit=1))
+    with pytest.raises(DataError, match="too few candidates"):
+        load_candidates(path, 0)
+    write_tsv(path, table().assign(score=np.nan))
+    with pytest.raises(DataError, match="without a value"):
+        load_candidates(path, 0)
+
+
+class Always:
+    """A model that has learnt nothing and says 0; a learner of itself."""
+
+    def fit(self, x, labels, classes, seed):
+        return self
+
+    def probabilities(self, x):
+        return np.tile([0.9, 0.1], (len(x), 1))
+
+    def embeddings(self, x):
+        return x
+
+    def boundary_distance(self, x):
+        return np.zeros(len(x))
+
+
+def test_always_saying_false_positive_is_no_better_than_chance():
+    x, y = np.zeros((40, 1), np.float32), np.array([0] * 30 + [1] * 10)
+    config = BudgetConfig(start=10, rounds=1, per_round=2)
+    for balanced, accuracy in ((True, 0.5), (False, 0.75)):
+        task = Task(x, y, x, y, 2, balanced)
+        rounds = list(spend(task, make_strategy("random", 40), Always(), config))
+        assert [r.accuracy for r in rounds] == [pytest.approx(accuracy)] * 2
+
+
+def test_the_budget_is_the_same_share_of_a_smaller_pool():
+    usual = BudgetConfig(flip=0.1, seed=4)
+    assert scaled_budget(1347, 0.1, 4) == usual
+    assert scaled_budget(5000, 0.1, 4) == usual
+    half = scaled_budget(674, 0.1, 4)
+    assert (half.start, half.per_round, half.rounds) == (50, 30, 10)
+    tiny = scaled_budget(20, 0.1, 4)
+    assert (tiny.start, tiny.per_round) == (10, 2)
