@@ -18,8 +18,15 @@ from lesionforge.generator.compose import (
     insert_effect,
     reach_gain,
 )
+from lesionforge.generator.flaws import apply_flaw
 from lesionforge.generator.paste import copy_tissue
-from lesionforge.generator.quality import Rejection, check_effect, check_images, check_lesion
+from lesionforge.generator.quality import (
+    Rejection,
+    check_effect,
+    check_flaw,
+    check_images,
+    check_lesion,
+)
 from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
 from lesionforge.generator.semantic import semantic_map
 from lesionforge.generator.train import TrainedGenerator
@@ -73,8 +80,15 @@ def render_synthetic(
         before, after, gain = _insert(passes) if spec.mode == "insert" else _whole(passes)
         strength = {"Gain": round(gain, 4)}
     images = after * anatomy.brain
-    rejections = check_images(images, anatomy.brain)
     checks: dict[str, Any] = {"InImages": "finite, in [0, 1], 0 outside the brain, not flat"}
+    rejections: list[Rejection] = []
+    if spec.flaw is not None:
+        sound = images
+        images = apply_flaw(sound, anatomy.healed, anatomy.brain, spec.flaw, anatomy.grid)
+        rejections += check_flaw(sound, images)
+        changed = (images != sound).any(axis=0)
+        checks |= {"FlawSD": round(effect_size(sound, images, changed), 4)}
+    rejections += check_images(images, anatomy.brain)
     if spec.group == "patient":
         effect = effect_size(before, images, lesion)
         rejections += check_lesion(lesion, anatomy.brain)
