@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from lesionforge import arms
 from lesionforge.audit import next_cases as cases
+from lesionforge.audit.inspection import standing
 from lesionforge.audit.worth import Worth, measure_worth
 from lesionforge.cohort import bids, splits
 from lesionforge.cohort.labels import read_labelled
@@ -140,7 +141,9 @@ def _predicted(
     uncertainty = {name: 4 * peak * (1 - peak) for name, peak in peaks.items()}
     actions = cases.label_actions(uncertainty, rate, worth, costs)
     if set is not None:
-        made = bids.read_cohort(study.synthetic_root(set, seed, fold))
+        root = study.synthetic_root(set, seed, fold)
+        seen = standing(root)  # by a person, who need not look again
+        made = [s for s in bids.read_cohort(root) if s.id not in seen]
         ill = [s for s in made if s.group == "patient"]
         shows = _peaks(detector, ill, "synthetic patients", lambda p, s: p * read_lesion(s))
         bad = {name: 1 - peak for name, peak in shows.items()}

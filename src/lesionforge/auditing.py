@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from lesionforge import arms
-from lesionforge.audit import corrupt, decisions, label_risk, reading
+from lesionforge.audit import corrupt, decisions, inspection, label_risk, reading
 from lesionforge.audit.label_signals import Evidence, read_evidence
 from lesionforge.cohort import bids, splits
 from lesionforge.cohort.labels import write_label_set
 from lesionforge.cohort.subject import Subject
-from lesionforge.errors import DataError
+from lesionforge.errors import ConfigError, DataError
 from lesionforge.provenance import read_json, write_json, write_tsv
 from lesionforge.recording import recorded
 from lesionforge.report import label_page, reading_page
@@ -147,6 +147,45 @@ def apply_decisions(study: Study, to: str) -> None:
     """
     changed = decisions.apply_decisions(study.cohort_root, study.labels, to)
     logger.info("Label set %s: %d labels are new (%s)", to, len(changed), ", ".join(changed))
+
+
+def inspect_synthetic(
+    study: Study,
+    saved: str,
+    by: str,
+    set: str = "spade",
+    seed: int | None = None,
+    fold: int | None = None,
+) -> None:
+    """Record what a person said on the page of `synthesize --inspect`; the rejected do not train.
+
+    Verdicts are appended to `inspected.tsv` in the set's folder, and the last one counts. Then
+    `synthesize` makes as many more as were rejected.
+
+    Args:
+        study: the study.
+        saved: file that the page has saved.
+        by: who has looked.
+        set: name of the synthetic set.
+        seed: of the set (needed where the study has several).
+        fold: of the set (needed with --folds).
+    """
+    if set not in study.synthetic:
+        raise ConfigError(f"`set` must be one of {', '.join(study.synthetic)}, got {set}.")
+    cells = list(study.cells(seed, fold))
+    if len(cells) > 1:
+        raise ConfigError(
+            f"The study has {len(cells)} sets `{set}`, verdicts belong to one: name its --seed"
+            + (" and --fold." if study.folds else ".")
+        )
+    root = study.synthetic_root(set, *cells[0])
+    subjects = bids.read_cohort(root)
+    written = inspection.record_inspection(Path(saved), subjects, by)
+    for row in written:
+        if row.verdict == "reject":
+            logger.info("%s is rejected: %s", row.participant_id, row.reason)
+    logger.info("%d new verdicts in %s", len(written), root / inspection.TABLE)
+    logger.info("%s", inspection.summary(root, subjects))
 
 
 def reading_kit(

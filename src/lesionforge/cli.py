@@ -28,6 +28,7 @@ STAGES: dict[str, Callable[..., Any]] = {
     "decide": auditing.decide,
     "apply-decisions": auditing.apply_decisions,
     "corrupt-labels": auditing.corrupt_labels,
+    "inspect-synthetic": auditing.inspect_synthetic,
     "reading-kit": auditing.reading_kit,
     "score-reading": auditing.score_reading,
     "keep-cells": exchange.keep_cells,
@@ -39,6 +40,7 @@ POSITIONAL = {
     "check": ("bids", None),
     "detect": ("scans", "+"),
     "import-predictions": ("predictions", None),
+    "inspect-synthetic": ("saved", None),
     "score-reading": ("readings", "+"),
 }
 FLAGS = {"prepare": ("check",)}

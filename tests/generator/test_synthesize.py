@@ -10,7 +10,13 @@ import pytest
 from scipy import ndimage
 
 from lesionforge.cohort.bids import json_path, read_cohort
-from lesionforge.cohort.subject import read_brain, read_images, read_lesion, read_tissues
+from lesionforge.cohort.subject import (
+    read_brain,
+    read_grid,
+    read_images,
+    read_lesion,
+    read_tissues,
+)
 from lesionforge.errors import ConfigError, DataError, LineageError
 from lesionforge.generator.anatomy import read_anatomy
 from lesionforge.generator.compose import feather_weight
@@ -374,6 +380,9 @@ def test_flaws_change_the_images_of_their_controls_and_nothing_else(
         names.append(subject.id)
         assert changed == {subject.path(contrast).name for contrast in flaw["contrasts"]}
         assert known["QualityChecks"]["FlawSD"] > 0
+        change = np.abs(read_images(subject) - read_images(other)).max(axis=0)
+        x, y, z = read_grid(subject).index(known["QualityChecks"]["FlawPeakMM"]).round().astype(int)
+        assert change[x, y, z] == change.max() > 0
         spec = SynthesisSpec.from_json(known["Spec"])
         made = render_synthetic(spec, read, generator, config)
         images = np.stack([made.volumes["T1w"], made.volumes["FLAIR"]])

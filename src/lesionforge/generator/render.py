@@ -32,6 +32,7 @@ from lesionforge.generator.semantic import semantic_map
 from lesionforge.generator.train import TrainedGenerator
 from lesionforge.hardware import find_device
 from lesionforge.masks.render import render_mask
+from lesionforge.volume import Grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +87,7 @@ def render_synthetic(
         sound = images
         images = apply_flaw(sound, anatomy.healed, anatomy.brain, spec.flaw, anatomy.grid)
         rejections += check_flaw(sound, images)
-        changed = (images != sound).any(axis=0)
-        checks |= {"FlawSD": round(effect_size(sound, images, changed), 4)}
+        checks |= _flaw_figures(sound, images, anatomy.grid)
     rejections += check_images(images, anatomy.brain)
     if spec.group == "patient":
         effect = effect_size(before, images, lesion)
@@ -174,6 +174,16 @@ def _whole(passes: _Passes) -> tuple[np.ndarray, np.ndarray, float]:
     gain = reach_gain(delta, passes.lesion, spec.lesion.conspicuity, passes.config.max_gain)
     ill = fit_intensities(healthy + np.float32(gain) * delta, brain)
     return fit_intensities(healthy, brain), ill, gain
+
+
+def _flaw_figures(sound: np.ndarray, spoilt: np.ndarray, grid: Grid) -> dict[str, Any]:
+    """Return how much a flaw changes what it reaches, and where it changes most (mm)."""
+    change = np.abs(spoilt - sound).max(axis=0)
+    peak = grid.world(np.array(np.unravel_index(change.argmax(), change.shape)))
+    return {
+        "FlawSD": round(effect_size(sound, spoilt, change > 0), 4),
+        "FlawPeakMM": [round(float(v), 4) for v in peak],
+    }
 
 
 def _lesion_figures(
