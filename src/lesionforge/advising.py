@@ -6,6 +6,7 @@ import pandas as pd
 
 from lesionforge import arms
 from lesionforge.audit import next_cases as cases
+from lesionforge.audit.inspection import standing
 from lesionforge.audit.new_patients import highest_probabilities, value_new_patients
 from lesionforge.audit.worth import Worth, measure_worth
 from lesionforge.cohort import bids, splits
@@ -135,7 +136,9 @@ def _predicted(
     fresh = [s for s in arms.real_subjects(study) if s.id in pool and s.group == "patient"]
     actions = value_new_patients(detector, fresh, labels, worth, costs)
     if set is not None:
-        made = bids.read_cohort(study.synthetic_root(set, seed, fold))
+        root = study.synthetic_root(set, seed, fold)
+        seen = standing(root)  # by a person, who need not look again
+        made = [s for s in bids.read_cohort(root) if s.id not in seen]
         ill = [s for s in made if s.group == "patient"]
         shows = highest_probabilities(
             detector, ill, "synthetic patients", lambda p, s: p * read_lesion(s)

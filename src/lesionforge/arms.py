@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+from lesionforge.audit import inspection
 from lesionforge.cohort import bids, splits
 from lesionforge.cohort.labels import read_labelled
 from lesionforge.cohort.subject import Subject
 from lesionforge.detector import regimes
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.generator.verify import verify_synthetic
+from lesionforge.provenance import read_json
 from lesionforge.report.cells import Cell
 from lesionforge.study import Study
 
@@ -33,6 +35,8 @@ class CellSubjects:
 def cell_subjects(study: Study, regime: str, seed: int, fold: int | None) -> CellSubjects:
     """Read the subjects of a cell; a synthetic set is verified first.
 
+    Synthetic subjects that a person has rejected do not train.
+
     Raises:
         ConfigError: the study has no such regime, or too few subjects for it.
         LineageError: a subject who must not stands behind a training volume.
@@ -42,12 +46,14 @@ def cell_subjects(study: Study, regime: str, seed: int, fold: int | None) -> Cel
     table = splits.read_splits(study.splits_path(fold))
     chosen = study.regimes[regime]
     synthetic: list[Subject] = []
+    rejected: list[str] = []
     if chosen.synthetic is not None:
         root = study.synthetic_root(chosen.synthetic, seed, fold)
         verify_synthetic(root)
         synthetic = bids.read_cohort(root)
+        rejected = inspection.rejected(root)
     training = regimes.training_subjects(
-        chosen, study.regimes["baseline"], table, seed, real, synthetic
+        chosen, study.regimes["baseline"], table, seed, real, synthetic, rejected
     )
     roles = dict(zip(table["participant_id"], table["role"], strict=True))
     held_out = [s for s in real if roles[s.id] in ("validation", "test")]
@@ -98,6 +104,34 @@ def finished_cells(
     if not cells:
         raise DataError(f"{study.root} has no trained detector. Run train_detector first.")
     return cells, missing
+
+
+def synthetic_counts(study: Study, name: str, seed: int, fold: int | None) -> tuple[int, int]:
+    """Return how many synthetic patients and controls a set must have for the largest dose.
+
+    As many controls as patients; those that a person has rejected are made up for.
+    """
+    n = study.synthetic_count(name)
+    bad = inspection.count_rejected(study.synthetic_root(name, seed, fold))
+    return n + bad["patient"], n + bad["control"]
+
+
+def outdated(study: Study, cells: list[Cell]) -> list[str]:
+    """Say which cells were trained on synthetic subjects that a person has rejected since."""
+    notes = []
+    for cell in cells:
+        name, lineage = study.regimes[cell.regime].synthetic, cell.folder / "lineage.json"
+        if name is None or not lineage.exists():
+            continue
+        bad = inspection.rejected(study.synthetic_root(name, cell.seed, cell.fold))
+        trained = sorted(set(bad) & set(read_json(lineage)["training"]))
+        if trained:
+            notes.append(
+                f"{cell_name(cell.regime, cell.seed, cell.fold)} was trained on synthetic subjects "
+                f"that a person has rejected since ({', '.join(trained[:10])}). Delete its folder "
+                "and train it again."
+            )
+    return notes
 
 
 def why_missing(study: Study, regime: str, seed: int, fold: int | None) -> str:

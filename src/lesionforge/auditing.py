@@ -3,12 +3,9 @@
 import logging
 import secrets
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from lesionforge import arms
 from lesionforge.audit import corrupt, decisions, label_risk, reading
@@ -16,13 +13,10 @@ from lesionforge.audit.label_signals import Evidence, read_evidence
 from lesionforge.cohort import bids, splits
 from lesionforge.cohort.labels import write_label_set
 from lesionforge.cohort.subject import Subject
-from lesionforge.errors import ConfigError, DataError
-from lesionforge.fidelity.judge import FidelityConfig, judge
-from lesionforge.fidelity.scene import read_scene
-from lesionforge.generator.verify import verify_synthetic
+from lesionforge.errors import DataError
 from lesionforge.provenance import read_json, write_json, write_tsv
 from lesionforge.recording import recorded
-from lesionforge.report import label_page, reading_page, synthetic_page
+from lesionforge.report import label_page, reading_page
 from lesionforge.study import Study
 from lesionforge.volume import read_volume
 
@@ -114,63 +108,6 @@ def _out_of_fold(study: Study, regime: str) -> dict[str, list[Path]]:
             "with --folds 3, so that every label is judged by a detector that has not seen it."
         )
     return maps
-
-
-def audit_synthetic(
-    study: Study,
-    fidelity: FidelityConfig,
-    set: str = "spade",
-    seed: int | None = None,
-    fold: int | None = None,
-) -> None:
-    """Audit a synthetic set: does it show what was asked, is it real enough, is it a copy?
-
-    Compares it with real subjects that do not stand behind it. Writes `audit.json`,
-    `nearest.tsv` and `audit.html` into the set's folder; the report shows the same.
-
-    Args:
-        study: the study.
-        fidelity: how it is judged.
-        set: name of the synthetic set.
-        seed: only this seed (default: all of the study's).
-        fold: only this fold (default: all, with --folds).
-    """
-    if set not in study.synthetic:
-        raise ConfigError(f"`set` must be one of {', '.join(study.synthetic)}, got {set}.")
-    for one_seed, one_fold in study.cells(seed, fold):
-        with recorded(study, arms.cell_name(f"audit_synthetic_{set}", one_seed, one_fold)):
-            _audit_set(study, fidelity, set, (one_seed, one_fold))
-
-
-def _audit_set(
-    study: Study, fidelity: FidelityConfig, name: str, cell: tuple[int, int | None]
-) -> None:
-    root = study.synthetic_root(name, *cell)
-    verify_synthetic(root)
-    behind = arms.baseline_subjects(study, *cell)
-    ids = {s.id for s in behind}
-    table = splits.read_splits(study.splits_path(cell[1]))
-    allowed = {i for role in fidelity.against for i in splits.members(table, role)} - ids
-    fresh = [s for s in arms.real_subjects(study) if s.id in allowed]
-    scene = read_scene(root, behind, fresh, study.synthetic[name], fidelity)
-    findings, matches = judge(scene, fidelity.seed)
-    audit: dict[str, Any] = {
-        "schema": 1,
-        "set": name,
-        "seed": cell[0],
-        "against": list(fidelity.against),
-        "counts": {
-            part: len(getattr(scene, part))
-            for part in ("patients", "controls", "fresh", "healthy", "trained", "masks")
-        },
-        "findings": [finding.to_json() for finding in findings],
-    }
-    write_json(root / "audit.json", audit)
-    write_tsv(root / "nearest.tsv", pd.DataFrame([asdict(m) for m in matches]))
-    known = {s.id: s for s in [*behind, *bids.read_cohort(root)]}
-    worst = matches[: fidelity.pictures]
-    page = synthetic_page.write_synthetic_page(root / "audit.html", audit, worst, known)
-    logger.info("%s Look at %s", synthetic_page.headline(audit["findings"]), page)
 
 
 def decide(  # noqa: PLR0913 (each is an option of the command)

@@ -11,7 +11,7 @@ from typing import Any
 import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
-from lesionforge import __version__, advising, auditing, exchange, stages
+from lesionforge import __version__, advising, auditing, exchange, stages, vetting
 from lesionforge.errors import LesionForgeError
 from lesionforge.study import Study
 
@@ -23,12 +23,13 @@ STAGES: dict[str, Callable[..., Any]] = {
     "train-detector": stages.train_detector,
     "compare": stages.compare,
     "detect": stages.detect,
-    "audit-synthetic": auditing.audit_synthetic,
+    "audit-synthetic": vetting.audit_synthetic,
     "audit-labels": auditing.audit_labels,
     "next-cases": advising.next_cases,
     "decide": auditing.decide,
     "apply-decisions": auditing.apply_decisions,
     "corrupt-labels": auditing.corrupt_labels,
+    "inspect-synthetic": vetting.inspect_synthetic,
     "reading-kit": auditing.reading_kit,
     "score-reading": auditing.score_reading,
     "keep-cells": exchange.keep_cells,
@@ -40,6 +41,7 @@ POSITIONAL = {
     "check": ("bids", None),
     "detect": ("scans", "+"),
     "import-predictions": ("predictions", None),
+    "inspect-synthetic": ("saved", None),
     "score-reading": ("readings", "+"),
 }
 FLAGS = {"prepare": ("check",)}

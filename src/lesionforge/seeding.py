@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
+from math import ceil, floor
 
 import numpy as np
 import torch
@@ -26,6 +28,32 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
         False
     """
     return np.random.default_rng(_entropy(seed, names))
+
+
+def draw_turn(number: int, share: float, seed: int, *names: str | int) -> int | None:
+    """Tell whether `number` is one of an evenly spread share of 1, 2, 3 ..., and which.
+
+    The numbers are cut into runs of about 1 / `share`, and one of each run is drawn. So the answer
+    depends on no other number (a set may grow), the first n hold `share` n to less than one, exact
+    where that is whole, and no regular pattern of the numbers (sites in turn) is hit again and
+    again.
+
+    Args:
+        number: 1 or more.
+        share: in [0, 1].
+        seed: of the draw.
+        names: of its stream.
+
+    Returns:
+        0, 1 ... for the first, second ... drawn number; None where `number` is not drawn.
+    """
+    rate = Fraction(share).limit_denominator(1_000_000)
+    if rate <= 0:
+        return None
+    turn = floor((number - 1) * rate)
+    first, last = ceil(turn / rate) + 1, ceil((turn + 1) / rate)
+    drawn = first + int(stream(seed, *names, turn).integers(last - first + 1))
+    return turn if number == drawn else None
 
 
 def torch_stream(seed: int, *names: str | int) -> torch.Generator:

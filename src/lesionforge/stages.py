@@ -17,7 +17,7 @@ from lesionforge.generator import synthesize as synthesis
 from lesionforge.generator import train as generator_training
 from lesionforge.provenance import read_json, write_json
 from lesionforge.recording import recorded
-from lesionforge.report import page, quality_page, results, scan_page, tables
+from lesionforge.report import inspection_page, page, quality_page, results, scan_page, tables
 from lesionforge.study import Study
 
 logger = logging.getLogger(__name__)
@@ -116,21 +116,32 @@ def synthesize(
     n_controls: int | None = None,
     seed: int | None = None,
     fold: int | None = None,
+    inspect: float = 0.0,
 ) -> None:
     """Make synthetic patients (mask first, image second) and synthetic controls.
+
+    With --inspect 0.1 a tenth of them, patients and controls, goes to the page `inspect.html` of
+    the set, on which a person accepts or rejects each; `inspect-synthetic` records what was said.
 
     Args:
         study: the study.
         set: name of the synthetic set.
-        n: synthetic patients (default: what the largest dose of the study's regimes asks for).
-        n_controls: synthetic controls (default: as many as patients).
+        n: synthetic patients (default: what the largest dose of the study's regimes asks for, and
+            as many more as a person has rejected).
+        n_controls: synthetic controls (default: as many, and without --n as many more as of them
+            were rejected).
         seed: only this seed (default: all of the study's).
         fold: only this fold (default: all, with --folds).
+        inspect: share of the set that a person looks at; 0 writes no page.
     """
     if set not in study.synthetic:
         raise ConfigError(f"`set` must be one of {', '.join(study.synthetic)}, got {set}.")
-    n = study.synthetic_count(set) if n is None else n
+    if not 0 <= inspect <= 1:
+        raise ConfigError(f"`inspect` must be a share between 0 and 1, got {inspect:g}.")
     for one_seed, one_fold in study.cells(seed, fold):
+        patients, controls = arms.synthetic_counts(study, set, one_seed, one_fold)
+        if n is not None:
+            patients = controls = n
         with recorded(study, arms.cell_name(f"synthesize_{set}", one_seed, one_fold)):
             synthesis.synthesize(
                 arms.baseline_subjects(study, one_seed, one_fold),
@@ -138,10 +149,22 @@ def synthesize(
                 study.synthetic_root(set, one_seed, one_fold),
                 study.synthetic[set],
                 study.masks,
-                n=n,
-                n_controls=n if n_controls is None else n_controls,
+                n=patients,
+                n_controls=controls if n_controls is None else n_controls,
                 seed=one_seed,
             )
+            if inspect:
+                _ask_a_person(study, set, one_seed, one_fold, inspect)
+
+
+def _ask_a_person(study: Study, set: str, seed: int, fold: int | None, share: float) -> None:
+    """Write the page of a set that a person looks at, and say what to do with it."""
+    root = study.synthetic_root(set, seed, fold)
+    name = f"{set}, seed {seed}" + ("" if fold is None else f", fold {fold}")
+    page, asked = inspection_page.write_inspection_page(root, share, seed, name)
+    which = f"--set {set} --seed {seed}" + ("" if fold is None else f" --fold {fold}")
+    logger.info("%d subjects to look at in %s", asked, page)
+    logger.info("Then: lesionforge inspect-synthetic FILE %s --by NAME", which)
 
 
 def train_detector(
@@ -189,6 +212,7 @@ def compare(study: Study, model: str = "detector") -> Path:
         confounding = study.cohort_root / "confounding.json"
         if confounding.exists() and read_json(confounding)["is_high"]:
             notes.append(read_json(confounding)["text"])
+        notes += arms.outdated(study, cells)
         for note in notes:
             logger.warning("%s", note)
         metrics = results.compute_metrics(

@@ -82,6 +82,17 @@ def test_a_set_that_is_too_small_is_refused(splits, real, synthetic):
         training_subjects(replace(AUGMENTED, dose=3.0), BASELINE, splits, 0, real, synthetic)
 
 
+def test_rejected_subjects_do_not_train(splits, real, synthetic):
+    no = ["sub-syp1", "sub-syc0"]
+    chosen = training_subjects(AUGMENTED, BASELINE, splits, 0, real, synthetic, no)
+    assert ids(chosen)[3:] == ["sub-syp0", "sub-syp2", "sub-syp3", "sub-syc1", "sub-syc2"]
+    many = [s.id for s in synthetic[:3]]
+    with pytest.raises(
+        ConfigError, match=r"asks for 3 .* has 2 besides 3 subject\(s\) that a pers"
+    ):
+        training_subjects(AUGMENTED, BASELINE, splits, 0, real, synthetic, many)
+
+
 @pytest.mark.parametrize(
     ("leak", "role"),
     [("sub-p5", "test"), ("sub-c4", "validation"), ("sub-zz", "unknown")],

@@ -36,7 +36,7 @@ def pasted(behind, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def scene(pasted, behind, fresh) -> Scene:
-    return read_scene(pasted, behind, fresh, PASTE, FidelityConfig())
+    return read_scene(read_cohort(pasted), behind, fresh, PASTE, FidelityConfig())
 
 
 def test_everybody_is_portrayed_once(scene, pasted, fresh):
@@ -76,8 +76,10 @@ def test_figures_of_few_subjects_are_undefined_with_the_reason(scene):
 
 
 def test_a_subject_behind_the_set_is_no_fresh_one(pasted, behind, fresh):
+    with pytest.raises(DataError, match="synthesize first"):
+        read_scene([], behind, fresh, PASTE, FidelityConfig())
     with pytest.raises(LineageError, match="sub-p01"):
-        read_scene(pasted, behind, [*fresh, behind[0]], PASTE, FidelityConfig())
+        read_scene(read_cohort(pasted), behind, [*fresh, behind[0]], PASTE, FidelityConfig())
     with pytest.raises(DataError, match="--against"):
-        read_scene(pasted, behind, [s for s in fresh if s.group == "control"], PASTE,
+        read_scene(read_cohort(pasted), behind, [s for s in fresh if s.group == "control"], PASTE,
                    FidelityConfig())  # fmt: skip

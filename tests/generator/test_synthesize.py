@@ -10,7 +10,13 @@ import pytest
 from scipy import ndimage
 
 from lesionforge.cohort.bids import json_path, read_cohort
-from lesionforge.cohort.subject import read_brain, read_images, read_lesion, read_tissues
+from lesionforge.cohort.subject import (
+    read_brain,
+    read_grid,
+    read_images,
+    read_lesion,
+    read_tissues,
+)
 from lesionforge.errors import ConfigError, DataError, LineageError
 from lesionforge.generator.anatomy import read_anatomy
 from lesionforge.generator.compose import feather_weight
@@ -339,3 +345,84 @@ def test_rejections_are_listed(make, inserted, tmp_path):
 def test_config_is_checked(values, message):
     with pytest.raises(ConfigError, match=message):
         SynthesisConfig(**values)
+
+
+@pytest.fixture(scope="module")
+def flawed(make) -> dict[str, Path]:
+    """For each mode two patients and two controls, of which one carries a flaw."""
+    return {c.mode: make(replace(c, flaw_share=0.5)) for c in (INSERT, WHOLE, PASTE)}
+
+
+@pytest.mark.parametrize("mode", ["insert", "whole", "paste"])
+def test_flaws_change_the_images_of_their_controls_and_nothing_else(
+    mode, flawed, request, trained, read
+):
+    plain = request.getfixturevalue({"insert": "inserted", "paste": "pasted"}.get(mode, mode))
+    config = replace({"insert": INSERT, "whole": WHOLE, "paste": PASTE}[mode], flaw_share=0.5)
+    generator = None if mode == "paste" else load_generator(trained)
+    root, names = flawed[mode], []
+    verify_synthetic(root)
+    for subject in read_cohort(root):
+        known = read_json(json_path(subject, "T1w"))
+        other = next(s for s in read_cohort(plain) if s.id == subject.id)
+        before = read_json(json_path(other, "T1w"))
+        flaw = known["Spec"]["flaw"]
+        assert known["Spec"] | {"flaw": None} == before["Spec"]
+        changed = {
+            name
+            for name, checksum in known["VolumeSHA256"].items()
+            if before["VolumeSHA256"][name] != checksum
+        }
+        if flaw is None:
+            assert not changed
+            continue
+        names.append(subject.id)
+        assert changed == {subject.path(contrast).name for contrast in flaw["contrasts"]}
+        assert known["QualityChecks"]["FlawSD"] > 0
+        change = np.abs(read_images(subject) - read_images(other)).max(axis=0)
+        x, y, z = read_grid(subject).index(known["QualityChecks"]["FlawPeakMM"]).round().astype(int)
+        assert change[x, y, z] == change.max() > 0
+        spec = SynthesisSpec.from_json(known["Spec"])
+        made = render_synthetic(spec, read, generator, config)
+        images = np.stack([made.volumes["T1w"], made.volumes["FLAIR"]])
+        assert images.tobytes() == read_images(subject).tobytes()
+        assert not images[:, ~read_brain(subject)].any()
+    assert len(names) == 1
+    assert names[0].startswith("sub-syc")
+
+
+def test_a_flawed_set_grows_and_keeps_what_it_has(make, flawed):
+    config = replace(INSERT, flaw_share=0.5)
+    grown = make(config, n=0, n_controls=1)
+    old = files_of(grown)
+    make(config, out=grown)
+    new = files_of(grown)
+    assert new == files_of(flawed["insert"])
+    assert all(new[name] == checksum for name, checksum in old.items() if name.startswith("sub-"))
+
+
+def test_a_set_refuses_another_share_of_flaws(make, inserted, flawed):
+    with pytest.raises(DataError, match="another configuration"):
+        make(replace(INSERT, flaw_share=0.5), out=inserted)
+    with pytest.raises(DataError, match="another configuration"):
+        make(replace(INSERT, flaw_share=0.5, flaw_kinds=("bias",)), out=flawed["insert"])
+
+
+def test_sets_from_before_there_were_flaws_are_recognised():
+    old = {
+        "mode", "feather_mm", "redraw_noise", "flip_hosts", "warp_mm", "warp_scale_mm",
+        "mix_styles", "max_gain", "min_effect_sd", "min_effect_share", "plan", "max_attempts",
+        "tile", "device",
+    }  # fmt: skip
+    assert set(INSERT.content()) == old
+    assert set(replace(INSERT, flaw_share=0.5).content()) == old | {"flaw_share", "flaw_kinds"}
+    assert replace(INSERT, flaw_kinds=("bias",)).content() == INSERT.content()
+
+
+def test_a_patient_never_has_a_flaw(flawed):
+    stored = sidecar_of(flawed["insert"], "sub-syn0001")["Spec"]
+    flaw = {"kind": "bias", "contrasts": ["T1w"], "strength": 0.1, "seed": 0}
+    with pytest.raises(DataError, match="Flaws are for controls alone"):
+        SynthesisSpec.from_json(stored | {"flaw": flaw})
+    del stored["flaw"]  # as sidecars were before
+    assert SynthesisSpec.from_json(stored).flaw is None

@@ -32,6 +32,7 @@ def make_report(bench, cells, out, data="phantom", synthetic=None):
         cells,
         bench.cohort,
         {"spade": bench.synthetic} if synthetic is None else synthetic,
+        [],
         out,
     )
     return metrics, path

@@ -3,27 +3,19 @@
 import base64
 import gzip
 import json
-import queue
-import shutil
-import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.audit.test_reading import made_of
+from tests.report.browser import visit
 
 from lesionforge.audit.reading import draw_cases, read_reading
 from lesionforge.cohort.subject import read_brain, read_images
 from lesionforge.report.reading_page import encode_volume, write_reading_page
 
-QUIET = ("--no-first-run", "--disable-background-networking", "--disable-component-update")
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
 COMMITMENT = "ab" * 32
-READER = f"<script>{(Path(__file__).with_name('reader.js')).read_text()}</script>"
+READER = Path(__file__).with_name("reader.js")
 
 
 def decode(encoded):
@@ -57,38 +49,10 @@ def test_volumes_are_encoded_as_they_are(toy_cohort):
     assert volume.sum() == pytest.approx(read_images(subject)[1][brain].sum(), rel=2e-3)
 
 
-def visit(page: Path, profile: Path) -> str:
-    """Open a page in a browser and return what it posts; in real time, since decoding is too."""
-    posted: queue.Queue[str] = queue.Queue()
-
-    class Listener(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            posted.put(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        script = READER.replace("ADDRESS", f"http://127.0.0.1:{server.server_port}/")
-        page.write_text(page.read_text().replace("</body>", script + "</body>"))
-        command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", page.as_uri()]
-        command += [f"--user-data-dir={profile}", "--remote-debugging-port=0", *QUIET]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
-            try:
-                return posted.get(timeout=120)
-            finally:
-                run.terminate()
-                server.shutdown()
-
-
 def test_a_reader_in_a_real_browser(kit, tmp_path):
-    assert CHROMIUM, "This test needs a browser: install chromium (make browser)."
     cases, volumes = kit
     path = write_reading_page(tmp_path / "reading.html", cases, volumes, COMMITMENT)
-    found = json.loads(visit(path, tmp_path / "browser"))
+    found = json.loads(visit(path, READER, tmp_path / "browser"))
     assert found["errors"] == []
 
     first = encode_volume(volumes[cases[0].subject], cases[0].contrast)

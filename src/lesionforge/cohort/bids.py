@@ -22,6 +22,8 @@ OWN_FILES = (
     "confounding.json",
     "plan.tsv",
     "rejected.tsv",
+    "inspect.html",
+    "inspected.tsv",
     "prior.json",
     "labels",
     "**/*_desc-preparation_log.json",

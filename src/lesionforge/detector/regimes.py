@@ -1,6 +1,6 @@
 """Who trains in which arm, and the refusal of every leak between roles."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -57,11 +57,12 @@ def training_subjects(
     seed: int,
     real: list[Subject],
     synthetic: list[Subject],
+    rejected: Collection[str] = (),
 ) -> list[Subject]:
     """Choose the training subjects of a regime.
 
     The real ones are the first in the seed's order, so that a smaller regime is a subset of a
-    larger one; the synthetic ones are the first of their set.
+    larger one; the synthetic ones are the first of their set that nobody has rejected.
 
     Args:
         regime: the arm.
@@ -70,6 +71,7 @@ def training_subjects(
         seed: of the study.
         real: the prepared cohort.
         synthetic: the regime's synthetic set; may be empty if it names none.
+        rejected: ids of synthetic subjects that a person has rejected.
 
     Raises:
         LineageError: a validation, test or unknown subject stands behind a training volume; a
@@ -85,7 +87,9 @@ def training_subjects(
             f"splits.tsv names subjects that the cohort does not have: {_names(missing)}. "
             "Prepare the cohort again, or give the study another name."
         )
-    added = [s for g in ("patient", "control") for s in _first_synthetic(regime, g, synthetic)]
+    fit = [s for s in synthetic if s.id not in rejected]
+    turned_down = len(synthetic) - len(fit)
+    added = [s for g in ("patient", "control") for s in _first(regime, g, fit, turned_down)]
     training = [known[i] for i in chosen] + added
     _check_sources(training, splits)
     _check_origin(added, set(_real_ids(baseline, splits, seed)))
@@ -99,15 +103,21 @@ def _real_ids(regime: Regime, splits: pd.DataFrame, seed: int) -> list[str]:
     ]
 
 
-def _first_synthetic(regime: Regime, group: str, synthetic: list[Subject]) -> list[Subject]:
+def _first(regime: Regime, group: str, fit: list[Subject], turned_down: int) -> list[Subject]:
+    """Return the first of a group that are fit to train, as many as the dose asks for."""
     n = regime.synthetic_count(group)
-    pool = [s for s in synthetic if s.group == group]
+    pool = [s for s in fit if s.group == group]
     if len(pool) < n:
         raise ConfigError(
             f"The regime asks for {n} synthetic {group}s, the set `{regime.synthetic}` has "
-            f"{len(pool)}. Synthesize more, or lower `dose`."
+            f"{len(pool)}{_without(turned_down)}. Synthesize more (without --n as many are made as "
+            "doses and rejections ask for), or lower `dose`."
         )
     return pool[:n]
+
+
+def _without(turned_down: int) -> str:
+    return f" besides {turned_down} subject(s) that a person rejected" if turned_down else ""
 
 
 def _check_sources(training: Iterable[Subject], splits: pd.DataFrame) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from lesionforge.cohort.bids import json_path, read_cohort
+from lesionforge.cohort.bids import json_path
 from lesionforge.cohort.subject import Subject, read_brain, read_lesion
 from lesionforge.errors import DataError, LineageError, MaskError
 from lesionforge.fidelity.judge import FidelityConfig, Scene
@@ -25,7 +25,7 @@ from lesionforge.seeding import stream
 
 
 def read_scene(
-    root: Path,
+    made: Sequence[Subject],
     behind: Sequence[Subject],
     fresh: Sequence[Subject],
     synthesis: SynthesisConfig,
@@ -34,7 +34,7 @@ def read_scene(
     """Read everything that is judged, each subject once.
 
     Args:
-        root: folder of the synthetic set.
+        made: the synthetic set, or what counts of it.
         behind: the real subjects that it may go back to.
         fresh: real subjects that it must not go back to.
         synthesis: how the set was made.
@@ -44,8 +44,8 @@ def read_scene(
         LineageError: a fresh subject stands behind the set.
         DataError: there is no synthetic patient, or no fresh real one.
     """
-    made = read_cohort(root)
-    _check(made, fresh, root)
+    _check(made, fresh)
+    root = made[0].root
     places = _Places(behind, synthesis)
     ill = [s for s in made if s.group == "patient"]
     patients = [_synthetic(s, places.of(s), True) for s in tqdm(ill, desc="synthetic patients")]
@@ -72,15 +72,15 @@ def read_scene(
     )
 
 
-def _check(made: Sequence[Subject], fresh: Sequence[Subject], root: Path) -> None:
+def _check(made: Sequence[Subject], fresh: Sequence[Subject]) -> None:
     behind = {source for s in made for source in s.sources}
     known = sorted(behind & {s.id for s in fresh})
     if known:
         raise LineageError(
-            f"Real subjects that stand behind {root} are no fresh ones: {', '.join(known[:10])}."
+            f"Real subjects that stand behind the set are no fresh ones: {', '.join(known[:10])}."
         )
     if not any(s.group == "patient" for s in made):
-        raise DataError(f"{root} has no synthetic patient. Run synthesize first.")
+        raise DataError("The set has no synthetic patient. Run synthesize first.")
     if not any(s.group == "patient" for s in fresh):
         raise DataError(
             "There is no real patient to compare with who does not stand behind the set. Leave "

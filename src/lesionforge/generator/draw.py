@@ -8,6 +8,7 @@ import numpy as np
 from lesionforge.cohort.subject import Subject
 from lesionforge.errors import MaskError
 from lesionforge.generator.anatomy import Anatomy, bend_anatomy
+from lesionforge.generator.flaws import FlawSpec, choose_kind, draw_flaw
 from lesionforge.generator.recipe import CarveSpec, SynthesisConfig, SynthesisSpec
 from lesionforge.generator.warp import WarpSpec, sample_warp
 from lesionforge.generator.wishes import Group, Wish
@@ -87,6 +88,7 @@ def draw_subject(pool: Pool, wish: Wish, attempt: int) -> SynthesisSpec:
         style_weights=weights,
         noise_seed=noise,
         null_noise_seed=other if redraw else noise,
+        flaw=_flaw(pool, wish, attempt),
     )
 
 
@@ -119,7 +121,17 @@ def _draw_copy(
         noise_seed=0,
         null_noise_seed=0,
         carve=carve,
+        flaw=_flaw(pool, wish, attempt),
     )
+
+
+def _flaw(pool: Pool, wish: Wish, attempt: int) -> FlawSpec | None:
+    """Draw a control's flaw in a stream of its own: everything else is drawn as without one."""
+    config = pool.config
+    if wish.group == "patient":
+        return None
+    kind = choose_kind(wish.number, config.flaw_share, config.flaw_kinds, pool.seed)
+    return kind and draw_flaw(stream(pool.seed, "flaw", wish.number, attempt), kind)
 
 
 def _host(pool: Pool, wish: Wish, attempt: int, rng: np.random.Generator) -> Subject:

@@ -1,7 +1,7 @@
 """One synthetic set in the making: what it is drawn from, what is asked for, what is there."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -100,8 +100,7 @@ def open_job(
     pool = Pool(tuple(subjects), prior, config, seed, read)
     wishes = _wishes(prior, counts, seed, config.plan)
     content = {
-        # where it runs is no part of what it is; a plan's rows are compared one by one
-        "synthesis": asdict(replace(config, device="", plan=None)),
+        "synthesis": config.content(),
         "masks": asdict(masks),
         "seed": seed,
         "subjects": ids,

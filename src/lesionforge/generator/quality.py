@@ -8,6 +8,7 @@ from scipy import ndimage
 from lesionforge.generator.recipe import SynthesisConfig
 
 CONNECTIVITY = np.ones((3, 3, 3), bool)
+MIN_FLAW = 0.03  # a third of a robust standard deviation, somewhere
 MIN_SPREAD = 0.01  # standard deviation in the brain; real images have about 0.15
 
 
@@ -34,6 +35,14 @@ def check_images(images: np.ndarray, brain: np.ndarray) -> list[Rejection]:
     if flat:
         found.append(Rejection("flat", f"{' and '.join(flat)} show no anatomy"))
     return found
+
+
+def check_flaw(before: np.ndarray, after: np.ndarray) -> list[Rejection]:
+    """Check that a deliberate flaw shows at all: T1w and FLAIR (2, X, Y, Z) without and with it."""
+    largest = float(np.abs(after - before).max())
+    if largest >= MIN_FLAW:
+        return []
+    return [Rejection("flaw", f"nothing changed by more than {largest:.3g}")]
 
 
 def check_lesion(lesion: np.ndarray, brain: np.ndarray) -> list[Rejection]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from lesionforge.errors import ConfigError, DataError
+from lesionforge.generator.flaws import FlawKind, FlawSpec
 from lesionforge.generator.warp import WarpSpec
 from lesionforge.masks.spec import MaskSpec
 
@@ -36,6 +37,10 @@ class SynthesisConfig:
         min_effect_share: and by at least this share of the conspicuity asked for.
         plan: table of lesions to make (a `plan.tsv`, perhaps edited; see `lesionforge.masks.plan`);
             none draws one.
+        flaw_share: share of the synthetic controls that carry a deliberate flaw and no lesion (hard
+            negatives), spread evenly over their numbers.
+        flaw_kinds: the flaws, which take turns: `motion` (ghosts and ringing), `bias` (a smooth
+            field), `spots` (small bright spots in the FLAIR's white matter).
         max_attempts: draws for one subject before giving up.
         tile: edge in voxels of the tiles that volumes are made in; none makes them at once.
         device: where the generator runs; `auto` takes a GPU if there is one.
@@ -52,6 +57,8 @@ class SynthesisConfig:
     min_effect_sd: float = 0.2
     min_effect_share: float = 0.25
     plan: str | None = None
+    flaw_share: float = 0.0
+    flaw_kinds: tuple[FlawKind, ...] = get_args(FlawKind)
     max_attempts: int = 12
     tile: int | None = None
     device: str = "auto"
@@ -65,7 +72,25 @@ class SynthesisConfig:
         _within("max_gain", self.max_gain, 1, 10)
         _within("min_effect_sd", self.min_effect_sd, 0, 10)
         _within("min_effect_share", self.min_effect_share, 0, 1)
+        _within("flaw_share", self.flaw_share, 0, 1)
         _within("max_attempts", self.max_attempts, 1, 1000)
+        once = set(self.flaw_kinds)
+        if not once or len(once) != len(self.flaw_kinds) or not once <= set(get_args(FlawKind)):
+            raise ConfigError(
+                f"`flaw_kinds` must be one or more of {', '.join(get_args(FlawKind))}, each once, "
+                f"got {list(self.flaw_kinds)}. For no flaws set `flaw_share` to 0."
+            )
+
+    def content(self) -> dict[str, Any]:
+        """Return what decides the voxels, JSON-able: what a set on disk is recognised by.
+
+        Where it runs does not, a plan's rows are compared one by one, and knobs of flaws count only
+        where there are any, so that sets made before there were flaws are still recognised.
+        """
+        values = dataclasses.asdict(dataclasses.replace(self, device="", plan=None))
+        if not self.flaw_share:
+            del values["flaw_share"], values["flaw_kinds"]
+        return values
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
@@ -108,6 +133,7 @@ class SynthesisSpec:
         noise_seed: of the generator's noise with the lesion.
         null_noise_seed: of its noise without.
         carve: paste: what is copied; None in the other modes.
+        flaw: what is spoilt on purpose, in controls alone; None in most.
     """
 
     mode: Mode
@@ -121,6 +147,16 @@ class SynthesisSpec:
     noise_seed: int
     null_noise_seed: int
     carve: "CarveSpec | None" = None
+    flaw: FlawSpec | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a flaw where a lesion is.
+
+        Raises:
+            DataError: a patient has a flaw.
+        """
+        if self.flaw is not None and self.group == "patient":
+            raise DataError("Flaws are for controls alone, so that they never mark a lesion.")
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as JSON-able values; `from_json` gives the same spec back."""
@@ -137,7 +173,9 @@ class SynthesisSpec:
             warp = WarpSpec(**values["warp"])
             lesion = values["lesion"] and MaskSpec.from_json(values["lesion"])
             carve = values.get("carve") and CarveSpec(**values["carve"])
-            spec = cls(**{**values, "warp": warp, "lesion": lesion, "carve": carve})
+            flaw = values.get("flaw") and FlawSpec.from_json(values["flaw"])
+            known = {"warp": warp, "lesion": lesion, "carve": carve, "flaw": flaw}
+            spec = cls(**{**values, **known})
         except (KeyError, TypeError) as error:
             raise DataError(
                 f"This is no synthesis spec ({error}). Synthesize the set again."

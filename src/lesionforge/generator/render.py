@@ -18,13 +18,21 @@ from lesionforge.generator.compose import (
     insert_effect,
     reach_gain,
 )
+from lesionforge.generator.flaws import apply_flaw
 from lesionforge.generator.paste import copy_tissue
-from lesionforge.generator.quality import Rejection, check_effect, check_images, check_lesion
+from lesionforge.generator.quality import (
+    Rejection,
+    check_effect,
+    check_flaw,
+    check_images,
+    check_lesion,
+)
 from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
 from lesionforge.generator.semantic import semantic_map
 from lesionforge.generator.train import TrainedGenerator
 from lesionforge.hardware import find_device
 from lesionforge.masks.render import render_mask
+from lesionforge.volume import Grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +79,14 @@ def render_synthetic(
         before, after, gain = _insert(passes) if spec.mode == "insert" else _whole(passes)
         strength = {"Gain": round(gain, 4)}
     images = after * anatomy.brain
-    rejections = check_images(images, anatomy.brain)
     checks: dict[str, Any] = {"InImages": "finite, in [0, 1], 0 outside the brain, not flat"}
+    rejections: list[Rejection] = []
+    if spec.flaw is not None:
+        sound = images
+        images = apply_flaw(sound, anatomy.healed, anatomy.brain, spec.flaw, anatomy.grid)
+        rejections += check_flaw(sound, images)
+        checks |= _flaw_figures(sound, images, anatomy.grid)
+    rejections += check_images(images, anatomy.brain)
     if spec.group == "patient":
         effect = effect_size(before, images, lesion)
         rejections += check_lesion(lesion, anatomy.brain)
@@ -179,6 +193,16 @@ def _whole(passes: _Passes) -> tuple[np.ndarray, np.ndarray, float]:
     gain = reach_gain(delta, passes.lesion, spec.lesion.conspicuity, passes.config.max_gain)
     ill = fit_intensities(healthy + np.float32(gain) * delta, brain)
     return fit_intensities(healthy, brain), ill, gain
+
+
+def _flaw_figures(sound: np.ndarray, spoilt: np.ndarray, grid: Grid) -> dict[str, Any]:
+    """Return how much a flaw changes what it reaches, and where it changes most (mm)."""
+    change = np.abs(spoilt - sound).max(axis=0)
+    peak = grid.world(np.array(np.unravel_index(change.argmax(), change.shape)))
+    return {
+        "FlawSD": round(effect_size(sound, spoilt, change > 0), 4),
+        "FlawPeakMM": [round(float(v), 4) for v in peak],
+    }
 
 
 def _lesion_figures(

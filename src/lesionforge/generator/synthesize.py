@@ -157,6 +157,7 @@ def _why_not(name: str, rejected: list[dict[str, Any]]) -> str:
     remedy = {
         "mask": "Raise `masks.attempts`, or lower `masks.volume_margin`.",
         "effect": "Train the generator for longer, raise `max_gain`, or lower `min_effect_sd`.",
+        "flaw": "Leave the kind out of `flaw_kinds`.",
     }.get(str(counts.index[0]), "Look at the generator's panels in TensorBoard; train it longer.")
     return (
         f"{name} could not be made, every draw was rejected ({causes}; the last: "
@@ -201,12 +202,17 @@ def _site(job: Job, spec: SynthesisSpec) -> str:
 def _write_tables(job: Job, numbers: list[tuple[Group, int]]) -> list[Subject]:
     """Write participants.tsv and rejected.tsv from the sidecars, so that a resumed run's agree."""
     subjects, hosts, rejected = [], [], []
+    flawed = 0
     for group, number in numbers:
         known = read_json(json_path(job.subject(group, number), "T1w"))
         subjects.append(job.subject(group, number, known["Site"]))
         hosts.append(known["Host"])
         rejected += known["Rejected"]
+        flawed += known["Spec"].get("flaw") is not None
     write_tsv(job.out / "rejected.tsv", pd.DataFrame(rejected, columns=list(REJECTED)))
     write_participants(job.out, subjects, host=hosts)
     logger.info("%d draws were rejected and drawn again: rejected.tsv", len(rejected))
+    if flawed:
+        controls = sum(subject.group == "control" for subject in subjects)
+        logger.info("%d of %d synthetic controls carry a deliberate flaw", flawed, controls)
     return subjects

@@ -1,0 +1,121 @@
+"""Stages that vet a synthetic set: by figures beside real data, and by a person's eyes."""
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lesionforge import arms
+from lesionforge.audit import inspection
+from lesionforge.cohort import bids, splits
+from lesionforge.errors import ConfigError
+from lesionforge.fidelity.judge import FidelityConfig, judge
+from lesionforge.fidelity.scene import read_scene
+from lesionforge.generator.verify import verify_synthetic
+from lesionforge.provenance import write_json, write_tsv
+from lesionforge.recording import recorded
+from lesionforge.report import synthetic_page
+from lesionforge.study import Study
+
+logger = logging.getLogger(__name__)
+
+
+def audit_synthetic(
+    study: Study,
+    fidelity: FidelityConfig,
+    set: str = "spade",
+    seed: int | None = None,
+    fold: int | None = None,
+) -> None:
+    """Audit a synthetic set: does it show what was asked, is it real enough, is it a copy?
+
+    Compares what a person has not rejected of it with real subjects that do not stand behind it.
+    Writes `audit.json`, `nearest.tsv` and `audit.html` into the set's folder; the report shows the
+    same.
+
+    Args:
+        study: the study.
+        fidelity: how it is judged.
+        set: name of the synthetic set.
+        seed: only this seed (default: all of the study's).
+        fold: only this fold (default: all, with --folds).
+    """
+    if set not in study.synthetic:
+        raise ConfigError(f"`set` must be one of {', '.join(study.synthetic)}, got {set}.")
+    for one_seed, one_fold in study.cells(seed, fold):
+        with recorded(study, arms.cell_name(f"audit_synthetic_{set}", one_seed, one_fold)):
+            _audit_set(study, fidelity, set, (one_seed, one_fold))
+
+
+def _audit_set(
+    study: Study, fidelity: FidelityConfig, name: str, cell: tuple[int, int | None]
+) -> None:
+    root = study.synthetic_root(name, *cell)
+    verify_synthetic(root)
+    behind = arms.baseline_subjects(study, *cell)
+    ids = {s.id for s in behind}
+    table = splits.read_splits(study.splits_path(cell[1]))
+    allowed = {i for role in fidelity.against for i in splits.members(table, role)} - ids
+    fresh = [s for s in arms.real_subjects(study) if s.id in allowed]
+    rejected = inspection.rejected(root)
+    made = [s for s in bids.read_cohort(root) if s.id not in rejected]
+    scene = read_scene(made, behind, fresh, study.synthetic[name], fidelity)
+    findings, matches = judge(scene, fidelity.seed)
+    audit: dict[str, Any] = {
+        "schema": 1,
+        "set": name,
+        "seed": cell[0],
+        "against": list(fidelity.against),
+        "counts": {
+            part: len(getattr(scene, part))
+            for part in ("patients", "controls", "fresh", "healthy", "trained", "masks")
+        },
+        "findings": [finding.to_json() for finding in findings],
+    }
+    write_json(root / "audit.json", audit)
+    write_tsv(root / "nearest.tsv", pd.DataFrame([asdict(m) for m in matches]))
+    known = {s.id: s for s in [*behind, *made]}
+    worst = matches[: fidelity.pictures]
+    page = synthetic_page.write_synthetic_page(root / "audit.html", audit, worst, known)
+    logger.info("%s Look at %s", synthetic_page.headline(audit["findings"]), page)
+
+
+def inspect_synthetic(
+    study: Study,
+    saved: str,
+    by: str,
+    set: str = "spade",
+    seed: int | None = None,
+    fold: int | None = None,
+) -> None:
+    """Record what a person said on the page of `synthesize --inspect`; the rejected do not train.
+
+    Verdicts are appended to `inspected.tsv` in the set's folder, and the last one counts. Then
+    `synthesize` makes as many more as were rejected.
+
+    Args:
+        study: the study.
+        saved: file that the page has saved.
+        by: who has looked.
+        set: name of the synthetic set.
+        seed: of the set (needed where the study has several).
+        fold: of the set (needed with --folds).
+    """
+    if set not in study.synthetic:
+        raise ConfigError(f"`set` must be one of {', '.join(study.synthetic)}, got {set}.")
+    cells = list(study.cells(seed, fold))
+    if len(cells) > 1:
+        raise ConfigError(
+            f"The study has {len(cells)} sets `{set}`, verdicts belong to one: name its --seed"
+            + (" and --fold." if study.folds else ".")
+        )
+    root = study.synthetic_root(set, *cells[0])
+    subjects = bids.read_cohort(root)
+    written = inspection.record_inspection(Path(saved), subjects, by)
+    for row in written:
+        if row.verdict == "reject":
+            logger.info("%s is rejected: %s", row.participant_id, row.reason)
+    logger.info("%d new verdicts in %s", len(written), root / inspection.TABLE)
+    logger.info("%s", inspection.summary(root, subjects))
