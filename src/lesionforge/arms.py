@@ -100,7 +100,9 @@ def finished_cells(
             made = (regime.synthetic_count("patient"), regime.synthetic_count("control"))
             behind = study.regimes["baseline"].patients if any(made) else 0
             labels = max(counts[0], behind)
-            cells.append(Cell(name, seed, fold, folder, *counts, *made, labels))
+            source = regime.synthetic or ""
+            mode = study.synthetic[source].mode if source else ""
+            cells.append(Cell(name, seed, fold, folder, *counts, *made, labels, source, mode))
     if not cells:
         raise DataError(f"{study.root} has no trained detector. Run train_detector first.")
     return cells, missing

@@ -120,6 +120,8 @@ def build_bench(
                     size,
                     n_synthetic,
                     0,
+                    source="spade" if n_synthetic else "",
+                    mode="insert" if n_synthetic else "",
                 )
                 write_cell(cell, roles, cohort, training, grid)
                 cells.append(cell)

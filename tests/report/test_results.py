@@ -57,6 +57,24 @@ def test_contract(metrics):
     json.dumps(metrics, allow_nan=False)
 
 
+def test_the_dose_curve_repeats_the_regimes_figures(metrics):
+    (curve,) = metrics["doses"]
+    assert (curve["set"], curve["mode"], curve["best"]) == ("spade", "insert", "augmented")
+    assert [p["regime"] for p in curve["points"]] == ["baseline", "augmented"]
+    for point in curve["points"]:
+        regime = metrics["regimes"][point["regime"]]
+        assert point["sensitivity_at_half_fp"]["value"] == pytest.approx(
+            regime["sensitivity_at_half_fp"]["value"]
+        )
+        assert point["false_positives_per_subject"] == pytest.approx(
+            regime["false_positives_per_subject"]["value"]
+        )
+        assert 0 <= point["validation_sensitivity_at_half_fp"] <= 1
+    assert curve["gap_recovered"]["value"] == metrics["gap_recovered"]["at_half_fp"]["value"]
+    assert [p["regime"] for p in metrics["label_curve"]] == ["baseline", "expanded"]
+    assert metrics["against_copies"] == []
+
+
 def test_label_budget_counts_validation_labels(metrics):
     regime = metrics["regimes"]["expanded"]
     assert (regime["n_patients"], regime["n_validation"], regime["n_validation_patients"]) == (

@@ -33,6 +33,20 @@ def test_formats():
     assert (p_value(0.125), p_value(0.0002)) == ("0.125", "< 0.001")
 
 
+def test_the_headline_speaks_of_the_best_dose_its_price_and_the_copies(metrics):
+    made = copy.deepcopy(metrics)
+    text = verdict(made).headline
+    assert "False positives a subject" in text
+    assert "no copy-paste arm" in text
+    pair = {**made["comparisons"][0], "a": "copied", "b": "augmented"}
+    pair["difference_at_half_fp"] = {"value": 0.07, "ci95": [0.01, 0.13]}
+    made["against_copies"] = [pair]
+    assert "augmented minus copied" in verdict(made).headline
+    assert "+7.0 points" in verdict(made).headline
+    made["doses"][0]["best"] = "expanded"
+    assert verdict(made).headline.startswith("Expanded")
+
+
 def test_an_interval_around_nothing_is_never_called_a_difference(metrics):
     assert "no difference is shown" in with_difference(metrics, -0.01, 0.17).headline
     assert "lies above 0" in with_difference(metrics, 0.01, 0.17).headline

@@ -28,6 +28,8 @@ class Cell:
         n_synthetic_patients: synthetic training patients.
         n_synthetic_controls: synthetic training controls.
         n_labels: lesions outlined by hand behind all of them; None for `n_patients`.
+        source: name of the synthetic set; empty without one.
+        mode: how the set was made.
     """
 
     regime: str
@@ -39,6 +41,8 @@ class Cell:
     n_synthetic_patients: int = 0
     n_synthetic_controls: int = 0
     n_labels: int | None = None
+    source: str = ""
+    mode: str = ""
 
     @property
     def labels(self) -> int:

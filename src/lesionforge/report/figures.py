@@ -16,6 +16,7 @@ from lesionforge.report.cells import Cell
 
 NAMED_COLOURS = {"baseline": "#64748b", "augmented": "#d97706", "expanded": "#1d4ed8"}
 OTHER_COLOURS = ("#0f766e", "#9333ea", "#be123c", "#4d7c0f")
+DOSE_COLOURS = ("#d97706", "#0f766e", "#9333ea", "#be123c")
 NAMED_MARKERS = {"baseline": "o", "augmented": "D", "expanded": "s"}
 STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -182,6 +183,34 @@ def draw_gap(metrics: dict[str, Any], path: Path) -> None:
             xlabel="real training patients",
             ylabel="sensitivity, patients   → better",
             ylim=(0, min(1.02, 0.15 + more["sensitivity"]["ci95"][1])),
+        )
+        axis.legend(loc="lower right")
+
+
+def draw_doses(metrics: dict[str, Any], path: Path) -> None:
+    """Draw sensitivity at the matched rate against the dose of each synthetic set."""
+    with drawing(path, 7.2, 3.6) as figure:
+        axis = figure.subplots()
+        for number, curve in enumerate(metrics["doses"]):
+            shade = DOSE_COLOURS[number % len(DOSE_COLOURS)]
+            doses = np.array([point["dose"] for point in curve["points"]])
+            entries = [point["sensitivity_at_half_fp"] for point in curve["points"]]
+            values = np.array([entry["value"] for entry in entries])
+            bounds = np.array([entry["ci95"] for entry in entries], dtype=float)
+            place = doses + 0.015 * number * max(doses)
+            axis.errorbar(place, values, abs(bounds.T - values), color=shade, marker="o",
+                          capsize=2, linewidth=1.6, label=curve["set"])  # fmt: skip
+            chosen = [point["regime"] == curve["best"] for point in curve["points"]]
+            axis.plot(place[chosen], values[chosen], "o", markersize=13, fillstyle="none",
+                      color=shade)  # fmt: skip
+        if "expanded" in metrics["regimes"]:
+            level = metrics["regimes"]["expanded"]["sensitivity_at_half_fp"]["value"]
+            axis.axhline(level, color="#94a3b8", linewidth=1.2, linestyle=(0, (4, 3)))
+            axis.text(0, level, "expanded", color="#64748b", fontsize=8.5, va="bottom")
+        axis.set(
+            xlabel="synthetic patients per real patient",
+            ylabel="sensitivity, matched   → better",
+            ylim=(0, 1.02),
         )
         axis.legend(loc="lower right")
 

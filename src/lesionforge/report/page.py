@@ -102,6 +102,9 @@ def _draw_charts(metrics: dict[str, Any], cells: list[Cell], folder: Path) -> di
     if metrics["gap_recovered"]["value"] is not None:
         charts["gap"] = folder / "gap.png"
         figures.draw_gap(metrics, charts["gap"])
+    if metrics["doses"]:
+        charts["doses"] = folder / "doses.png"
+        figures.draw_doses(metrics, charts["doses"])
     if figures.draw_losses(cells, folder / "losses.png"):
         charts["losses"] = folder / "losses.png"
     return charts

@@ -68,7 +68,7 @@ def verdict(metrics: dict[str, Any]) -> Verdict:
 
 
 def _headline(metrics: dict[str, Any], pairs: dict[tuple[str, str], Any]) -> str:
-    key = ("baseline", "augmented")
+    key = ("baseline", _spoken_of(metrics))
     if key not in pairs:
         key = next((k for k in pairs if k[0] == "baseline"), key)
     if key not in pairs:
@@ -91,7 +91,28 @@ def _headline(metrics: dict[str, Any], pairs: dict[tuple[str, str], Any]) -> str
             " The matched comparison says otherwise: at the same rate of false positives the "
             f"interval {_words(matched['ci95'])}."
         )
-    return text
+    false = [metrics["regimes"][name]["false_positives_per_subject"]["value"] for name in key]
+    text += f" False positives a subject: {number(false[1])} against {number(false[0])}."
+    return text + _against_copies(metrics)
+
+
+def _spoken_of(metrics: dict[str, Any]) -> str:
+    """Name the regime that the headline is about: the best dose of the first generated set."""
+    best = [c["best"] for c in metrics["doses"] if c["mode"] != "paste" and c["best"]]
+    return best[0] if best else "augmented"
+
+
+def _against_copies(metrics: dict[str, Any]) -> str:
+    """Say how generated lesions do against pasted real ones, which cost no training."""
+    if not metrics["against_copies"]:
+        return " There is no copy-paste arm to compare with."
+    pair = metrics["against_copies"][0]
+    matched = pair["difference_at_half_fp"]
+    return (
+        f" Against pasted real lesions ({pair['b']} minus {pair['a']}, each at its best dose), at "
+        f"the same rate of false positives: {points(matched['value'])} points, whose interval "
+        f"({interval(matched['ci95'])}) {_words(matched['ci95'])}."
+    )
 
 
 def side(ci95: list[float | None]) -> str:

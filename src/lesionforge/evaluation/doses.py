@@ -1,0 +1,183 @@
+"""Dose curves: what more synthetic patients are worth, and from which dose on more do not help."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lesionforge.evaluation.bootstrap import Resamples
+from lesionforge.evaluation.metrics import (
+    Outcomes,
+    compare_pair,
+    matched_replicates,
+    with_interval,
+)
+from lesionforge.evaluation.statistics import (
+    EvaluationConfig,
+    gap_recovered,
+    label_saving,
+    quantiles,
+)
+
+CHOSEN = "highest sensitivity at the matched rate on the validation patients, mean over seeds"
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """A regime as a dose curve sees it.
+
+    Attributes:
+        regime: its name.
+        patients: real training patients.
+        dose: synthetic patients per real one.
+        source: name of its synthetic set; empty without one.
+        mode: how the set was made; empty without one.
+        outcomes: on the test subjects, a seed each.
+        validation: sensitivity at the matched rate on the validation patients, mean over seeds;
+            NaN where there are none.
+    """
+
+    regime: str
+    patients: int
+    dose: float
+    source: str
+    mode: str
+    outcomes: Outcomes
+    validation: float
+
+
+def dose_curves(
+    arms: Sequence[Arm], draws: Resamples, config: EvaluationConfig
+) -> list[dict[str, Any]]:
+    """Return a curve for each synthetic set, at the matched rate of false positives.
+
+    Points are the baseline (dose 0) and the regimes that add the set to the baseline's patients.
+    The best dose is chosen on validation subjects; `enough` is the smallest dose that no larger one
+    is surely better than (95 % interval of the paired difference above 0).
+
+    Args:
+        arms: all regimes; `baseline` is one.
+        draws: resamples of the test subjects.
+        config: the matched rate.
+
+    Returns:
+        Of each set: set, mode, points, best (a regime), chosen_on, enough (a dose), gap_recovered
+        and label_saving at the best dose.
+    """
+    base = next(arm for arm in arms if arm.regime == "baseline")
+    curves = []
+    for source in dict.fromkeys(arm.source for arm in arms if arm.source):
+        members = [a for a in arms if a.source == source and a.patients == base.patients]
+        if not members:
+            continue
+        ordered = [base, *sorted(members, key=lambda arm: arm.dose)]
+        best = _best(ordered[1:])
+        curves.append({
+            "set": source,
+            "mode": members[0].mode,
+            "points": [_point(arm, draws, config) for arm in ordered],
+            "best": best.regime if best else None,
+            "chosen_on": CHOSEN,
+            "enough": _enough(ordered, draws, config),
+            **_worth(base, best, arms, (draws, config)),
+        })  # fmt: skip
+    return curves
+
+
+def label_curve(
+    arms: Sequence[Arm], draws: Resamples, config: EvaluationConfig
+) -> list[dict[str, Any]]:
+    """Return the points of regimes without synthetic patients, by their number of real ones."""
+    real = sorted((a for a in arms if not a.source), key=lambda arm: arm.patients)
+    return [{"patients": arm.patients, **_point(arm, draws, config)} for arm in real]
+
+
+def best_against_copies(
+    curves: Sequence[Mapping[str, Any]],
+    arms: Sequence[Arm],
+    draws: Resamples,
+    config: EvaluationConfig,
+) -> list[dict[str, Any]]:
+    """Compare each generated set with each pasted one, both at their best doses."""
+    by_name = {arm.regime: arm for arm in arms}
+    best = {c["best"]: c["mode"] for c in curves if c["best"] is not None}
+    pairs = [(a, b) for a, m in best.items() if m == "paste" for b, n in best.items() if n != m]
+    return [
+        {"a": a, "b": b, **compare_pair(by_name[a].outcomes, by_name[b].outcomes, draws, config)}
+        for a, b in pairs
+        if set(by_name[a].outcomes) & set(by_name[b].outcomes)
+    ]
+
+
+def _point(arm: Arm, draws: Resamples, config: EvaluationConfig) -> dict[str, Any]:
+    rate = np.array([config.false_positives_per_subject])
+    return {
+        "regime": arm.regime,
+        "dose": arm.dose,
+        "sensitivity_at_half_fp": with_interval(
+            matched_replicates(arm.outcomes, draws, rate)[:, 0]
+        ),
+        "validation_sensitivity_at_half_fp": arm.validation,
+        "false_positives_per_subject": _false_positives(arm.outcomes),
+    }
+
+
+def _false_positives(outcomes: Outcomes) -> float:
+    counts = [np.concatenate(o.false_positives) for o in outcomes.values()]
+    return float(np.mean(counts))
+
+
+def _best(members: Sequence[Arm]) -> Arm | None:
+    """Choose by validation; of equals the smallest dose. None where no patient validates."""
+    known = [arm for arm in members if np.isfinite(arm.validation)]
+    return max(known, key=lambda arm: (arm.validation, -arm.dose), default=None)
+
+
+def _enough(ordered: Sequence[Arm], draws: Resamples, config: EvaluationConfig) -> float:
+    """Return the smallest dose that no larger one is surely better than."""
+    rate = np.array([config.false_positives_per_subject])
+    for i, arm in enumerate(ordered):
+        better = False
+        for other in ordered[i + 1 :]:
+            seeds = [s for s in arm.outcomes if s in other.outcomes]
+            if not seeds:
+                continue
+            mine, theirs = (
+                matched_replicates({s: a.outcomes[s] for s in seeds}, draws, rate)[:, 0]
+                for a in (arm, other)
+            )
+            better |= quantiles((theirs - mine)[1:])[0] > 0
+        if not better:
+            return arm.dose
+    return ordered[-1].dose
+
+
+def _worth(
+    base: Arm,
+    best: Arm | None,
+    arms: Sequence[Arm],
+    how: tuple[Resamples, EvaluationConfig],
+) -> dict[str, Any]:
+    """Return gap recovered and label saving of the best dose, at the matched rate."""
+    more = next((arm for arm in arms if arm.regime == "expanded"), None)
+    lacking = "no regime `expanded`" if more is None else "no validation patient to choose by"
+    if best is None or more is None:
+        empty = {"value": None, "ci95": None, "why": f"There is {lacking}."}
+        return {"gap_recovered": empty, "label_saving": empty}
+    draws, config = how
+    rate = np.array([config.false_positives_per_subject])
+    seeds = [s for s in base.outcomes if s in best.outcomes and s in more.outcomes]
+    if not seeds:
+        empty = {"value": None, "ci95": None, "why": "The regimes have no seed in common."}
+        return {"gap_recovered": empty, "label_saving": empty}
+    b, a, e = (
+        matched_replicates({s: arm.outcomes[s] for s in seeds}, draws, rate)[:, 0]
+        for arm in (base, best, more)
+    )
+    gap = gap_recovered((b[0], a[0], e[0]), (b[1:], a[1:], e[1:]))
+    saving = label_saving(gap, base.patients, more.patients)
+    return {
+        name: {"value": x.value, "ci95": None if x.ci95 is None else list(x.ci95), "why": x.why}
+        for name, x in (("gap_recovered", gap), ("label_saving", saving))
+    }
