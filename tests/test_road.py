@@ -93,6 +93,16 @@ def test_the_synthetic_set_is_audited_on_a_page_and_in_the_report(road):
     assert _run(road, "compare") == 0
 
 
+def test_false_positives_are_traced(road):
+    assert _run(road, "trace-false-positives") == 0
+    folder = road / "runs/tiny/detector/augmented/seed-0"
+    assert "esearch use only" in (folder / "false_positives.html").read_text()
+    assert (folder / "false_positives.tsv").exists()
+    assert _run(road, "trace-false-positives", "--regime", "expanded") == 1
+    for name in ("false_positives.tsv", "false_positives.html"):
+        (folder / name).unlink()
+
+
 def test_another_tools_maps_are_compared_in_a_report_of_their_own(road, tmp_path):
     study = road / "runs/tiny"
     for regime in ("baseline", "augmented"):

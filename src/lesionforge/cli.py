@@ -24,6 +24,7 @@ STAGES: dict[str, Callable[..., Any]] = {
     "compare": stages.compare,
     "detect": stages.detect,
     "audit-synthetic": vetting.audit_synthetic,
+    "trace-false-positives": vetting.trace_false_positives,
     "audit-labels": auditing.audit_labels,
     "next-cases": advising.next_cases,
     "decide": auditing.decide,

@@ -5,19 +5,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lesionforge import arms
 from lesionforge.audit import inspection
 from lesionforge.cohort import bids, splits
-from lesionforge.errors import ConfigError
+from lesionforge.errors import ConfigError, DataError
+from lesionforge.fidelity import traces
 from lesionforge.fidelity.judge import FidelityConfig, judge
 from lesionforge.fidelity.scene import read_scene
 from lesionforge.generator.verify import verify_synthetic
 from lesionforge.provenance import write_json, write_tsv
 from lesionforge.recording import recorded
-from lesionforge.report import synthetic_page
+from lesionforge.report import synthetic_page, trace_page
+from lesionforge.report.cells import Cell, read_cell
+from lesionforge.report.results import score_threshold
 from lesionforge.study import Study
+from lesionforge.volume import Volume, read_volume
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +85,64 @@ def _audit_set(
     worst = matches[: fidelity.pictures]
     page = synthetic_page.write_synthetic_page(root / "audit.html", audit, worst, known)
     logger.info("%s Look at %s", synthetic_page.headline(audit["findings"]), page)
+
+
+def trace_false_positives(
+    study: Study,
+    regime: str = "augmented",
+    against: str = "baseline",
+    seed: int | None = None,
+    fold: int | None = None,
+) -> None:
+    """Trace a regime's new false positives to the training lesions most like them.
+
+    Writes `false_positives.tsv` and `false_positives.html` beside the regime's tables.
+
+    Args:
+        study: the study.
+        regime: with real and synthetic training patients.
+        against: the regime whose false positives are no news.
+        seed: only this seed (default: all that both regimes have).
+        fold: only this fold (default: all, with --folds).
+    """
+    wanted = list(study.cells(seed, fold))
+    done = {(c.regime, c.seed, c.fold): c for c in arms.finished_cells(study, "detector")[0]}
+    cells = [cell for cell in wanted if all((r, *cell) in done for r in (regime, against))]
+    if not cells:
+        raise DataError(f"Train `{regime}` and `{against}` first; no seed has both.")
+    for cell in cells:
+        with recorded(study, arms.cell_name(f"trace_{regime}", *cell)):
+            _trace_cell(study, done[regime, *cell], done[against, *cell])
+
+
+def _trace_cell(study: Study, cell: Cell, other: Cell) -> None:
+    people = arms.cell_subjects(study, cell.regime, cell.seed, cell.fold)
+    both = [read_cell(one, study.rules) for one in (cell, other)]
+    thresholds = [score_threshold(one, study.rules, study.evaluation) for one in both]
+    tests = both[0].ids("test")
+    mine, theirs = (t.candidates[t.candidates["participant_id"].isin(tests)] for t in both)
+    false = traces.false_candidates(mine, theirs, (thresholds[0], thresholds[1]))
+    lesions = traces.read_training_lesions(people.training)
+
+    def read(name: str) -> Volume:
+        return read_volume(cell.probability(name))
+
+    def place(name: str, number: int) -> np.ndarray:
+        return traces.candidate_place(read(name), study.rules, number)
+
+    found = traces.trace(false, people.held_out, read, study.rules, lesions)
+    write_tsv(cell.folder / "false_positives.tsv", found)
+    summary = traces.summarise(found, lesions)
+    known = {s.id: s for s in [*people.training, *people.held_out]}
+    page = trace_page.write_trace_page(
+        cell.folder / "false_positives.html",
+        found,
+        summary,
+        known,
+        place,
+        (cell.regime, other.regime),
+    )
+    logger.info("%s Look at %s", summary, page)
 
 
 def inspect_synthetic(

@@ -57,7 +57,6 @@ def _shown(made: Sequence[Portrait]) -> list[Finding]:
         + null,
         ci95=wilson(k, n),
         counts=(k, n),
-        real=float(np.mean(empty)) if empty else None,
         limit=LIMIT,
     )
     if n < 6:

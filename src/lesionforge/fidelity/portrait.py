@@ -79,6 +79,7 @@ def draw_portrait(
     smooth_voxels: float = 0.0,
     asked: float | None = None,
     before: float | None = None,
+    lesion: bool | None = None,
 ) -> Portrait:
     """Read a subject once and keep what the audit needs.
 
@@ -92,6 +93,7 @@ def draw_portrait(
         smooth_voxels: blur the images by this standard deviation first (a bad set, on purpose).
         asked: conspicuity that was asked for.
         before: conspicuity at the place before the lesion was put there.
+        lesion: whether the place is looked into as a lesion; None for patients only.
 
     Raises:
         DataError: there is no brain around the place.
@@ -118,7 +120,7 @@ def draw_portrait(
     effect = lesion_effect(images, place, tissues, brain, grid.voxel_mm)
     around = around_features(effect, images, place, brain, grid)
     portrait = replace(portrait, around=np.array(list(around.values())))
-    if subject.group == "control":
+    if not (subject.group == "patient" if lesion is None else lesion):
         return portrait
     everywhere = np.zeros_like(images)
     everywhere[(slice(None), *effect.box)] = effect.values

@@ -6,6 +6,8 @@ import numpy as np
 from matplotlib.image import imsave
 from scipy import ndimage
 
+from lesionforge.cohort.subject import Subject, read_images
+from lesionforge.report.gallery import cut
 from lesionforge.report.html import data_uri
 
 COLOURS = {
@@ -43,6 +45,17 @@ def outlined(picture: np.ndarray, outlines: list[tuple[str, np.ndarray]], rows: 
         large = soft > 0.5
         colour[large & ~ndimage.binary_erosion(large, border_value=1)] = COLOURS[name]
     return colour
+
+
+def through(subject: Subject, place: np.ndarray) -> list[np.ndarray]:
+    """Cut T1w, FLAIR, and FLAIR with a place's outline, through the middle of the place (axial)."""
+    t1w, flair = read_images(subject)
+    x, y, z = (int(v) for v in np.argwhere(place).mean(axis=0).round())
+    outline = [("lesion", cut(place, "axial", (x, y, z)))]
+    return [
+        outlined(cut(volume, "axial", (x, y, z)), outlines, t1w.shape[1])
+        for volume, outlines in ((t1w, []), (flair, []), (flair, outline))
+    ]
 
 
 def join(pictures: list[np.ndarray]) -> str:

@@ -4,13 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lesionforge.cohort.subject import Subject, read_images, read_lesion
+from lesionforge.cohort.subject import Subject, read_lesion
 from lesionforge.fidelity.copies import Match
-from lesionforge.report.gallery import cut
 from lesionforge.report.html import write_page
-from lesionforge.report.strips import join, outlined
+from lesionforge.report.strips import join, through
 
 TITLES = {
     "masks": "Masks: are they like real ones?",
@@ -58,7 +55,12 @@ def write_synthetic_page(
     drawn = [
         {
             "title": f"{pair.id} and {pair.nearest}: correlation {pair.likeness:.3f}",
-            "picture": join(_views(known[pair.id]) + _views(known[pair.nearest])),
+            "picture": join(
+                [
+                    *through(known[pair.id], read_lesion(known[pair.id])),
+                    *through(known[pair.nearest], read_lesion(known[pair.nearest])),
+                ]
+            ),
         }
         for pair in pairs
     ]
@@ -70,16 +72,3 @@ def write_synthetic_page(
         parts=by_part(audit["findings"]),
         pairs=drawn,
     )
-
-
-def _views(subject: Subject) -> list[np.ndarray]:
-    """Return T1w, FLAIR and FLAIR with the mask, through the lesion."""
-    (t1w, flair), mask = read_images(subject), read_lesion(subject)
-    x, y, z = (int(v) for v in np.argwhere(mask).mean(axis=0).round())
-    rows = t1w.shape[1]
-    lesion = [("lesion", cut(mask, "axial", (x, y, z)))]
-    return [
-        outlined(cut(t1w, "axial", (x, y, z)), [], rows),
-        outlined(cut(flair, "axial", (x, y, z)), [], rows),
-        outlined(cut(flair, "axial", (x, y, z)), lesion, rows),
-    ]
