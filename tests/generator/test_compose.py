@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 from lesionforge.generator.compose import (
+    balance_effect,
     effect_size,
     feather_weight,
     fit_intensities,
@@ -99,3 +100,18 @@ def test_fitted_intensities_obey_the_rule():
             0.1, abs=1e-4
         )
         assert (image[~brain] == 0).all()
+
+
+def test_each_image_is_brought_to_its_own_sign():
+    mask = np.zeros((6, 6, 6), bool)
+    mask[2:4, 2:4, 2:4] = True
+    delta = np.zeros((2, 6, 6, 6), np.float32)
+    delta[0], delta[1] = -0.02, 0.15  # mean effects of -0.2 and 1.5 robust standard deviations
+    factors = balance_effect(delta, mask, (-0.3, 1.2), 2.0)
+    np.testing.assert_allclose(factors, [1.5, 0.8], rtol=1e-5)
+    np.testing.assert_allclose(balance_effect(delta, mask, (-9.0, 0.1), 2.0), [2.0, 0.5], rtol=1e-5)
+    # what points the other way or nowhere is left alone
+    np.testing.assert_array_equal(balance_effect(delta, mask, (0.3, 1.5), 2.0)[0], 1)
+    np.testing.assert_array_equal(balance_effect(0.1 * delta, mask, (-0.3, 1.5), 2.0)[0], 1)
+    np.testing.assert_array_equal(balance_effect(delta, mask, None, 2.0), 1)
+    np.testing.assert_array_equal(balance_effect(delta, ~mask & mask, (-0.3, 1.2), 2.0), 1)

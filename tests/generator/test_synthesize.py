@@ -44,10 +44,10 @@ def remembered_prior():
     """Fit the prior of the same subjects once; it is a pure function and the slowest part here."""
     known = {}
 
-    def fit(subjects, config, conspicuity=None):
-        key = (tuple(subjects), config, json.dumps(conspicuity))
+    def fit(subjects, config):
+        key = (tuple(subjects), config)
         if key not in known:
-            known[key] = fit_prior(subjects, config, conspicuity)
+            known[key] = fit_prior(subjects, config)
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:

@@ -7,6 +7,7 @@ from lesionforge.generator.semantic import smoothstep
 
 MEDIAN = 0.5
 ROBUST_SD = 0.1  # of a prepared image, see `lesionforge.cohort.subject.read_images`
+LEAST_SIGN = 0.05  # robust standard deviations; a weaker mean effect has no direction
 
 
 def feather_weight(
@@ -42,6 +43,30 @@ def effect_size(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> floa
         return 0.0
     change = (after[:, mask].astype(np.float64) - before[:, mask]) / ROBUST_SD
     return float(np.sqrt((change**2).sum(0).mean()))
+
+
+def balance_effect(
+    delta: np.ndarray, mask: np.ndarray, signs: tuple[float, float] | None, max_gain: float
+) -> np.ndarray:
+    """Return factors (2,) that bring the mean effects in T1w and FLAIR to the `signs` asked for.
+
+    An image whose effect is weaker than `LEAST_SIGN` or points the other way is left as it is, and
+    no factor lies beyond `max_gain` or its inverse.
+
+    Args:
+        delta: (2, X, Y, Z) effect as the generator made it.
+        mask: (X, Y, Z) bool, the lesion.
+        signs: mean effects that are asked for, robust standard deviations; None asks for nothing.
+        max_gain: largest factor, 1 or more.
+    """
+    factors = np.ones(2, dtype=np.float32)
+    if signs is None or not mask.any():
+        return factors
+    for i, wanted in enumerate(signs):
+        mean = float(delta[i, mask].mean()) / ROBUST_SD
+        if abs(mean) >= LEAST_SIGN and wanted * mean > 0:
+            factors[i] = np.clip(wanted / mean, 1 / max_gain, max_gain)
+    return factors
 
 
 def reach_gain(delta: np.ndarray, mask: np.ndarray, target: float, max_gain: float) -> float:

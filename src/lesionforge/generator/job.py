@@ -12,7 +12,7 @@ from lesionforge.errors import DataError, LineageError
 from lesionforge.generator.anatomy import Anatomy, read_anatomy
 from lesionforge.generator.draw import Pool
 from lesionforge.generator.recipe import SynthesisConfig
-from lesionforge.generator.train import RECORD, TrainedGenerator, load_generator
+from lesionforge.generator.train import TrainedGenerator, load_generator
 from lesionforge.generator.wishes import (
     Group,
     Wish,
@@ -90,7 +90,7 @@ def open_job(
     """
     ids = tuple(sorted(s.id for s in subjects))
     trained = None if config.mode == "paste" else _load(generator, ids)
-    prior = None if trained is None else _fit(subjects, masks, generator)
+    prior = None if trained is None else fit_prior(subjects, masks)
     by_id = {s.id: s for s in subjects}
 
     @lru_cache(maxsize=CACHED_HOSTS)
@@ -125,11 +125,6 @@ def _load(generator: Path, ids: tuple[str, ...]) -> TrainedGenerator:
             f"subjects: {', '.join(strangers[:10])}. Train it on these subjects."
         )
     return trained
-
-
-def _fit(subjects: list[Subject], masks: MaskConfig, generator: Path) -> MaskPrior:
-    """Fit the prior, with the strengths that the generator was told in training."""
-    return fit_prior(subjects, masks, read_json(Path(generator) / RECORD).get("conspicuity"))
 
 
 def _wishes(

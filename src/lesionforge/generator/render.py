@@ -12,6 +12,7 @@ from lesionforge.evaluation.conspicuity import measure_conspicuity
 from lesionforge.generator.anatomy import Anatomy, bend_anatomy
 from lesionforge.generator.apply import apply_generator
 from lesionforge.generator.compose import (
+    balance_effect,
     effect_size,
     feather_weight,
     fit_intensities,
@@ -70,14 +71,14 @@ def render_synthetic(
         MaskError: the lesion does not fit its host.
     """
     anatomy = bend_anatomy(read(spec.host), spec.warp)
-    strength: dict[str, float] = {}
+    strength: dict[str, list[float]] = {}
     if trained is None:
         before, after, lesion = copy_tissue(spec, anatomy, read, config)
     else:
         lesion = _grown(spec, anatomy)
         passes = _Passes(spec, anatomy, lesion, trained, config)
-        before, after, gain = _insert(passes) if spec.mode == "insert" else _whole(passes)
-        strength = {"Gain": round(gain, 4)}
+        before, after, gains = _insert(passes) if spec.mode == "insert" else _whole(passes)
+        strength = {"Gain": [round(float(gain), 4) for gain in gains]}
     images = after * anatomy.brain
     checks: dict[str, Any] = {"InImages": "finite, in [0, 1], 0 outside the brain, not flat"}
     rejections: list[Rejection] = []
@@ -148,6 +149,15 @@ class _Passes:
             part=part,
         )
 
+    def gains(self, delta: np.ndarray) -> np.ndarray:
+        """Return factors (2,) for T1w and FLAIR that bring an effect to what the spec asks for."""
+        asked, most = self.spec.lesion, self.config.max_gain
+        if asked is None:
+            return np.ones(2, np.float32)
+        factors = balance_effect(delta, self.lesion, asked.signs, most)
+        balanced = factors[:, None, None, None] * delta
+        return factors * np.float32(reach_gain(balanced, self.lesion, asked.conspicuity, most))
+
     def _style(self) -> np.ndarray:
         lacking = [name for name in self.spec.styles if name not in self.trained.styles]
         if lacking:
@@ -160,14 +170,14 @@ class _Passes:
         return (weights * codes).sum(0).astype(np.float32)
 
 
-def _insert(passes: _Passes) -> tuple[np.ndarray, np.ndarray, float]:
-    """Add the difference of two passes to the host's images; return before, after and gain."""
+def _insert(passes: _Passes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Add the difference of two passes to the host's images; return before, after and gains."""
     spec, images = passes.spec, passes.anatomy.images
     if images is None:
         raise DataError(f"{spec.host} was bent; `insert` keeps real images and cannot bend them.")
     ill = spec.group == "patient"
     if not ill and spec.noise_seed == spec.null_noise_seed:
-        return images, images, 1.0  # the two passes would be the same
+        return images, images, np.ones(2, np.float32)  # the two passes would be the same
     voxel_mm = passes.anatomy.grid.voxel_mm
     weight = feather_weight(passes.lesion, passes.config.feather_mm, voxel_mm)
     weight *= passes.anatomy.brain
@@ -176,23 +186,21 @@ def _insert(passes: _Passes) -> tuple[np.ndarray, np.ndarray, float]:
     delta[(slice(None), *(slice(low, high) for low, high in part))] = passes.run(
         ill, spec.noise_seed, part
     ) - passes.run(False, spec.null_noise_seed, part)
-    gain = 1.0
-    if ill and spec.lesion is not None:
-        gain = reach_gain(delta, passes.lesion, spec.lesion.conspicuity, passes.config.max_gain)
-    return images, insert_effect(images, np.float32(gain) * delta, weight), gain
+    gains = passes.gains(delta) if ill else np.ones(2, np.float32)
+    return images, insert_effect(images, gains[:, None, None, None] * delta, weight), gains
 
 
-def _whole(passes: _Passes) -> tuple[np.ndarray, np.ndarray, float]:
-    """Make complete images; return them without and with the lesion, and the gain."""
+def _whole(passes: _Passes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Make complete images; return them without and with the lesion, and the gains."""
     spec, brain = passes.spec, passes.anatomy.brain
     healthy = passes.run(False, spec.null_noise_seed)
     if spec.lesion is None or spec.group == "control":
         fitted = fit_intensities(healthy, brain)
-        return fitted, fitted, 1.0
+        return fitted, fitted, np.ones(2, np.float32)
     delta = passes.run(True, spec.noise_seed) - healthy
-    gain = reach_gain(delta, passes.lesion, spec.lesion.conspicuity, passes.config.max_gain)
-    ill = fit_intensities(healthy + np.float32(gain) * delta, brain)
-    return fit_intensities(healthy, brain), ill, gain
+    gains = passes.gains(delta)
+    ill = fit_intensities(healthy + gains[:, None, None, None] * delta, brain)
+    return fit_intensities(healthy, brain), ill, gains
 
 
 def _flaw_figures(sound: np.ndarray, spoilt: np.ndarray, grid: Grid) -> dict[str, Any]:

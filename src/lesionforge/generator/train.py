@@ -213,7 +213,6 @@ def _write_result(
         {
             **record,
             "styles": {name: [float(v) for v in code] for name, code in styles.items()},
-            "conspicuity": {scan.id: scan.conspicuity for scan in scans if len(scan.lesion)},
             "weights_sha256": sha256(folder / WEIGHTS),
             "precision": resolve_precision(module.config.precision, module.config.accelerator),
             "threads": torch.get_num_threads(),

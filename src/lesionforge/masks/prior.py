@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from tqdm import tqdm
 from lesionforge.cohort.regions import REGIONS
 from lesionforge.cohort.subject import Subject, read_images, read_lesion
 from lesionforge.errors import ConfigError, DataError, MaskError
-from lesionforge.evaluation.conspicuity import measure_conspicuity
+from lesionforge.evaluation.conspicuity import Conspicuity, measure_conspicuity
 from lesionforge.masks.descriptors import describe_mask, largest_component
 from lesionforge.masks.growth import Growth, fit_growth
 from lesionforge.masks.host import Host, read_host
@@ -76,6 +75,7 @@ class Lesion:
         place: one of `lesionforge.masks.descriptors.PLACES`.
         side: hemisphere.
         conspicuity: `Conspicuity.total`.
+        signs: its mean effect in T1w and FLAIR, robust standard deviations.
         growth: parameters that make masks like it.
     """
 
@@ -86,6 +86,7 @@ class Lesion:
     place: str
     side: Side
     conspicuity: float
+    signs: tuple[float, float]
     growth: Growth
 
 
@@ -141,15 +142,12 @@ class MaskPrior:
 def fit_prior(
     subjects: list[Subject],
     config: MaskConfig,
-    conspicuity: Mapping[str, float] | None = None,
 ) -> MaskPrior:
     """Fit the prior on the lesion masks of patients.
 
     Args:
         subjects: training subjects; controls are passed over.
         config: how to model.
-        conspicuity: total conspicuity of each patient's lesion by id, where it was measured
-            already; otherwise it is measured against the patient's own tissue maps.
 
     Raises:
         MaskError: there is no patient with a usable lesion.
@@ -169,10 +167,7 @@ def fit_prior(
         except MaskError as error:
             _LOG.warning("Left out of the mask prior: %s", error)
             continue
-        shown = (conspicuity or {}).get(subject.id)
-        if shown is None:
-            shown = _measure(subject, mask, host)
-        lesions.append(_lesion(subject, found, shown, growth))
+        lesions.append(_lesion(subject, found, _measure(subject, mask, host), growth))
     if not lesions:
         raise MaskError("No training lesion lies where lesions may be; check the masks' geometry.")
     volumes = [lesion.volume_mm3 for lesion in lesions]
@@ -218,14 +213,14 @@ def _style(described: list[dict[str, float]]) -> Style:
     return style
 
 
-def _measure(subject: Subject, mask: np.ndarray, host: Host) -> float:
+def _measure(subject: Subject, mask: np.ndarray, host: Host) -> Conspicuity:
     images = read_images(subject)
     voxel_mm = host.grid.voxel_mm
-    return measure_conspicuity(images, mask, host.tissues, host.brain, voxel_mm).total
+    return measure_conspicuity(images, mask, host.tissues, host.brain, voxel_mm)
 
 
 def _lesion(
-    subject: Subject, found: dict[str, float], conspicuity: float, growth: Growth
+    subject: Subject, found: dict[str, float], shown: Conspicuity, growth: Growth
 ) -> Lesion:
     return Lesion(
         subject=subject.id,
@@ -234,11 +229,14 @@ def _lesion(
         centroid_mm=(found["x_mm"], found["y_mm"], found["z_mm"]),
         place=REGIONS[int(found["place"])],
         side="left" if found["side"] < 0 else "right",
-        conspicuity=conspicuity,
+        conspicuity=shown.total,
+        signs=(shown.t1w, shown.flair),
         growth=growth,
     )
 
 
 def _lesion_from_json(values: dict[str, Any]) -> Lesion:
     x, y, z = values["centroid_mm"]
-    return Lesion(**{**values, "centroid_mm": (x, y, z), "growth": Growth(**values["growth"])})
+    t1w, flair = values["signs"]
+    place = {"centroid_mm": (x, y, z), "signs": (t1w, flair)}
+    return Lesion(**{**values, **place, "growth": Growth(**values["growth"])})

@@ -18,6 +18,7 @@ DEPTH_SIGMA_MM = 2.0  # how far places may be from the depth that is looked for
 SEED_REACH_MM = 8.0  # from the drawn place to a seed of the right depth
 MAX_CANDIDATES = 20_000
 MAX_CSF = 0.5  # of a seed
+MAX_SCALE = 2.0  # of a training lesion's signs
 
 
 def sample_spec(
@@ -126,7 +127,18 @@ def _draw(
         lobe=request.lobe,
         min_cortex_share=prior.config.min_cortex_share if prior.style == "ribbon" else 0.0,
         conspicuity=shown,
+        signs=_signs(prior, shown, rng),
     )
+
+
+def _signs(prior: MaskPrior, shown: float, rng: np.random.Generator) -> tuple[float, float]:
+    """Take the signs of a training lesion about as conspicuous and bring them to `shown`."""
+    values = np.array([lesion.conspicuity for lesion in prior.lesions])
+    width = max(0.6 * float(values.std()), 0.1)
+    weight = np.exp(-0.5 * ((values - shown) / width) ** 2) + 1e-6
+    like = prior.lesions[rng.choice(len(values), p=weight / weight.sum())]
+    scale = float(np.clip(shown / max(like.conspicuity, 1e-3), 1 / MAX_SCALE, MAX_SCALE))
+    return like.signs[0] * scale, like.signs[1] * scale
 
 
 def _growth(prior: MaskPrior, volume: float, rng: np.random.Generator) -> Growth:

@@ -59,6 +59,7 @@ class MaskSpec:
         lobe: place that growth keeps to, if one was asked for.
         min_cortex_share: least share of a `ribbon` lesion in cortex or junction.
         conspicuity: how strongly it is to show, robust standard deviations.
+        signs: mean effect in T1w and FLAIR that goes with it; None leaves it to the generator.
     """
 
     style: Style
@@ -74,6 +75,7 @@ class MaskSpec:
     lobe: str | None
     min_cortex_share: float
     conspicuity: float
+    signs: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as JSON-able values; `from_json` gives the same spec back."""
@@ -92,4 +94,5 @@ class MaskSpec:
             raise DataError(f"This is no mask spec ({error}). Synthesize the set again.") from None
         x, y, z = spec.seed_mm
         a, b, c = spec.axis
-        return dataclasses.replace(spec, seed_mm=(x, y, z), axis=(a, b, c))
+        signs = None if spec.signs is None else (spec.signs[0], spec.signs[1])
+        return dataclasses.replace(spec, seed_mm=(x, y, z), axis=(a, b, c), signs=signs)
