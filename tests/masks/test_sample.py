@@ -35,6 +35,21 @@ def test_requests_are_met(hosts, lobe):
         assert spec.conspicuity == 1.25
 
 
+def test_signs_are_those_of_lesions_about_as_conspicuous(hosts):
+    prior = known_prior("ribbon", 2000.0)  # signs are -0.4 and 0.9 times the conspicuity
+    ratio = [dataclasses.replace(x, signs=(-0.4 * x.conspicuity, 0.9 * x.conspicuity))
+             for x in prior.lesions]  # fmt: skip
+    weak = min(ratio, key=lambda x: x.conspicuity)
+    odd = [dataclasses.replace(x, signs=(0.5, 0.1)) if x == weak else x for x in ratio]
+    prior = dataclasses.replace(prior, lesions=tuple(odd))
+    strong = max(x.conspicuity for x in ratio)
+    for number in range(5):
+        rng = stream(0, "signs", number)
+        spec = sample_spec(prior, hosts[0], rng, MaskRequest(conspicuity=strong))
+        assert spec.signs[0] / spec.signs[1] == pytest.approx(-0.4 / 0.9)
+        assert 0.5 * strong < spec.signs[1] < 1.5 * strong
+
+
 def test_lobes_without_training_lesions_stay_possible_and_sides_mirror(hosts):
     prior = known_prior("ribbon", 800.0, place_floor=0.5)
     only = [
