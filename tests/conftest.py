@@ -81,3 +81,9 @@ def write_toy_cohort(root: Path, grid: Grid, patients: int = 6, controls: int = 
 def toy_cohort(tmp_path_factory: pytest.TempPathFactory, toy_grid: Grid) -> list[Subject]:
     """Six patients and four controls on a 32 x 40 x 32 grid of 5 mm; read-only."""
     return write_toy_cohort(tmp_path_factory.mktemp("toy") / "cohort", toy_grid)
+
+
+@pytest.fixture(scope="session")
+def many_patients(tmp_path_factory: pytest.TempPathFactory, toy_grid: Grid) -> list[Subject]:
+    """28 patients, for what needs samples."""
+    return write_toy_cohort(tmp_path_factory.mktemp("many"), toy_grid, 28, 0)

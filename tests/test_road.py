@@ -76,7 +76,8 @@ def test_the_synthetic_set_is_audited_on_a_page_and_in_the_report(road):
     root = road / "runs/tiny/synthetic/spade/seed-0"
     audit = json.loads((root / "audit.json").read_text())
     assert audit["counts"] == {
-        "patients": 2, "controls": 2, "fresh": 3, "healthy": 2, "trained": 2, "masks": 6
+        "patients": 2, "controls": 2, "fresh": 3, "healthy": 2, "trained": 2,
+        "hosts": 2, "masks": 6,
     }  # fmt: skip
     assert {f["part"] for f in audit["findings"]} == {
         "masks", "conditioning", "realism", "leakage", "diversity", "memorisation"
@@ -95,6 +96,7 @@ def test_the_synthetic_set_is_audited_on_a_page_and_in_the_report(road):
 
 def test_false_positives_are_traced(road):
     assert _run(road, "trace-false-positives") == 0
+    assert _run(road, "trace-false-positives", "--role", "test") == 0
     folder = road / "runs/tiny/detector/augmented/seed-0"
     assert "esearch use only" in (folder / "false_positives.html").read_text()
     assert (folder / "false_positives.tsv").exists()

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from lesionforge.provenance import write_json, write_tsv
 from lesionforge.recording import recorded
 from lesionforge.report import synthetic_page, trace_page
 from lesionforge.report.cells import Cell, read_cell
-from lesionforge.report.results import score_threshold
+from lesionforge.report.results import jsonable, score_threshold
 from lesionforge.study import Study
 from lesionforge.volume import Volume, read_volume
 
@@ -75,10 +75,11 @@ def _audit_set(
         "against": list(fidelity.against),
         "counts": {
             part: len(getattr(scene, part))
-            for part in ("patients", "controls", "fresh", "healthy", "trained", "masks")
+            for part in ("patients", "controls", "fresh", "healthy", "trained", "hosts", "masks")
         },
         "findings": [finding.to_json() for finding in findings],
     }
+    audit = jsonable(audit)
     write_json(root / "audit.json", audit)
     write_tsv(root / "nearest.tsv", pd.DataFrame([asdict(m) for m in matches]))
     known = {s.id: s for s in [*behind, *made]}
@@ -91,6 +92,7 @@ def trace_false_positives(
     study: Study,
     regime: str = "augmented",
     against: str = "baseline",
+    role: Literal["validation", "test"] = "validation",
     seed: int | None = None,
     fold: int | None = None,
 ) -> None:
@@ -102,6 +104,8 @@ def trace_false_positives(
         study: the study.
         regime: with real and synthetic training patients.
         against: the regime whose false positives are no news.
+        role: whose false positives; `test` is for a last report: a generator that was mended by it
+            has made the test set a training set.
         seed: only this seed (default: all that both regimes have).
         fold: only this fold (default: all, with --folds).
     """
@@ -112,15 +116,15 @@ def trace_false_positives(
         raise DataError(f"Train `{regime}` and `{against}` first; no seed has both.")
     for cell in cells:
         with recorded(study, arms.cell_name(f"trace_{regime}", *cell)):
-            _trace_cell(study, done[regime, *cell], done[against, *cell])
+            _trace_cell(study, done[regime, *cell], done[against, *cell], role)
 
 
-def _trace_cell(study: Study, cell: Cell, other: Cell) -> None:
+def _trace_cell(study: Study, cell: Cell, other: Cell, role: str) -> None:
     people = arms.cell_subjects(study, cell.regime, cell.seed, cell.fold)
     both = [read_cell(one, study.rules) for one in (cell, other)]
     thresholds = [score_threshold(one, study.rules, study.evaluation) for one in both]
-    tests = both[0].ids("test")
-    mine, theirs = (t.candidates[t.candidates["participant_id"].isin(tests)] for t in both)
+    members = both[0].ids(role)
+    mine, theirs = (t.candidates[t.candidates["participant_id"].isin(members)] for t in both)
     false = traces.false_candidates(mine, theirs, (thresholds[0], thresholds[1]))
     lesions = traces.read_training_lesions(people.training)
 
@@ -140,7 +144,7 @@ def _trace_cell(study: Study, cell: Cell, other: Cell) -> None:
         summary,
         known,
         place,
-        (cell.regime, other.regime),
+        (cell.regime, other.regime, role),
     )
     logger.info("%s Look at %s", summary, page)
 

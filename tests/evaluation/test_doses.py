@@ -20,7 +20,7 @@ def arm(make_outcome):
         hits = np.where(np.arange(N) < found, 0.9, NONE)
         false = [[0.5] if i % 2 else [] for i in range(N)]
         outcomes = {0: make_outcome(hits, false, [[] for _ in range(10)])}
-        return Arm(regime, patients, dose, source, mode, outcomes, validation)
+        return Arm(regime, patients, dose, source, mode, outcomes, {0: validation})
 
     return make
 
@@ -45,6 +45,12 @@ def test_the_best_dose_is_chosen_on_validation_subjects(arm, base, expanded):
     assert curve["label_saving"]["value"] == pytest.approx(1 - 10 / 12.5)
     low, high = curve["gap_recovered"]["ci95"]
     assert 0 < low < 0.25 < high < 0.6
+
+
+def test_doses_are_compared_on_the_seeds_that_all_have(arm, base):
+    one, two = arm("one", 1.0, 50, 0.5), arm("two", 2.0, 60, 0.6)
+    two.validation[1] = 0.0  # a seed that `one` does not have yet
+    assert dose_curves([base, one, two], DRAWS, CONFIG)[0]["best"] == "two"
 
 
 def test_of_equal_doses_the_smaller_is_taken(arm, base):

@@ -1,5 +1,6 @@
 """A set on disk becomes portraits; pasted lesions are found out as copies; leaks are refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 from lesionforge.cohort.bids import read_cohort
 from lesionforge.cohort.subject import Subject, read_lesion
 from lesionforge.errors import DataError, LineageError
-from lesionforge.fidelity.judge import FidelityConfig, Scene, judge
+from lesionforge.fidelity.judge import FidelityConfig, Scene, judge, sample
+from lesionforge.fidelity.portrait import draw_portrait
 from lesionforge.fidelity.scene import read_scene
+from lesionforge.fidelity.two_sample import classifier_test
 from lesionforge.generator.recipe import SynthesisConfig
 from lesionforge.generator.synthesize import synthesize
 from lesionforge.masks.prior import MaskConfig
@@ -60,12 +63,33 @@ def test_a_blurred_portrait_differs_and_has_the_same_lesion(scene):
 
 
 def test_pasted_lesions_are_copies_and_real_ones_are_not(scene):
+    assert scene.flawed == 0
+    assert [p.id for p in scene.hosts] == ["sub-c01", "sub-c02"]
     findings, matches = judge(scene, 0)
     copies = next(f for f in findings if f.name == "copied lesions")
     assert copies.counts[0] >= 3
     assert copies.met is False
     assert copies.real == 0
     assert {m.nearest for m in matches} <= {"sub-p01", "sub-p02"}
+
+
+def test_a_blurred_set_is_found_out_and_real_data_are_not(many_patients):
+    plain = [draw_portrait(s, read_lesion(s), s.id) for s in many_patients]
+    blurred = [
+        draw_portrait(s, read_lesion(s), s.id, smooth_voxels=0.5) for s in many_patients[:14]
+    ]
+    for what in ("whole", "near"):
+        half, other, bad = (sample(x, what) for x in (plain[:14], plain[14:], blurred))
+        assert classifier_test(other, bad, 0, permutations=20).auc.value >= 0.9
+        low, high = classifier_test(other, half, 0, permutations=40).auc.ci95
+        assert low <= 0.5 <= high
+
+
+def test_flawed_controls_are_no_leak(behind, fresh, tmp_path):
+    config = replace(PASTE, flaw_share=0.5)
+    synthesize(behind, Path("none"), tmp_path, config, MaskConfig(), n=1, n_controls=2, seed=0)
+    scene = read_scene(read_cohort(tmp_path), behind, fresh, config, FidelityConfig())
+    assert (scene.flawed, len(scene.controls)) == (1, 1)
 
 
 def test_figures_of_few_subjects_are_undefined_with_the_reason(scene):

@@ -86,11 +86,15 @@ def test_a_false_positive_is_traced_to_the_lesion_it_is_like(toy_cohort, tested,
 def test_the_summary_counts_new_and_shared_apart():
     synthetic = np.array([True, False, False, False])
     lesions = TrainingLesions(list("abcd"), np.zeros((4, 2)), synthetic, np.zeros((4, 3)))
-    table = pd.DataFrame({"new": [1] * 8 + [0] * 4, "closer": [1] * 6 + [0] * 2 + [1, 0, 0, 0]})
+    closer = [1] * 6 + [0] * 2 + [1, 0, 0, 0]
+    table = pd.DataFrame({"new": [1] * 8 + [0] * 4, "closer": closer})
+    table["participant_id"] = [f"p{i}" for i in range(12)]
     text = summarise(table, lesions)
     assert "Of 8 false positives that the other regime does not have, 6" in text
     assert "of 4 false positives that both regimes have, 1" in text
     assert "25 % of the training lesions" in text
+    alone = summarise(table.assign(participant_id="p"), lesions)
+    assert "0 to 100" in alone  # many candidates of one subject are one observation
     assert "No false positive" in summarise(table.head(0), lesions)
 
 

@@ -1,6 +1,6 @@
-"""Dose curves: what more synthetic patients are worth, and from which dose on more do not help."""
+"""Dose curves: what more synthetic patients are worth, and when more are not shown to be better."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +34,8 @@ class Arm:
         source: name of its synthetic set; empty without one.
         mode: how the set was made; empty without one.
         outcomes: on the test subjects, a seed each.
-        validation: sensitivity at the matched rate on the validation patients, mean over seeds;
-            NaN where there are none.
+        validation: sensitivity at the matched rate on the validation patients, of each seed; NaN
+            where there are none.
     """
 
     regime: str
@@ -44,7 +44,7 @@ class Arm:
     source: str
     mode: str
     outcomes: Outcomes
-    validation: float
+    validation: dict[int, float]
 
 
 def dose_curves(
@@ -118,7 +118,7 @@ def _point(arm: Arm, draws: Resamples, config: EvaluationConfig) -> dict[str, An
         "sensitivity_at_half_fp": with_interval(
             matched_replicates(arm.outcomes, draws, rate)[:, 0]
         ),
-        "validation_sensitivity_at_half_fp": arm.validation,
+        "validation_sensitivity_at_half_fp": _mean(arm.validation, set(arm.outcomes)),
         "false_positives_per_subject": _false_positives(arm.outcomes),
     }
 
@@ -128,10 +128,19 @@ def _false_positives(outcomes: Outcomes) -> float:
     return float(np.mean(counts))
 
 
+def _mean(validation: Mapping[int, float], seeds: Collection[int]) -> float:
+    known = [value for seed, value in validation.items() if seed in seeds]
+    return float(np.mean(known)) if known else float("nan")
+
+
 def _best(members: Sequence[Arm]) -> Arm | None:
-    """Choose by validation; of equals the smallest dose. None where no patient validates."""
-    known = [arm for arm in members if np.isfinite(arm.validation)]
-    return max(known, key=lambda arm: (arm.validation, -arm.dose), default=None)
+    """Choose by validation on the seeds that all have; of equals the smallest dose.
+
+    None where no patient validates or no seed is common.
+    """
+    common = set.intersection(*(set(arm.validation) for arm in members))
+    known = [arm for arm in members if np.isfinite(_mean(arm.validation, common))]
+    return max(known, key=lambda a: (_mean(a.validation, common), -a.dose), default=None)
 
 
 def _enough(ordered: Sequence[Arm], draws: Resamples, config: EvaluationConfig) -> float:

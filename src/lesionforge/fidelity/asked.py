@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import spearmanr
 
+from lesionforge.evaluation.conspicuity import Conspicuity
 from lesionforge.evaluation.statistics import quantiles, wilson
 from lesionforge.fidelity.finding import Finding
 from lesionforge.fidelity.portrait import Portrait
@@ -13,6 +14,7 @@ from lesionforge.seeding import stream
 SHOWN = 0.5  # a lesion shows if it is measured at this share of what was asked
 LIMIT = 0.98
 NEIGHBOURS = 5
+CALIPER = 0.5  # standard deviations of conspicuity; lesions further apart are not equal
 SIGNS = {
     "t1w": "T1w contrast with the tissue around",
     "flair": "FLAIR contrast with the tissue around",
@@ -21,19 +23,24 @@ SIGNS = {
 
 
 def asked_findings(
-    made: Sequence[Portrait], real: Sequence[Portrait], rejected: tuple[int, int], seed: int
+    made: Sequence[Portrait],
+    fresh: Sequence[Portrait],
+    trained: Sequence[Portrait],
+    rejected: tuple[int, int],
+    seed: int,
 ) -> list[Finding]:
     """Judge what lesions show.
 
     Args:
         made: synthetic patients.
-        real: real patients, whoever they are.
+        fresh: real patients that nothing was fitted to.
+        trained: those that the set was learnt from, for the yardstick.
         rejected: draws that were rejected, and all draws.
         seed: of the bootstrap.
     """
     return [
         *_shown(made),
-        *_likeness(made, real, seed),
+        *_likeness(made, fresh, trained, seed),
         _rejected(*rejected),
     ]
 
@@ -61,54 +68,100 @@ def _shown(made: Sequence[Portrait]) -> list[Finding]:
     )
     if n < 6:
         return [shown]
-    order = float(spearmanr(asked, seen).statistic)
-    ratio = float(np.median(seen / asked))
-    sentence = (
-        f"Lesions asked to be stronger are stronger; the median is {ratio:.2f} times what was asked"
-        f" ({np.median(asked):.2f} asked, {np.median(seen):.2f} measured)."
+    return [shown, _order(asked, seen)]
+
+
+def _order(asked: np.ndarray, seen: np.ndarray) -> Finding:
+    name = "order of strengths kept"
+    if min(np.ptp(asked), np.ptp(seen)) < 1e-6:
+        why = "every lesion was asked for, or measured, alike"
+        return Finding("conditioning", name, None, "higher", "", why=why)
+    order = spearmanr(asked, seen)
+    follows = order.statistic > 0 and order.pvalue < 0.05
+    words = (
+        "Lesions asked to be stronger are stronger"
+        if follows
+        else ("Strength does not surely follow what was asked")
     )
-    return [shown, Finding("conditioning", "order of strengths kept", order, "higher", sentence)]
+    sentence = (
+        f"{words} (rank correlation, p = {order.pvalue:.2g}); the median is "
+        f"{np.median(seen / asked):.2f} times what was asked "
+        f"({np.median(asked):.2f} asked, {np.median(seen):.2f} measured)."
+    )
+    return Finding("conditioning", name, float(order.statistic), "higher", sentence)
 
 
-def _likeness(made: Sequence[Portrait], real: Sequence[Portrait], seed: int) -> list[Finding]:
-    """Compare signs with those of real lesions of nearly the same conspicuity."""
-    ours = [p.signs for p in made if p.signs]
-    theirs = [p.signs for p in real if p.signs]
+def _likeness(
+    made: Sequence[Portrait], fresh: Sequence[Portrait], trained: Sequence[Portrait], seed: int
+) -> list[Finding]:
+    """Compare signs with those of fresh real lesions of nearly the same conspicuity."""
+    ours, theirs, known = ([p.signs for p in g if p.signs] for g in (made, fresh, trained))
     if min(len(ours), len(theirs)) < NEIGHBOURS + 1:
         return []
-    total = np.array([s.total for s in theirs])
-    nearest = [np.argsort(abs(total - s.total), kind="stable")[:NEIGHBOURS] for s in ours]
-    draws = stream(seed, "asked").integers(len(ours), size=(1000, len(ours)))
     found = []
     for name, words in SIGNS.items():
-        values = np.array([getattr(s, name) for s in theirs])
-        usual = max(float(values.std()), 1e-6)
-        gap = np.array([
-            getattr(s, name) - values[near].mean() for s, near in zip(ours, nearest, strict=True)
-        ]) / usual  # fmt: skip
-        bounds = quantiles(gap[draws].mean(axis=1))
-        ratio = _ratio(ours, theirs, nearest) if name == "flair" else ""
+        gaps, matched = _gaps(ours, theirs, name, stream(seed, "asked", name))
+        if matched < NEIGHBOURS:
+            why = f"{matched} lesions have real ones of nearly the same conspicuity"
+            found.append(
+                Finding("conditioning", f"difference of {words}", None, "lower", "", why=why)
+            )
+            continue
+        usual = _gaps(known, theirs, name, stream(seed, "asked", name))[0][0] if known else None
+        low, high = quantiles(gaps[1:])
         found.append(
             Finding(
                 "conditioning",
                 f"difference of {words}",
-                float(abs(gap.mean())),
+                float(abs(gaps[0])),
                 "lower",
-                f"{gap.mean():+.2f} standard deviations of real lesions "
-                f"({bounds[0]:+.2f} to {bounds[1]:+.2f}), at equal conspicuity.{ratio}",
+                f"{gaps[0]:+.2f} standard deviations of real lesions ({low:+.2f} to {high:+.2f}), "
+                f"at equal conspicuity; {matched} of {len(ours)} lesions could be matched."
+                + (_ratio(ours, theirs) if name == "flair" else ""),
+                real=None if usual is None else float(abs(usual)),
             )
         )
     return found
 
 
-def _ratio(ours: list, theirs: list, nearest: list) -> str:
-    """Say how much of the conspicuity is FLAIR's, in synthetic and in matched real lesions."""
+def _gaps(
+    ours: Sequence[Conspicuity],
+    theirs: Sequence[Conspicuity],
+    name: str,
+    rng: np.random.Generator,
+    replicates: int = 500,
+) -> tuple[np.ndarray, int]:
+    """Measure a sign's mean gap at equal conspicuity; both samples are resampled.
 
-    def share(signs: Sequence) -> float:
-        return float(np.mean([s.flair / max(s.total, 0.1) for s in signs]))
+    Returns:
+        The gap and its bootstrap replicates (1 + B,), and how many lesions could be matched.
+    """
+    mine, real = (np.array([[s.total, getattr(s, name)] for s in x]) for x in (ours, theirs))
+    usual = max(float(real[:, 1].std()), 1e-6)
+    reach = CALIPER * max(float(real[:, 0].std()), 1e-6)
 
-    matched = [theirs[i] for near in nearest for i in near]
-    return f" FLAIR over all: {share(ours):.2f} against {share(matched):.2f}."
+    def gap(a: np.ndarray, b: np.ndarray) -> tuple[float, int]:
+        distance = abs(a[:, :1] - b[None, :, 0])
+        nearest = np.argsort(distance, axis=1, kind="stable")[:, :NEIGHBOURS]
+        close = np.take_along_axis(distance, nearest, axis=1).max(axis=1) <= reach
+        if not close.any():
+            return float("nan"), 0
+        expected = b[nearest, 1].mean(axis=1)
+        return float((a[close, 1] - expected[close]).mean() / usual), int(close.sum())
+
+    value, matched = gap(mine, real)
+    drawn = [
+        gap(mine[rng.integers(len(mine), size=len(mine))],
+            real[rng.integers(len(real), size=len(real))])[0]
+        for _ in range(replicates)
+    ]  # fmt: skip
+    return np.array([value, *drawn]), matched
+
+
+def _ratio(ours: Sequence[Conspicuity], theirs: Sequence[Conspicuity]) -> str:
+    """Say how much of the conspicuity is FLAIR's, in synthetic and in real lesions."""
+    made, real = (np.mean([s.flair / max(s.total, 0.1) for s in x]) for x in (ours, theirs))
+    return f" FLAIR over all: {made:.2f} against {real:.2f}."
 
 
 def _rejected(rejected: int, draws: int) -> Finding:

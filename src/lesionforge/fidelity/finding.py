@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 Part = Literal["masks", "conditioning", "realism", "leakage", "diversity", "memorisation"]
 PARTS: tuple[Part, ...] = get_args(Part)
 Better = Literal["lower", "higher", "half"]
+WIDEST = 0.5  # an interval of an AUC that says anything
 ARROWS: dict[Better, str] = {"lower": "↓", "higher": "↑", "half": "→ 0.5"}
 
 
@@ -23,6 +24,7 @@ class Finding:
         counts: numerator and denominator of a share.
         real: the same figure where real data stand in for the synthetic ones.
         limit: what is asked of the value, if anything is.
+        sure: whether a miss is beyond chance; a demand that is missed within it is left open.
         why: why it is undefined.
     """
 
@@ -35,6 +37,7 @@ class Finding:
     counts: tuple[int, int] | None = None
     real: float | None = None
     limit: float | None = None
+    sure: bool = True
     why: str = ""
 
     @property
@@ -44,14 +47,19 @@ class Finding:
 
     @property
     def met(self) -> bool | None:
-        """Whether the value is on the right side of its limit; None without one."""
+        """Whether the value is on the right side of its limit; None without one, or if unsure."""
         if self.value is None:
             return None
         if self.better == "half":
-            return self.ci95 is not None and self.ci95[0] <= 0.5 <= self.ci95[1]
+            if self.ci95 is None:
+                return None
+            inside = self.ci95[0] <= 0.5 <= self.ci95[1]
+            known = self.ci95[1] - self.ci95[0] <= WIDEST
+            return False if not inside else (True if known else None)
         if self.limit is None:
             return None
-        return self.value <= self.limit if self.better == "lower" else self.value >= self.limit
+        met = self.value <= self.limit if self.better == "lower" else self.value >= self.limit
+        return True if met else (False if self.sure else None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding as JSON-able values, with its arrow and whether its limit is met."""

@@ -8,12 +8,12 @@ import numpy as np
 from lesionforge.errors import ConfigError
 from lesionforge.evaluation.statistics import Estimate
 from lesionforge.fidelity.asked import asked_findings
-from lesionforge.fidelity.copies import Match, copy_findings
+from lesionforge.fidelity.copies import Match, copy_findings, volume_findings
 from lesionforge.fidelity.features import AROUND, EDGE_MM, ZONES
 from lesionforge.fidelity.finding import Finding
 from lesionforge.fidelity.portrait import Portrait
 from lesionforge.fidelity.shapes import mask_findings
-from lesionforge.fidelity.two_sample import Sample, classifier_auc, kernel_distance
+from lesionforge.fidelity.two_sample import Sample, classifier_test, kernel_distance
 from lesionforge.fidelity.variety import variety_findings
 
 LIMITS = {"whole": 0.75, "near": 0.65}
@@ -59,21 +59,25 @@ class Scene:
 
     Attributes:
         patients: synthetic patients.
-        controls: synthetic controls, with the places where a null lesion was put.
+        controls: synthetic controls without a deliberate flaw, with the places of null lesions.
+        flawed: synthetic controls that carry a deliberate flaw, by number.
         fresh: real patients that do not stand behind the set.
-        healthy: real controls that do not, with places of real lesions.
+        healthy: real controls that do not, with places where a lesion could be.
         trained: the real patients behind the set.
-        spoilt: the same, blurred on purpose: what a bad set looks like.
-        masks: descriptors of synthetic masks.
+        hosts: the real controls behind it.
+        spoilt: the training patients, blurred on purpose: what a bad set looks like.
+        masks: descriptors of synthetic masks and of more that were drawn like them.
         rejected: draws that were rejected, and all draws.
         whole: whether complete volumes were made.
     """
 
     patients: Sequence[Portrait]
     controls: Sequence[Portrait]
+    flawed: int
     fresh: Sequence[Portrait]
     healthy: Sequence[Portrait]
     trained: Sequence[Portrait]
+    hosts: Sequence[Portrait]
     spoilt: Sequence[Portrait]
     masks: Sequence[dict[str, float]]
     rejected: tuple[int, int]
@@ -87,11 +91,17 @@ def judge(scene: Scene, seed: int) -> tuple[list[Finding], list[Match]]:
         The findings in the order of `lesionforge.fidelity.finding.PARTS`, and each synthetic
         lesion's nearest training lesion, likest first.
     """
-    shapes = [[p.shape for p in group if p.shape] for group in (scene.fresh, scene.trained)]
-    copies, matches = copy_findings(scene.patients, scene.fresh, scene.trained, scene.whole)
+    own, fresh, trained = (
+        [p.shape for p in group if p.shape]
+        for group in (scene.patients, scene.fresh, scene.trained)
+    )
+    copies, matches = copy_findings(scene.patients, scene.fresh, scene.trained, seed)
+    if scene.whole:
+        made, others = [*scene.patients, *scene.controls], [*scene.fresh, *scene.healthy]
+        copies += volume_findings(made, others, [*scene.trained, *scene.hosts])
     found = [
-        *mask_findings(scene.masks, *shapes),
-        *asked_findings(scene.patients, [*scene.fresh, *scene.trained], scene.rejected, seed),
+        *mask_findings(scene.masks, own, fresh, trained),
+        *asked_findings(scene.patients, scene.fresh, scene.trained, scene.rejected, seed),
         *_realism(scene, "whole", seed),
         *_realism(scene, "near", seed),
         *_leakage(scene, seed),
@@ -112,56 +122,48 @@ def _realism(scene: Scene, what: str, seed: int) -> list[Finding]:
     made, fresh, trained, spoilt = (
         sample(group, what) for group in (scene.patients, scene.fresh, scene.trained, scene.spoilt)
     )
-    auc, usual, bad = (classifier_auc(fresh, other, seed) for other in (made, trained, spoilt))
+    test, usual, bad = (classifier_test(fresh, other, seed) for other in (made, trained, spoilt))
     words = WORDS[what]
+    hosts = ""
+    if what == "whole" and not scene.whole:
+        apart = classifier_test(fresh, sample(scene.hosts, what), seed).auc
+        hosts = f" The hosts, real controls, from fresh patients: {_percent(apart)}."
+    name = f"two-sample AUC of {words}"
     found = [
-        _told_apart(
-            f"two-sample AUC of {words}",
-            auc,
-            usual,
-            f"A classifier tells synthetic from fresh real {words} in {_percent(auc)} of pairs; "
-            f"training patients from fresh ones in {_percent(usual)} (coin: 50 %). A set that was "
-            f"blurred on purpose: {_percent(bad)}, which says whether the test could see a fault.",
-            LIMITS[what],
+        Finding(
+            "realism",
+            name,
+            test.auc.value,
+            "lower",
+            f"A classifier tells synthetic from fresh real {words} in {_percent(test.auc)} of pairs"
+            f" (chance gives as much with p = {_number(test.chance)}); training patients from "
+            f"fresh ones in {_percent(usual.auc)}.{hosts}",
+            ci95=test.auc.ci95,
+            real=usual.auc.value,
+            limit=LIMITS[what],
+            why=test.auc.why,
         )
     ]
-    if auc.value is not None:
+    if test.auc.value is not None:
         distance, chance = kernel_distance(made, fresh, seed)
         real, _ = kernel_distance(trained, fresh, seed)
+        name = f"kernel distance of {words}"
         sentence = f"0 is the same distribution; as large by chance with p = {chance:.3f}."
-        found.append(
-            Finding(
-                "realism", f"kernel distance of {words}", distance, "lower", sentence, real=real
-            )
-        )
+        found.append(Finding("realism", name, distance, "lower", sentence, real=real))
     found.append(
         Finding(
             "realism",
             f"AUC of a blurred set, {words}",
-            bad.value,
+            bad.auc.value,
             "higher",
-            "The same test on real training patients that were blurred: below 0.9 the test is too "
-            "weak, and a low AUC above means nothing.",
-            ci95=bad.ci95,
+            "The same test on real training patients that were blurred on purpose: below 0.9 the "
+            "test is too weak, and a low AUC above means little.",
+            ci95=bad.auc.ci95,
             limit=0.9,
-            why=bad.why,
+            why=bad.auc.why,
         )
     )
     return found
-
-
-def _told_apart(name: str, auc: Estimate, usual: Estimate, sentence: str, limit: float) -> Finding:
-    return Finding(
-        "realism",
-        name,
-        auc.value,
-        "lower",
-        sentence if auc.value is not None else "",
-        ci95=auc.ci95,
-        real=usual.value,
-        limit=limit,
-        why=auc.why,
-    )
 
 
 def _leakage(scene: Scene, seed: int) -> list[Finding]:
@@ -172,15 +174,17 @@ def _leakage(scene: Scene, seed: int) -> list[Finding]:
     """
     found = []
     places = (f"up to {EDGE_MM:g} mm from", f"further than {EDGE_MM:g} mm from")
+    flaws = f" {scene.flawed} controls with a deliberate flaw are left out." if scene.flawed else ""
     for zone, words in zip(ZONES, places, strict=True):
         ill, well, sick, sound = (
             _zone(sample(group, "around"), zone)
             for group in (scene.patients, scene.controls, scene.fresh, scene.healthy)
         )
-        auc, usual = classifier_auc(well, ill, seed), classifier_auc(sound, sick, seed)
+        test, usual = classifier_test(well, ill, seed), classifier_test(sound, sick, seed)
         sentence = (
             f"By what lies {words} the lesion, with the lesion masked out, a classifier tells "
-            f"patients from controls in {_percent(auc)} of pairs; real ones in {_percent(usual)}."
+            f"patients from controls in {_percent(test.auc)} of pairs (by chance with p = "
+            f"{_number(test.chance)}); real ones in {_percent(usual.auc)}."
         )
         sentence += (
             " Far more than in real data would be a trace of the making."
@@ -191,12 +195,12 @@ def _leakage(scene: Scene, seed: int) -> list[Finding]:
             Finding(
                 "leakage",
                 f"AUC of what lies {words} the lesion",
-                auc.value,
+                test.auc.value,
                 "lower" if zone == "edge" else "half",
-                sentence if auc.value is not None else "",
-                ci95=auc.ci95,
-                real=usual.value,
-                why=auc.why,
+                sentence + flaws,
+                ci95=test.auc.ci95,
+                real=usual.auc.value,
+                why=test.auc.why,
             )
         )
     return found
@@ -208,6 +212,10 @@ def _zone(features: Sample, zone: str) -> Sample:
     return Sample(
         features.values[:, columns] if len(features) else features.values, features.groups
     )
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
 
 
 def _percent(estimate: Estimate) -> str:

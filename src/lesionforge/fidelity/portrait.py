@@ -101,7 +101,7 @@ def draw_portrait(
     images, tissues, brain = read_images(subject), read_tissues(subject), read_brain(subject)
     grid = read_grid(subject)
     if smooth_voxels:
-        images = ndimage.gaussian_filter(images, (0, *[smooth_voxels] * 3)) * brain
+        images = _blurred(images, brain, smooth_voxels)
     if place is not None:
         tissues = heal_tissues(tissues, place, grid)
     whole = whole_features(images, tissues, brain, grid)
@@ -135,6 +135,13 @@ def draw_portrait(
         asked=asked,
         before=before,
     )
+
+
+def _blurred(images: np.ndarray, brain: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur images (2, X, Y, Z) within the brain, so that nothing but sharpness is lost."""
+    mass = np.maximum(ndimage.gaussian_filter(brain.astype(np.float32), sigma), 1e-3)
+    inside = [ndimage.gaussian_filter(np.where(brain, i, 0), sigma) / mass for i in images]
+    return np.where(brain, np.stack(inside), 0).astype(np.float32)
 
 
 def _shrink(volumes: np.ndarray, factor: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -15,6 +14,7 @@ from lesionforge.fidelity.portrait import Portrait, draw_portrait
 from lesionforge.generator.anatomy import Anatomy, read_anatomy
 from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
 from lesionforge.generator.render import find_place
+from lesionforge.generator.wishes import draw_wishes
 from lesionforge.masks.descriptors import describe_mask
 from lesionforge.masks.host import read_host
 from lesionforge.masks.prior import MaskPrior
@@ -46,29 +46,48 @@ def read_scene(
     """
     _check(made, fresh)
     root = made[0].root
-    places = _Places(behind, synthesis)
+    prior = None
+    if (root / "prior.json").exists():
+        prior = MaskPrior.from_json(read_json(root / "prior.json"))
+    places = _Places(behind, synthesis, prior, config.seed)
     ill = [s for s in made if s.group == "patient"]
-    patients = [_synthetic(s, places.of(s), True) for s in tqdm(ill, desc="synthetic patients")]
     lesions = [read_lesion(s) for s in ill]
-    controls = []
-    for number, subject in enumerate(
-        tqdm([s for s in made if s.group == "control"], desc="synthetic controls")
-    ):
-        place = places.of(subject)
-        place = lesions[number % len(lesions)] if place is None else place
-        controls.append(_synthetic(subject, place & read_brain(subject), False))
-    trained = [s for s in behind if s.group == "patient"]
-    others = [s for s in fresh if s.group == "patient"]
+    patients = [_synthetic(s, places.of(s), True) for s in tqdm(ill, desc="synthetic patients")]
+    well = [s for s in made if s.group == "control"]
+    sound = [s for s in well if not _spec(s).flaw]
+    controls = [
+        _synthetic(s, places.of(s, lesions[i % len(lesions)]), False)
+        for i, s in enumerate(tqdm(sound, desc="synthetic controls"))
+    ]
+    trained, hosts = _parted(behind)
+    others, healthy = _parted(fresh)
+    taken = [read_lesion(s) for s in others]
     return Scene(
         patients=patients,
         controls=controls,
+        flawed=len(well) - len(sound),
         fresh=[_real(s) for s in tqdm(others, desc="fresh patients")],
-        healthy=list(_healthy([s for s in fresh if s.group == "control"], others)),
+        healthy=[
+            draw_portrait(s, places.on(s, taken[i % len(taken)]), s.id)
+            for i, s in enumerate(tqdm(healthy, desc="fresh controls"))
+        ],
         trained=[_real(s) for s in tqdm(trained, desc="training patients")],
+        hosts=[draw_portrait(s, None, s.id) for s in tqdm(hosts, desc="training controls")],
         spoilt=[_real(s, config.blur_voxels) for s in tqdm(trained, desc="a bad set on purpose")],
-        masks=[*(p.shape for p in patients if p.shape), *_more_masks(root, behind, config)],
+        masks=[
+            *(p.shape for p in patients if p.shape),
+            *_more_masks(prior, behind, (len(ill), config), synthesis.plan),
+        ],
         rejected=_rejected(made),
         whole=synthesis.mode == "whole",
+    )
+
+
+def _parted(subjects: Sequence[Subject]) -> tuple[list[Subject], list[Subject]]:
+    """Return patients and controls."""
+    return (
+        [s for s in subjects if s.group == "patient"],
+        [s for s in subjects if s.group == "control"],
     )
 
 
@@ -89,10 +108,16 @@ def _check(made: Sequence[Subject], fresh: Sequence[Subject]) -> None:
 
 
 class _Places:
-    """Where each synthetic subject was changed, told from its sidecar."""
+    """Where lesions are, were put, or could be."""
 
-    def __init__(self, behind: Sequence[Subject], synthesis: SynthesisConfig) -> None:
-        self.synthesis = synthesis
+    def __init__(
+        self,
+        behind: Sequence[Subject],
+        synthesis: SynthesisConfig,
+        prior: MaskPrior | None,
+        seed: int,
+    ) -> None:
+        self.synthesis, self.prior, self.seed = synthesis, prior, seed
         by_id = {s.id: s for s in behind}
 
         @lru_cache(maxsize=4)
@@ -101,9 +126,30 @@ class _Places:
 
         self.read = read
 
-    def of(self, subject: Subject) -> np.ndarray | None:
-        spec = SynthesisSpec.from_json(read_json(json_path(subject, "T1w"))["Spec"])
-        return find_place(spec, self.read, self.synthesis)
+    def of(self, subject: Subject, other: np.ndarray | None = None) -> np.ndarray | None:
+        """Return where a synthetic subject was changed; where it was not, a place like `on`'s."""
+        place = find_place(_spec(subject), self.read, self.synthesis)
+        return self.on(subject, other) if place is None and other is not None else place
+
+    def on(self, subject: Subject, other: np.ndarray) -> np.ndarray | None:
+        """Return where a lesion could grow in a control: drawn from the set's prior on its anatomy.
+
+        Without a prior (mode `paste`), or where none fits, the lesion `other` of somebody else is
+        laid over; None where it misses the brain.
+        """
+        if self.prior is not None:
+            host = read_host(subject)
+            rng = stream(self.seed, "audit", "place", subject.id)
+            try:
+                return render_mask(sample_spec(self.prior, host, rng), host)
+            except MaskError:
+                pass
+        place = other & read_brain(subject)
+        return place if place.any() else None
+
+
+def _spec(subject: Subject) -> SynthesisSpec:
+    return SynthesisSpec.from_json(read_json(json_path(subject, "T1w"))["Spec"])
 
 
 def _synthetic(subject: Subject, place: np.ndarray | None, ill: bool) -> Portrait:
@@ -122,32 +168,30 @@ def _real(subject: Subject, smooth_voxels: float = 0.0) -> Portrait:
     return draw_portrait(subject, read_lesion(subject), subject.id, smooth_voxels=smooth_voxels)
 
 
-def _healthy(controls: Sequence[Subject], patients: Sequence[Subject]) -> Sequence[Portrait]:
-    """Give each fresh control the place of a fresh patient's lesion, in turn."""
-    found = []
-    for number, subject in enumerate(tqdm(controls, desc="fresh controls")):
-        place = read_lesion(patients[number % len(patients)]) & read_brain(subject)
-        found.append(draw_portrait(subject, place if place.any() else None, subject.id))
-    return found
-
-
 def _more_masks(
-    root: Path, behind: Sequence[Subject], config: FidelityConfig
+    prior: MaskPrior | None,
+    behind: Sequence[Subject],
+    wanted: tuple[int, FidelityConfig],
+    plan: str | None,
 ) -> list[dict[str, float]]:
-    """Draw masks from the set's prior on its hosts, without images."""
-    if not (root / "prior.json").exists() or not config.masks:
+    """Draw masks like the set's, by wishes that follow on the set's own, without images."""
+    own, config = wanted
+    if prior is None or not config.masks:
         return []
-    prior = MaskPrior.from_json(read_json(root / "prior.json"))
-    controls = [s for s in behind if s.group == "control"] or list(behind)
-    hosts = [read_host(s) for s in controls]
+    wishes = draw_wishes(prior, own + config.masks, config.seed, plan)[own:]
+    hosts = _parted(behind)[1] or list(behind)
     found = []
-    for number in tqdm(range(config.masks), desc="more masks"):
-        host = hosts[number % len(hosts)]
-        try:
-            spec = sample_spec(prior, host, stream(config.seed, "audit", "mask", number))
-        except MaskError:
-            continue
-        found.append(describe_mask(render_mask(spec, host), host))
+    for number, subject in enumerate(tqdm(hosts, desc="more masks", unit="host")):
+        host = read_host(subject)
+        for wish in wishes[number :: len(hosts)]:
+            for asked in (wish, wish.loosened()):
+                rng = stream(config.seed, "audit", "mask", wish.number)
+                try:
+                    spec = sample_spec(prior, host, rng, asked.lesion)
+                except MaskError:
+                    continue
+                found.append(describe_mask(render_mask(spec, host), host))
+                break
     return found
 
 

@@ -16,9 +16,10 @@ from tqdm import tqdm
 from lesionforge.cohort.subject import Subject, read_brain, read_grid, read_lesion
 from lesionforge.errors import DataError
 from lesionforge.evaluation.matching import Candidate, CandidateRules, find_candidates
-from lesionforge.evaluation.statistics import wilson
+from lesionforge.evaluation.statistics import quantiles
 from lesionforge.fidelity.portrait import draw_portrait
 from lesionforge.fidelity.two_sample import LIMIT
+from lesionforge.seeding import stream
 from lesionforge.volume import Volume
 
 SAME_MM = 10.0
@@ -138,10 +139,10 @@ def summarise(traces: pd.DataFrame, lesions: TrainingLesions) -> str:
     share = float(lesions.synthetic.mean())
     parts = []
     for new, words in ((1, "that the other regime does not have"), (0, "that both regimes have")):
-        closer = traces.loc[traces["new"] == new, "closer"]
-        k, n = int(closer.sum()), len(closer)
+        rows = traces[traces["new"] == new]
+        k, n = int(rows["closer"].sum()), len(rows)
         if n:
-            low, high = wilson(k, n)
+            low, high = _interval(rows)
             parts.append(
                 f"of {n} false positives {words}, {k} are most like a synthetic training lesion "
                 f"({100 * k / n:.0f} %, {100 * low:.0f} to {100 * high:.0f})"
@@ -150,6 +151,19 @@ def summarise(traces: pd.DataFrame, lesions: TrainingLesions) -> str:
     return (
         f"{text[0].upper()}{text[1:]}. Synthetic are {100 * share:.0f} % of the training lesions."
     )
+
+
+def _interval(rows: pd.DataFrame) -> tuple[float, float]:
+    """Return the bootstrap interval of the share `closer`; subjects are resampled, not candidates.
+
+    One subject alone gives no interval.
+    """
+    each = rows.groupby("participant_id")["closer"].agg(["sum", "count"]).to_numpy(dtype=float)
+    if len(each) < 2:
+        return 0.0, 1.0
+    drawn = stream(0, "traces").integers(len(each), size=(1000, len(each)))
+    k, n = each[drawn].sum(axis=1).T
+    return quantiles(k / n)
 
 
 def candidate_place(probability: Volume, rules: CandidateRules, number: int) -> np.ndarray:

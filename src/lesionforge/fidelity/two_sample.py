@@ -9,11 +9,12 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from lesionforge.errors import DataError
-from lesionforge.evaluation.statistics import Estimate, quantiles
+from lesionforge.evaluation.statistics import Estimate
 from lesionforge.seeding import stream
 
 STRENGTH = 0.03  # of the classifier's fit against its penalty (scikit-learn's C)
 LIMIT = 4.0  # standard deviations; features beyond are cut there
+LEAST = 6  # subjects, and groups, of a sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,53 +33,93 @@ class Sample:
         return len(self.values)
 
 
-def classifier_auc(
-    a: Sample,
-    b: Sample,
-    seed: int,
-    folds: int = 5,
-    repeats: int = 4,
-    replicates: int = 1000,
-) -> Estimate:
+@dataclass(frozen=True)
+class Verdict:
+    """What a classifier two-sample test found.
+
+    Attributes:
+        auc: 0.5 cannot be told apart, 1 always can; undefined below six subjects a sample.
+        chance: of an AUC as far from 0.5 if the samples were one population; None if undefined.
+    """
+
+    auc: Estimate
+    chance: float | None = None
+
+
+def classifier_test(
+    a: Sample, b: Sample, seed: int, folds: int = 5, repeats: int = 4, permutations: int = 100
+) -> Verdict:
     """Run a classifier two-sample test (Lopez-Paz and Oquab, ICLR 2017).
 
     A penalised logistic regression on standardised features and their distances from the mean (so
     that too much and too little variety show as well) is cross-fitted with groups kept together.
-    Pairs are compared within the fold that held them out. The interval resamples groups.
+    Pairs are compared within the fold that held them out. The interval has the width of the AUC's
+    spread when whole groups change sides at random and everything is fitted again; a bootstrap of
+    finished scores would leave the fitting out and be too narrow. Far from 0.5 it is too wide.
 
     Args:
         a: one sample.
         b: the other.
-        seed: of folds and resampling.
+        seed: of folds and permutations.
         folds: fewer where groups are few.
         repeats: of the cross-fitting, averaged.
-        replicates: of the bootstrap.
-
-    Returns:
-        The AUC: 0.5 cannot be told apart, 1 always can; undefined below six subjects a sample.
+        permutations: each with one cross-fitting.
     """
     fewest = min(len(set(a.groups)), len(set(b.groups)))
-    if min(len(a), len(b), fewest) < 6:
-        return Estimate(None, None, "fewer than six subjects or hosts in one of the samples")
+    if fewest < LEAST:
+        return Verdict(Estimate(None, None, f"fewer than {LEAST} subjects or hosts in a sample"))
     values = np.concatenate([a.values, b.values])
     if not np.isfinite(values).all():
         raise DataError("Features are not finite. Prepare or synthesize the subjects again.")
     label = np.repeat([0, 1], [len(a), len(b)])
     groups = np.array([*a.groups, *b.groups])
-    fold = np.empty((repeats, len(values)), dtype=int)
-    score = np.empty((repeats, len(values)))
-    for repeat in range(repeats):
-        draw = int(stream(seed, "two-sample", repeat).integers(2**31))
-        cut = StratifiedGroupKFold(min(folds, fewest), shuffle=True, random_state=draw)
-        for number, (train, test) in enumerate(cut.split(values, label, groups)):
-            fold[repeat, test] = number
-            score[repeat, test] = _score(values[train], label[train], values[test])
-    names, place = np.unique(groups, return_inverse=True)
-    rng = stream(seed, "two-sample", "bootstrap")
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=replicates)
-    weights = np.concatenate([np.ones((1, len(names))), drawn])[:, place]
-    found = np.mean([_auc(score[r], fold[r], label, weights) for r in range(repeats)], axis=0)
-    return Estimate(float(found[0]), quantiles(found[1:]))
+    folds = min(folds, fewest // 2)
+
+    def fit(labels: np.ndarray, number: int) -> float:
+        return _cross_fit(values, labels, groups, folds, stream(seed, "two-sample", number))
+
+    value = float(np.nanmean([fit(label, i) for i in range(repeats)]))
+    rng = stream(seed, "two-sample", "permutations")
+    null = np.array([fit(_permuted(label, groups, rng), i) for i in range(permutations)])
+    null = null[np.isfinite(null)]
+    reach = 1.96 * float(np.sqrt(np.mean((null - 0.5) ** 2)))
+    chance = float((1 + np.sum(abs(null - 0.5) >= abs(value - 0.5))) / (1 + len(null)))
+    return Verdict(Estimate(value, (max(0.0, value - reach), min(1.0, value + reach))), chance)
+
+
+def _permuted(label: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Let groups change sides; one with both labels keeps how many it has of each."""
+    units, place = np.unique(
+        np.char.add(np.char.add(groups, "\x1f"), label.astype(str)), return_inverse=True
+    )
+    first = np.array([label[place == i][0] for i in range(len(units))])
+    owner = np.array([str(u).split("\x1f")[0] for u in units])
+    drawn = first.copy()
+    names, count = np.unique(owner, return_counts=True)
+    mixed = np.isin(owner, names[count > 1])
+    for name in names[count > 1]:
+        drawn[owner == name] = rng.permutation(first[owner == name])
+    drawn[~mixed] = rng.permutation(first[~mixed])
+    return drawn[place]
+
+
+def _cross_fit(
+    values: np.ndarray,
+    label: np.ndarray,
+    groups: np.ndarray,
+    folds: int,
+    rng: np.random.Generator,
+) -> float:
+    """Return the AUC of pairs that were held out together; NaN if no fold has both labels."""
+    cut = StratifiedGroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
+    won, pairs = 0.0, 0
+    for train, test in cut.split(values, label, groups):
+        score = _score(values[train], label[train], values[test])
+        low, high = (score[label[test] == k] for k in (0, 1))
+        above = high[:, None] - low[None]
+        won += float((above > 0).sum() + 0.5 * (above == 0).sum())
+        pairs += above.size
+    return won / pairs if pairs else float("nan")
 
 
 def _score(train: np.ndarray, label: np.ndarray, test: np.ndarray) -> np.ndarray:
@@ -97,38 +138,29 @@ def _folded(scale: StandardScaler, values: np.ndarray) -> np.ndarray:
     return np.concatenate([points, np.abs(points)], axis=1)
 
 
-def _auc(score: np.ndarray, fold: np.ndarray, label: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the AUC (R,) of weighted pairs that were held out together."""
-    won, pairs = np.zeros(len(weights)), np.zeros(len(weights))
-    for number in np.unique(fold):
-        low, high = ((fold == number) & (label == k) for k in (0, 1))
-        above = score[high][:, None] - score[low][None]
-        wins = (above > 0) + 0.5 * (above == 0)
-        won += np.einsum("ri,ij,rj->r", weights[:, high], wins, weights[:, low])
-        pairs += weights[:, high].sum(1) * weights[:, low].sum(1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return won / pairs
-
-
 def kernel_distance(
     a: Sample, b: Sample, seed: int, permutations: int = 500
 ) -> tuple[float, float]:
     """Return the squared kernel distance and the chance of one as large within one population.
 
     The unbiased estimate with the cubic kernel (Binkowski et al., ICLR 2018), on features
-    standardised by `b`; whole groups change sides in the permutations.
+    standardised over both samples, with one subject a group, drawn at random.
     """
-    scale = StandardScaler().fit(b.values)
-    points = [np.clip(scale.transform(s.values), -LIMIT, LIMIT) for s in (a, b)]
-    both = np.concatenate(points)
-    kernel = (both @ both.T / both.shape[1] + 1) ** 3
-    side = np.repeat([True, False], [len(a), len(b)])
-    names, place = np.unique([*a.groups, *b.groups], return_inverse=True)
+    one, other = (_one_a_group(s, stream(seed, "kernel", i)) for i, s in enumerate((a, b)))
+    both = np.concatenate([one, other])
+    points = np.clip(StandardScaler().fit_transform(both), -LIMIT, LIMIT)
+    kernel = (points @ points.T / points.shape[1] + 1) ** 3
+    side = np.repeat([True, False], [len(one), len(other)])
     found = _distance(kernel, side)
-    rng = stream(seed, "kernel-distance")
-    first = np.array([side[place == i][0] for i in range(len(names))])
-    drawn = [_distance(kernel, rng.permutation(first)[place]) for _ in range(permutations)]
-    return found, float((1 + np.sum(np.array(drawn) >= found)) / (1 + permutations))
+    rng = stream(seed, "kernel", "permutations")
+    drawn = np.array([_distance(kernel, rng.permutation(side)) for _ in range(permutations)])
+    return found, float((1 + np.sum(drawn >= found)) / (1 + permutations))
+
+
+def _one_a_group(sample: Sample, rng: np.random.Generator) -> np.ndarray:
+    groups = np.array(sample.groups)
+    chosen = [int(rng.choice(np.flatnonzero(groups == name))) for name in np.unique(groups)]
+    return sample.values[sorted(chosen)]
 
 
 def _distance(kernel: np.ndarray, side: np.ndarray) -> float:

@@ -15,6 +15,7 @@ from lesionforge.seeding import stream
 
 NEIGHBOURS = 5
 PAIRS = 40
+DRAWS = 20
 BETAS = (0.3, 0.4, 0.3)  # three scales: five need 160 voxels an edge
 KERNEL = 7
 
@@ -30,24 +31,29 @@ def variety_findings(
         trained: those that the set was learnt from; with the fresh ones they give the yardstick.
         seed: of the pairs.
     """
-    if min(len(made), len(fresh)) < NEIGHBOURS + 1:
-        why = f"{len(made)} synthetic and {len(fresh)} fresh real patients: too few"
+    if min(len(made), len(fresh), len(trained)) < NEIGHBOURS + 1:
+        why = (
+            f"{len(made)} synthetic, {len(fresh)} fresh real and {len(trained)} training patients: "
+            "too few"
+        )
         return [Finding("diversity", "coverage", None, "higher", "", why=why)]
     found = [_similarity(made, fresh, seed)]
     for what, words in (("whole", "whole brains"), ("near", "lesions")):
         ours, real, known = (
             np.stack([getattr(p, what) for p in group]) for group in (made, fresh, trained)
         )
-        density, coverage = density_coverage(ours, real)
-        usual = density_coverage(known, real)
+        n = min(len(ours), len(known))
+        (density, coverage), usual = (
+            _of_size(some, real, n, stream(seed, "coverage", what)) for some in (ours, known)
+        )
         found += [
             Finding(
                 "diversity",
                 f"coverage of {words}",
                 coverage,
                 "higher",
-                f"{coverage:.0%} of fresh real patients have a synthetic one among what is near to "
-                f"them; of as many real ones it would be {usual[1]:.0%}.",
+                f"Of {n} synthetic patients, one is among what is near to {coverage:.0%} of the "
+                f"fresh real ones; of {n} training patients it would be {usual[1]:.0%}.",
                 real=usual[1],
             ),
             Finding(
@@ -61,6 +67,18 @@ def variety_findings(
             ),
         ]
     return found
+
+
+def _of_size(
+    some: np.ndarray, real: np.ndarray, n: int, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Return density and coverage of `n` of a sample, averaged over draws: both depend on n."""
+    draws = DRAWS if len(some) > n else 1
+    found = [
+        density_coverage(some[np.sort(rng.permutation(len(some))[:n])], real) for _ in range(draws)
+    ]
+    density, coverage = np.mean(found, axis=0)
+    return float(density), float(coverage)
 
 
 def density_coverage(made: np.ndarray, real: np.ndarray) -> tuple[float, float]:
@@ -79,10 +97,14 @@ def density_coverage(made: np.ndarray, real: np.ndarray) -> tuple[float, float]:
 
 
 def _similarity(made: Sequence[Portrait], fresh: Sequence[Portrait], seed: int) -> Finding:
+    name = "MS-SSIM between pairs"
+    if len({p.host for p in made}) < 2:
+        why = "all synthetic patients have one host"
+        return Finding("diversity", name, None, "lower", "", why=why)
     ours, theirs = (_pairs(group, seed) for group in (made, fresh))
     return Finding(
         "diversity",
-        "MS-SSIM between pairs",
+        name,
         ours,
         "lower",
         f"Two synthetic patients are {ours:.3f} alike on average, two real ones {theirs:.3f}; "
@@ -95,8 +117,6 @@ def _pairs(group: Sequence[Portrait], seed: int) -> float:
     """Return the mean multi-scale structural similarity (Wang et al. 2003) of random pairs."""
     n = len(group)
     every = np.array([(i, j) for i in range(n) for j in range(i) if group[i].host != group[j].host])
-    if not len(every):
-        return float("nan")
     drawn = stream(seed, "pairs").permutation(len(every))[:PAIRS]
     found = []
     for i, j in every[drawn]:

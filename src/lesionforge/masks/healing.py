@@ -20,6 +20,7 @@ from lesionforge.volume import Grid, grid
 HEAL_MM = 4.0  # tissues this close to a lesion are not its own any more
 MIRROR_SIGMA_VOXELS = 0.7  # the two sides agree no better
 FLUID_MM = 5.0  # the sides' sulci differ by this much
+REACH_MM = 2 * HEAL_MM + 2 * FLUID_MM  # beyond this nothing is looked at
 LEAST_MATTER = 0.2  # grey and white matter that an estimate needs to be one
 CENTRE_TOLERANCE_MM = 0.1
 Filter = Callable[[np.ndarray], np.ndarray]
@@ -43,8 +44,35 @@ def heal_tissues(tissues: np.ndarray, lesion: np.ndarray, target: Grid) -> np.nd
         (3, X, Y, Z) float32 with the same sums.
     """
     healed = np.array(tissues, dtype=np.float32)
-    if not lesion.any():
-        return healed
+    if lesion.any():
+        box = _surroundings(lesion, target)
+        part = _part(target, box)
+        cut = (slice(None), *box)
+        healed[cut] = _heal(healed[cut], lesion[box], part, atlas_prior(target)[cut])
+    return healed
+
+
+def _surroundings(lesion: np.ndarray, target: Grid) -> tuple[slice, slice, slice]:
+    """Return the box of all that healing looks at: the lesion, its mirror image and around them."""
+    found = np.argwhere(lesion)
+    mirrored = target.index(target.world(found) * [-1, 1, 1])
+    every = np.concatenate([found, mirrored])
+    margin = np.ceil(REACH_MM / np.array(target.voxel_mm)) + 1
+    low = np.maximum(np.floor(every.min(axis=0)) - margin, 0).astype(int)
+    high = np.minimum(np.ceil(every.max(axis=0)) + margin + 1, target.shape).astype(int)
+    x, y, z = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    return x, y, z
+
+
+def _part(target: Grid, box: tuple[slice, slice, slice]) -> Grid:
+    """Return the grid of a box."""
+    affine = target.matrix
+    affine[:3, 3] = target.world(np.array([[part.start for part in box]]))[0]
+    return grid(tuple(part.stop - part.start for part in box), affine)
+
+
+def _heal(tissues: np.ndarray, lesion: np.ndarray, target: Grid, atlas: np.ndarray) -> np.ndarray:
+    healed = tissues.copy()
     distance = ndimage.distance_transform_edt(~lesion, sampling=target.voxel_mm)
     near = distance < 2 * HEAL_MM
     mirrored = target.world(np.argwhere(near)) * [-1, 1, 1]
@@ -56,7 +84,6 @@ def heal_tissues(tissues: np.ndarray, lesion: np.ndarray, target: Grid) -> np.nd
     hurt = distance <= HEAL_MM
     smooth = [look_across(_smooth_outside(t, hurt)) for t in tissues[1:]]
     clear = (look_across(hurt.astype(np.float32)) == 0) & (sum(smooth) > LEAST_MATTER)
-    atlas = atlas_prior(target)
     other = np.where(clear, np.stack(smooth), atlas[1:, near])
     matter = other.sum(axis=0)
     # beyond the atlas there is the surface, which is grey

@@ -158,8 +158,7 @@ def _arm(
     name: str, runs: dict[int, list[CellTables]], outcomes: Outcomes, config: EvaluationConfig
 ) -> Arm:
     """Describe a regime for the dose curves."""
-    tables = [one for members in runs.values() for one in members]
-    counts, cell = _counts(runs), tables[0].cell
+    counts, cell = _counts(runs), next(iter(runs.values()))[0].cell
     patients = counts["n_patients"]
     return Arm(
         regime=name,
@@ -168,7 +167,10 @@ def _arm(
         source=cell.source,
         mode=cell.mode,
         outcomes=outcomes,
-        validation=float(np.mean([_validation_sensitivity(one, config) for one in tables])),
+        validation={
+            seed: float(np.mean([_validation_sensitivity(one, config) for one in members]))
+            for seed, members in runs.items()
+        },
     )
 
 

@@ -20,7 +20,7 @@ def write_trace_page(
     summary: str,
     known: Mapping[str, Subject],
     place: Callable[[str, int], np.ndarray],
-    regimes: tuple[str, str],
+    whose: tuple[str, str, str],
 ) -> Path:
     """Write the page; the false positives that are new are drawn, best score first.
 
@@ -30,7 +30,8 @@ def write_trace_page(
         summary: what they say together.
         known: participant id to subject, tested and trained on.
         place: gives the place (X, Y, Z) of a participant's candidate by its number.
-        regimes: whose false positives, and the regime that does not have them.
+        whose: false positives they are, the regime that does not have them, and the role of the
+            subjects.
 
     Returns:
         The page's path.
@@ -45,4 +46,4 @@ def write_trace_page(
             pictures += through(known[name], read_lesion(known[name]))[1:]
         shown.append({**row, "picture": join(pictures)})
     return write_page(path, "traces.html", rows=shown, total=len(rows), summary=summary,
-                      regimes=regimes)  # fmt: skip
+                      whose=whose)  # fmt: skip
