@@ -83,6 +83,10 @@ def test_the_synthetic_set_is_audited_on_a_page_and_in_the_report(road):
         "masks", "conditioning", "realism", "leakage", "diversity", "memorisation"
     }  # fmt: skip
     assert all(f["why"] or f["sentence"] for f in audit["findings"])
+    seen = audit["findings"][-1]
+    assert seen["counts"][1] == 2
+    assert "of 1 real validation patients" in seen["sentence"]
+    assert _run(road, "audit-synthetic", "--regime", "augmented") == 1
     page = (root / "audit.html").read_text()
     assert page.count("data:image/jpeg") == 2
     assert "undefined" in page

@@ -11,8 +11,12 @@ import pandas as pd
 from lesionforge import arms
 from lesionforge.audit import inspection
 from lesionforge.cohort import bids, splits
+from lesionforge.cohort.subject import Subject
+from lesionforge.detector.predict import load_detector
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.fidelity import traces
+from lesionforge.fidelity.finding import Finding
+from lesionforge.fidelity.found import NAME, found_finding
 from lesionforge.fidelity.judge import FidelityConfig, judge
 from lesionforge.fidelity.scene import read_scene
 from lesionforge.generator.verify import verify_synthetic
@@ -31,6 +35,7 @@ def audit_synthetic(
     study: Study,
     fidelity: FidelityConfig,
     set: str = "spade",
+    regime: str = "baseline",
     seed: int | None = None,
     fold: int | None = None,
 ) -> None:
@@ -44,19 +49,24 @@ def audit_synthetic(
         study: the study.
         fidelity: how it is judged.
         set: name of the synthetic set.
+        regime: without synthetic data; its detector looks for the lesions, where it is trained.
         seed: only this seed (default: all of the study's).
         fold: only this fold (default: all, with --folds).
     """
     if set not in study.synthetic:
         raise ConfigError(f"`set` must be one of {', '.join(study.synthetic)}, got {set}.")
+    arms.check_regime(study, regime)
+    if study.regimes[regime].synthetic is not None:
+        raise ConfigError(f"`regime` must be one without synthetic data, got {regime}.")
     for one_seed, one_fold in study.cells(seed, fold):
         with recorded(study, arms.cell_name(f"audit_synthetic_{set}", one_seed, one_fold)):
-            _audit_set(study, fidelity, set, (one_seed, one_fold))
+            _audit_set(study, fidelity, (set, regime), (one_seed, one_fold))
 
 
 def _audit_set(
-    study: Study, fidelity: FidelityConfig, name: str, cell: tuple[int, int | None]
+    study: Study, fidelity: FidelityConfig, names: tuple[str, str], cell: tuple[int, int | None]
 ) -> None:
+    name, regime = names
     root = study.synthetic_root(name, *cell)
     verify_synthetic(root)
     behind = arms.baseline_subjects(study, *cell)
@@ -68,6 +78,7 @@ def _audit_set(
     made = [s for s in bids.read_cohort(root) if s.id not in rejected]
     scene = read_scene(made, behind, fresh, study.synthetic[name], fidelity)
     findings, matches = judge(scene, fidelity.seed)
+    findings.append(_found(study, regime, cell, [s for s in made if s.group == "patient"]))
     audit: dict[str, Any] = {
         "schema": 1,
         "set": name,
@@ -86,6 +97,28 @@ def _audit_set(
     worst = matches[: fidelity.pictures]
     page = synthetic_page.write_synthetic_page(root / "audit.html", audit, worst, known)
     logger.info("%s Look at %s", synthetic_page.headline(audit["findings"]), page)
+
+
+def _found(
+    study: Study, regime: str, where: tuple[int, int | None], patients: list[Subject]
+) -> Finding:
+    """Look for the synthetic lesions with a regime's detector, if it is trained."""
+    folder = study.detector_root(regime, *where)
+    if not (folder / "subjects.tsv").exists():
+        why = f"regime {regime} is not trained yet"
+        return Finding("conditioning", NAME, None, "higher", "", why=why)
+    done = arms.finished_cells(study, "detector")[0]
+    cell = next(c for c in done if (c.regime, c.seed, c.fold) == (regime, *where))
+    tables = read_cell(cell, study.rules)
+    threshold = score_threshold(tables, study.rules, study.evaluation)
+    ill = tables.subjects[
+        (tables.subjects["role"] == "validation") & (tables.subjects["group"] == "patient")
+    ]["participant_id"]
+    hits = tables.candidates[
+        (tables.candidates["hit"] == 1) & (tables.candidates["score"] >= threshold)
+    ]["participant_id"]
+    usual = int(ill.isin(hits).sum()), len(ill)
+    return found_finding(load_detector(folder), patients, study.rules, threshold, usual)
 
 
 def trace_false_positives(
