@@ -10,6 +10,7 @@ import pandas as pd
 
 from lesionforge.cohort.headers import Header, check_header
 from lesionforge.cohort.rawdata import Problem, RawSubject, entity, read_raw
+from lesionforge.cohort.subject import UNLABELLED
 from lesionforge.errors import DataError
 from lesionforge.volume import Volume, read_volume
 
@@ -41,6 +42,7 @@ class Check:
         """Return the problems, what would be used, and the counts, for people."""
         groups = self.table["group"].value_counts()
         counts = ", ".join(f"{groups.get(g, 0)} {g}s" for g in ("patient", "control"))
+        counts += f", {groups[UNLABELLED]} {UNLABELLED}" if UNLABELLED in groups else ""
         lines = [str(p) for p in self.problems if p.fatal]
         lines += sum_up([p for p in self.problems if not p.fatal])
         if len(self.table):

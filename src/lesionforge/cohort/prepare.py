@@ -116,7 +116,7 @@ def prepare_cohort(bids: Path, cohort: Path, config: PrepareConfig) -> list[Subj
         cohort,
         subjects,
         split=[parts[subject.id] for subject in subjects],
-        lesion_ml=[figures.get("lesion_ml", 0.0) for _, figures in done],
+        lesion_ml=[f.get("lesion_ml", 0.0 if s.has_label else None) for s, f in done],
     )
     rows = [{"participant_id": s.id, **{c: f.get(c) for c in COLUMNS}} for s, f in done]
     write_tsv(cohort / "quality.tsv", pd.DataFrame(rows, columns=["participant_id", *COLUMNS]))

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from lesionforge.cohort.subject import Group
+from lesionforge.cohort.subject import UNLABELLED, Group
 from lesionforge.errors import DataError
 from lesionforge.provenance import read_json, read_tsv
 
 CONTROL_WORDS = ("control", "hc", "healthy", "con", "ctrl", "normal")
+UNLABELLED_WORDS = ("unlabelled", "unlabeled")
+"""What `group` in participants.tsv says of a patient who has no lesion mask yet."""
 _MASK_WORDS = ("lesion", "roi", "tumor", "tumour", "fcd")
 
 
@@ -46,7 +48,7 @@ class RawSubject:
         site: from participants.tsv, else the scanner of the T1w's sidecar, `n/a` where unknown.
         t1w: T1-weighted volume.
         flair: FLAIR volume.
-        lesion: mask drawn by hand, None for controls.
+        lesion: mask drawn by hand, None for controls and unlabelled patients.
         brain: brain mask that came with the data, None as a rule.
         notes: choices that were made in reading the folder.
         split: part of a published split (`split` in participants.tsv), `n/a` where there is none.
@@ -135,25 +137,8 @@ def _read_subject(folder: Path, row: dict[str, str]) -> RawSubject | list[Proble
         for kind in _KINDS
         if not images[kind]
     ]
-    is_control = group.lower() in CONTROL_WORDS or (not group and not masks)
-    if not is_control and not masks:
-        problems.append(
-            Problem(
-                folder.name,
-                str(folder),
-                f"is in group `{group}` but has no lesion mask",
-                "Add `*_label-lesion_mask.nii.gz` or `*_roi.nii.gz`, or set its group to control.",
-            )
-        )
-    if is_control and masks:
-        problems.append(
-            Problem(
-                folder.name,
-                str(masks[0]),
-                "is in the control group but has a lesion mask",
-                "Set its group to patient, or remove the mask.",
-            )
-        )
+    meant = _group(group, bool(masks))
+    problems += _group_problems(folder, group, meant, masks)
     if problems:
         return problems
     notes = [
@@ -163,7 +148,7 @@ def _read_subject(folder: Path, row: dict[str, str]) -> RawSubject | list[Proble
     ]
     return RawSubject(
         folder.name,
-        "control" if is_control else "patient",
+        meant,
         row.get("site") or _scanner(images["T1w"][0]),
         images["T1w"][0],
         images["FLAIR"][0],
@@ -172,6 +157,31 @@ def _read_subject(folder: Path, row: dict[str, str]) -> RawSubject | list[Proble
         tuple(notes),
         row.get("split", "n/a").lower(),
     )
+
+
+def _group(word: str, has_mask: bool) -> Group:
+    """Return the group that participants.tsv means by `word`; without one, the mask decides."""
+    if word.lower() in UNLABELLED_WORDS:
+        return UNLABELLED
+    is_control = word.lower() in CONTROL_WORDS or (not word and not has_mask)
+    return "control" if is_control else "patient"
+
+
+def _group_problems(folder: Path, word: str, meant: Group, masks: list[Path]) -> list[Problem]:
+    """Say where group and lesion mask contradict each other."""
+    name = folder.name
+    if meant == "patient" and not masks:
+        what = f"is in group `{word}` but has no lesion mask"
+        remedy = (
+            "Add `*_label-lesion_mask.nii.gz` or `*_roi.nii.gz`, or set its group to control, or "
+            f"to {UNLABELLED} if it is a patient whose lesion nobody has outlined yet."
+        )
+        return [Problem(name, str(folder), what, remedy)]
+    if meant != "patient" and masks:
+        group = "in the control group" if meant == "control" else UNLABELLED
+        remedy = "Set its group to patient, or remove the mask."
+        return [Problem(name, str(masks[0]), f"is {group} but has a lesion mask", remedy)]
+    return []
 
 
 _KINDS = ("T1w", "FLAIR")
