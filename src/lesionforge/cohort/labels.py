@@ -19,7 +19,7 @@ import pandas as pd
 
 from lesionforge.cohort.bids import json_path, read_cohort
 from lesionforge.cohort.joining import Joined, join
-from lesionforge.cohort.subject import Group, Subject, read_grid
+from lesionforge.cohort.subject import Group, Subject, read_grid, reader_suffix
 from lesionforge.errors import DataError, GeometryError
 from lesionforge.provenance import read_tsv, sha256, write_json, write_tsv
 from lesionforge.volume import write_volume
@@ -185,6 +185,51 @@ def drawn_by_model(cohort: Path, name: str) -> set[str]:
     return {str(i) for i in table.index[(table["source"] == "model") & (table["mask"] != NONE)]}
 
 
+def write_reader_sets(cohort: Path, drawn: Mapping[str, Mapping[str, str]]) -> None:
+    """Write the label set of each reader whose masks preparation has brought to the study grid.
+
+    Whom a reader did not draw keeps the original label. Unlabelled people have no row: they stay
+    unlabelled, and may come later.
+
+    Args:
+        cohort: the prepared cohort.
+        drawn: reader to participant id to the name of the raw mask.
+
+    Raises:
+        DataError: a set exists and holds other labels.
+    """
+    subjects = [s for s in read_cohort(cohort) if s.has_label] if drawn else []
+    for name, files in sorted(drawn.items()):
+        rows = []
+        for subject in subjects:
+            row = {"source": "human", "reader": NONE, "reason": NONE, "version": ORIGINAL}
+            mask = subject.lesion if subject.group == "patient" else None
+            if subject.id in files:
+                mask = subject.path(reader_suffix(name))
+                row |= {"reader": name, "reason": f"raw mask {files[subject.id]}", "version": name}
+            rows.append(_row(subject, mask) | row)
+        _write_once(set_path(cohort, name), pd.DataFrame(rows))
+
+
+def _write_once(path: Path, table: pd.DataFrame) -> None:
+    """Write the table of a reader's set; an existing one with other content stays.
+
+    Raises:
+        DataError: it exists and differs.
+    """
+    if not path.exists():
+        write_tsv(path, table)
+        return
+    write_tsv(path.with_suffix(".new"), table)
+    same = path.read_bytes() == path.with_suffix(".new").read_bytes()
+    path.with_suffix(".new").unlink()
+    if not same:
+        raise DataError(
+            f"{path} exists, and the masks of reader {path.stem} are others now. A label set is "
+            "never changed: rename the reader in the raw data, or delete the set."
+        )
+
+
 def _write_label(subject: Subject, name: str, label: Label) -> dict[str, object]:
     path = None
     group: Group = "control"
@@ -195,7 +240,7 @@ def _write_label(subject: Subject, name: str, label: Label) -> dict[str, object]
                 f"The new mask of {subject.id} has shape {label.mask.shape}, its volumes "
                 f"{grid.shape}."
             )
-        group, suffix = "patient", f"label-lesion_desc-{name}_mask"
+        group, suffix = "patient", reader_suffix(name)
         path = subject.path(suffix)
         write_volume(path, label.mask.astype(np.uint8), grid)
         known = {"Type": "Lesion", "Sources": list(subject.sources), "Reader": label.reader}

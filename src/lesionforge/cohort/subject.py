@@ -76,6 +76,11 @@ class Subject:
         return self.path(f"label-{name}_probseg")
 
 
+def reader_suffix(name: str) -> str:
+    """Return the BIDS suffix of the lesion masks of a reader or label set."""
+    return f"label-lesion_desc-{name}_mask"
+
+
 def read_grid(subject: Subject) -> Grid:
     """Return the grid of a subject's volumes."""
     return read_volume(subject.brain).grid
