@@ -149,6 +149,8 @@ def test_a_models_labels_are_marked_and_counted_apart(root, monkeypatch):
     (said,) = [w for w in metrics["warnings"] if "a model drew" in w]
     assert "more, seed 0: 2" in said
     assert "besides 2 masks of a model" in (study / "labels-pre/report/index.html").read_text()
+    assert call(root, "next-cases", "--readers", "[first, pre]") == 0  # a first label is no dispute
+    assert "adjudicate" not in set(read_tsv(study / "audit/next.tsv")["action"])
     kept = ["--labels", "pre", "--to", str(root / "kept")]
     assert call(root, "keep-cells", *kept) == 0
     elsewhere = ["--runs", str(root / "kept"), "--labels", "pre", "--model", "cells"]

@@ -124,10 +124,11 @@ def write_label_set(cohort: Path, name: str, base: str, labels: Mapping[str, Lab
     """
     path = new_set_path(cohort, name)
     subjects = read_labelled(cohort, base)
+    late = {s.id for s in subjects if not s.has_label}
     fresh: dict[str, Group] = {
-        name: "control" if label.mask is None else "patient"
-        for name, label in labels.items()
-        if name in {s.id for s in subjects if not s.has_label}
+        subject_id: "control" if label.mask is None else "patient"
+        for subject_id, label in labels.items()
+        if subject_id in late
     }
     unknown = sorted(set(labels) - {s.id for s in subjects})
     if unknown:
