@@ -62,17 +62,23 @@ def toy_volumes(subject_id: str, patient: bool, grid: Grid) -> dict[str, np.ndar
     return volumes
 
 
-def write_toy_cohort(root: Path, grid: Grid, patients: int = 6, controls: int = 4) -> list[Subject]:
-    """Write a prepared cohort `sub-p01`..., `sub-c01`... of two sites."""
+def write_toy_cohort(
+    root: Path, grid: Grid, patients: int = 6, controls: int = 4, unlabelled: int = 0
+) -> list[Subject]:
+    """Write a prepared cohort `sub-p01`..., `sub-c01`..., `sub-u01`... of two sites."""
     ids = [(f"sub-p{i:02d}", "patient") for i in range(1, patients + 1)]
     ids += [(f"sub-c{i:02d}", "control") for i in range(1, controls + 1)]
+    ids += [(f"sub-u{i:02d}", "unlabelled") for i in range(1, unlabelled + 1)]
     subjects = [
         Subject(name, group, "AB"[i % 2], root, False, (name,))
         for i, (name, group) in enumerate(ids)
     ]
     write_description(root, "Toy cohort")
     for subject in subjects:
-        write_subject(subject, toy_volumes(subject.id, subject.group == "patient", grid), grid, {})
+        volumes = toy_volumes(subject.id, subject.group != "control", grid)
+        if not subject.has_label:
+            del volumes["label-lesion_mask"]
+        write_subject(subject, volumes, grid, {})
     write_participants(root, subjects)
     return subjects
 

@@ -1,6 +1,7 @@
 """The stage that says what the next expert minute is best spent on."""
 
 import logging
+from collections.abc import Collection
 
 import pandas as pd
 
@@ -11,7 +12,7 @@ from lesionforge.audit.new_patients import highest_probabilities, value_new_pati
 from lesionforge.audit.worth import Worth, measure_worth
 from lesionforge.cohort import bids, splits
 from lesionforge.cohort.labels import read_labelled
-from lesionforge.cohort.subject import read_lesion
+from lesionforge.cohort.subject import Subject, read_lesion
 from lesionforge.detector.predict import load_detector
 from lesionforge.errors import DataError
 from lesionforge.provenance import read_json, read_tsv, write_json, write_tsv
@@ -33,10 +34,12 @@ def next_cases(
 ) -> pd.DataFrame:
     """Rank in one list what an expert could do next, by expected gain a minute.
 
-    Label a new patient (of the training pool, beyond the baseline), inspect a label again (after
+    Label a new patient, inspect a label again (after
     `audit-labels`), decide between two readers, look at a synthetic volume, look at a repeated
-    false positive. Gains come from the study's own comparison: run `compare` first. Writes
-    `audit/next.tsv` and `audit/next.json` (formulas and worths).
+    false positive. New patients are those who are unlabelled in the study's label set; in a cohort
+    without any, the training patients beyond the baseline stand in for them. Gains come from the
+    study's own comparison: run `compare` first. Writes `audit/next.tsv` and `audit/next.json`
+    (formulas and worths).
 
     Args:
         study: the study.
@@ -111,7 +114,8 @@ def _adjudications(
     one, other = (read_labelled(study.cohort_root, name) for name in readers)
     dice = {}
     for mine, theirs in zip(one, other, strict=True):
-        if mine.lesion == theirs.lesion and mine.group == theirs.group:
+        same = mine.lesion == theirs.lesion and mine.group == theirs.group
+        if same or not (mine.has_label and theirs.has_label):
             continue
         masks = read_lesion(mine), read_lesion(theirs)
         size = int(masks[0].sum() + masks[1].sum())
@@ -130,10 +134,8 @@ def _predicted(
     seed, fold = next(study.cells(None, None))
     weights = study.detector_root("baseline", seed, fold)
     detector = load_detector(weights)
-    table = splits.read_splits(study.splits_path(fold))
     behind = read_json(weights / "lineage.json")["real_subjects"]
-    pool = [name for name in splits.members(table, "train") if name not in behind]
-    fresh = [s for s in arms.real_subjects(study) if s.id in pool and s.group == "patient"]
+    fresh = _new_patients(study, fold, behind)
     actions = value_new_patients(detector, fresh, labels, worth, costs)
     if set is not None:
         root = study.synthetic_root(set, seed, fold)
@@ -146,3 +148,21 @@ def _predicted(
         bad = {name: 1 - peak for name, peak in shows.items()}
         actions += cases.validate_actions(bad, worth, costs)
     return actions
+
+
+def _new_patients(study: Study, fold: int | None, behind: Collection[str]) -> list[Subject]:
+    """Return the unlabelled patients; where nobody is, training patients that the baseline lacks.
+
+    Args:
+        study: the study.
+        fold: of the baseline's detector.
+        behind: ids that it was trained on.
+    """
+    people = read_labelled(study.cohort_root, study.labels)
+    if not all(s.has_label for s in people):
+        return arms.unlabelled_people(study)
+    logger.info(
+        "Nobody is unlabelled: training patients beyond the baseline stand in for new patients."
+    )
+    pool = set(splits.members(arms.read_splits(study, fold), "train")) - {*behind}
+    return [s for s in people if s.id in pool and s.group == "patient"]

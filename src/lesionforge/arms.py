@@ -1,10 +1,14 @@
 """The arms of a study on disk: who trains and who is held out in a cell, which cells are done."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from lesionforge.audit import inspection
+import pandas as pd
+
+from lesionforge.audit import decisions, inspection
 from lesionforge.cohort import bids, splits
-from lesionforge.cohort.labels import read_labelled
+from lesionforge.cohort.joining import with_joined
+from lesionforge.cohort.labels import drawn_by_model, read_joined, read_labelled
 from lesionforge.cohort.subject import Subject
 from lesionforge.detector import regimes
 from lesionforge.errors import ConfigError, DataError
@@ -15,6 +19,8 @@ from lesionforge.study import Study
 
 KEPT = ("subjects.tsv", "candidates.tsv", "lineage.json", "rules.json")
 """What the report's figures are made of, all text."""
+MODEL_LABELS = "model_labels.json"
+"""Of a kept cell: whose masks a model drew, where there are any."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,8 @@ def cell_subjects(study: Study, regime: str, seed: int, fold: int | None) -> Cel
         LineageError: a subject who must not stands behind a training volume.
     """
     check_regime(study, regime)
-    real = read_labelled(study.cohort_root, study.labels)
-    table = splits.read_splits(study.splits_path(fold))
+    real = [s for s in read_labelled(study.cohort_root, study.labels) if s.has_label]
+    table = read_splits(study, fold)
     chosen = study.regimes[regime]
     synthetic: list[Subject] = []
     rejected: list[str] = []
@@ -61,9 +67,32 @@ def cell_subjects(study: Study, regime: str, seed: int, fold: int | None) -> Cel
 
 
 def real_subjects(study: Study) -> list[Subject]:
-    """Read the prepared cohort; nobody where only a study's tables have been kept."""
+    """Read those of the prepared cohort who have a label in the study's label set.
+
+    Nobody where only a study's tables have been kept.
+    """
     known = (study.cohort_root / "participants.tsv").exists()
-    return read_labelled(study.cohort_root, study.labels) if known else []
+    people = read_labelled(study.cohort_root, study.labels) if known else []
+    return [s for s in people if s.has_label]
+
+
+def unlabelled_people(study: Study) -> list[Subject]:
+    """Read the patients who have no label in the study's set, and about whom nobody has decided.
+
+    Who was decided on already waits for `apply-decisions`, not for a reader or a model.
+    """
+    people = read_labelled(study.cohort_root, study.labels)
+    decided = decisions.decided_on(study.cohort_root)
+    return [s for s in people if not s.has_label and s.id not in decided]
+
+
+def read_splits(study: Study, fold: int | None) -> pd.DataFrame:
+    """Read a table of roles, with those behind it who joined in the study's label set."""
+    table = splits.read_splits(study.splits_path(fold))
+    joined = read_joined(study.cohort_root, study.labels)
+    if not joined:
+        return table
+    return with_joined(table, joined, bids.read_people(study.cohort_root), study.splits)
 
 
 def check_regime(study: Study, regime: str) -> None:
@@ -99,13 +128,47 @@ def finished_cells(
             counts = (regime.patients, regime.controls) if regime.real else (0, 0)
             made = (regime.synthetic_count("patient"), regime.synthetic_count("control"))
             behind = study.regimes["baseline"].patients if any(made) else 0
-            labels = max(counts[0], behind)
+            by_model = len(_kept_model_labels(study, name, seed, fold, folder))
+            labels = max(counts[0], behind) - by_model
             source = regime.synthetic or ""
             mode = study.synthetic[source].mode if source else ""
-            cells.append(Cell(name, seed, fold, folder, *counts, *made, labels, source, mode))
+            numbers = (*counts, *made, labels)
+            cells.append(Cell(name, seed, fold, folder, *numbers, source, mode, by_model))
     if not cells:
         raise DataError(f"{study.root} has no trained detector. Run train_detector first.")
     return cells, missing
+
+
+def model_labels(study: Study, regime: str, seed: int, fold: int | None) -> list[str]:
+    """Return the ids of the patients behind a cell's training whose masks a model drew."""
+    drawn = drawn_by_model(study.cohort_root, study.labels)
+    if not drawn:
+        return []
+    chosen = study.regimes[regime]
+    behind = study.regimes["baseline"].patients if chosen.synthetic_count("patient") else 0
+    n = max(chosen.patients if chosen.real else 0, behind)
+    order = splits.first_in_order(read_splits(study, fold), "patient", n, seed)
+    return sorted(drawn & set(order))
+
+
+def _kept_model_labels(
+    study: Study, regime: str, seed: int, fold: int | None, folder: Path
+) -> list[str]:
+    """Return `model_labels`, which `keep-cells` has written down where only tables are kept."""
+    if (folder / MODEL_LABELS).exists():
+        return list(read_json(folder / MODEL_LABELS))
+    return model_labels(study, regime, seed, fold)
+
+
+def labelled_by_model(study: Study, cells: list[Cell]) -> list[str]:
+    """Say which cells were trained with masks that a model drew."""
+    found = [f"{cell.name}: {cell.n_model_labels}" for cell in cells if cell.n_model_labels]
+    if not found:
+        return []
+    return [
+        f"The label set `{study.labels}` holds masks that a model drew and nobody outlined. They "
+        f"train as other masks do and are not counted as labels ({'; '.join(found)})."
+    ]
 
 
 def synthetic_counts(study: Study, name: str, seed: int, fold: int | None) -> tuple[int, int]:
@@ -147,7 +210,7 @@ def shortage(study: Study, regime: str, fold: int | None) -> str | None:
     """Say why a cohort is too small for a regime, or None if it is not."""
     if not study.splits_path(fold).exists():
         return None
-    table = splits.read_splits(study.splits_path(fold))
+    table = read_splits(study, fold)
     try:
         splits.first_in_order(table, "patient", study.regimes[regime].patients, study.seeds[0])
     except ConfigError as error:
@@ -158,6 +221,6 @@ def shortage(study: Study, regime: str, fold: int | None) -> str | None:
 def baseline_subjects(study: Study, seed: int, fold: int | None) -> list[Subject]:
     """Read the real training subjects of the baseline: all that a generator may learn from."""
     real = read_labelled(study.cohort_root, study.labels)
-    table = splits.read_splits(study.splits_path(fold))
+    table = read_splits(study, fold)
     baseline = study.regimes["baseline"]
     return regimes.training_subjects(baseline, baseline, table, seed, real, [])

@@ -1,4 +1,4 @@
-"""Stages of the label audit: plant errors, judge labels, decide, make the next label set."""
+"""Stages of the label audit: plant errors, judge labels, decide, pre-label, make label sets."""
 
 import logging
 import secrets
@@ -8,15 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from lesionforge import arms
-from lesionforge.audit import corrupt, decisions, label_risk, reading
+from lesionforge.audit import corrupt, decisions, label_risk, prelabels, reading
 from lesionforge.audit.label_signals import Evidence, read_evidence
+from lesionforge.audit.prelabels import Acceptance
 from lesionforge.cohort import bids, splits
-from lesionforge.cohort.labels import write_label_set
+from lesionforge.cohort.labels import new_set_path, write_label_set
 from lesionforge.cohort.subject import Subject
+from lesionforge.detector import predict
 from lesionforge.errors import DataError
 from lesionforge.provenance import read_json, write_json, write_tsv
 from lesionforge.recording import recorded
-from lesionforge.report import label_page, reading_page
+from lesionforge.report import label_page, prelabel_page, reading_page
+from lesionforge.seeding import stream
 from lesionforge.study import Study
 from lesionforge.volume import read_volume
 
@@ -42,7 +45,7 @@ def corrupt_labels(
     """
     pool = arms.real_subjects(study)
     if not study.folds:
-        training = splits.members(splits.read_splits(study.splits_path(None)), "train")
+        training = splits.members(arms.read_splits(study, None), "train")
         pool = [s for s in pool if s.id in training]
     labels, kinds = corrupt.corrupt_labels(pool, errors, seed)
     write_label_set(study.cohort_root, to, study.labels, labels)
@@ -128,7 +131,9 @@ def decide(  # noqa: PLR0913 (each is an option of the command)
         by: who decides.
         reason: why, in words.
         verdict: `confirm` the label, or call the subject `healthy`.
-        mask: NIfTI file of a new mask, drawn on the prepared T1w or FLAIR.
+        mask: NIfTI file of a new mask, drawn on the prepared T1w or FLAIR. Of an unlabelled
+            patient it is the first label: in the set that `apply-decisions` makes, the patient
+            trains, behind everybody else in the order.
         minutes: that it took.
         reviewed_by: a second person.
     """
@@ -147,6 +152,63 @@ def apply_decisions(study: Study, to: str) -> None:
     """
     changed = decisions.apply_decisions(study.cohort_root, study.labels, to)
     logger.info("Label set %s: %d labels are new (%s)", to, len(changed), ", ".join(changed))
+
+
+def pre_label(
+    study: Study,
+    regime: str,
+    to: str,
+    accept: float = Acceptance.accept,
+    share: float = Acceptance.share,
+    seed: int | None = None,
+    fold: int | None = None,
+) -> Path:
+    """Let a trained detector label unlabelled patients, and sample some for a person to look at.
+
+    Whose best candidate scores high enough gets its voxels as mask in a new label set, always
+    marked `source: model`; the others stay unlabelled. Writes `pre-labels/SET.tsv` and the page
+    `pre-labels/SET.html`; then train with `--labels SET`.
+
+    Args:
+        study: the study; its label set is what the new one is made from.
+        regime: whose detector.
+        to: name of the new label set.
+        accept: score from which on a best candidate becomes the mask.
+        share: of the accepted that is sampled for a person, at least one.
+        seed: of the detector (default: the study's first).
+        fold: of the detector, with --folds (default: the first).
+    """
+    rule = Acceptance(accept, share)
+    with recorded(study, "pre_label"):
+        arms.check_regime(study, regime)
+        new_set_path(study.cohort_root, to)
+        people = arms.unlabelled_people(study)
+        if not people:
+            raise DataError(
+                f"Nobody waits for a label in the set `{study.labels}`. Patients without a mask "
+                "are those whose `group` is `unlabelled` in participants.tsv of the raw data."
+            )
+        one_seed, one_fold = next(study.cells(seed, fold))
+        maps = predict.probability_maps(study.detector_root(regime, one_seed, one_fold))
+        model = arms.cell_name(regime, one_seed, one_fold)
+        made = prelabels.read_prelabels(people, maps, study.rules)
+        rng = stream(one_seed, "pre-label", to)
+        outcome = prelabels.accept_prelabels(made, rule, rng)
+        folder = study.labels_root / "pre-labels"
+        table = outcome.table({s.id: s.site for s in people})
+        write_tsv(folder / f"{to}.tsv", table)
+        if not outcome.accepted:
+            raise DataError(
+                f"No set `{to}` was made: the best of {len(made)} best candidates scores "
+                f"{table['score'].max():.3f}, below {rule.accept:g}. See {folder / to}.tsv."
+            )
+        page = prelabel_page.write_prelabel_page(
+            folder / f"{to}.html", table, outcome, people, (to, model, rule)
+        )
+        prelabels.keep_prelabels(study.cohort_root, study.labels, to, outcome, people, model)
+    logger.info("%d of %d unlabelled patients have a mask", len(outcome.accepted), len(made))
+    logger.info("Look at %d of them in %s", len(outcome.inspected), page)
+    return page
 
 
 def reading_kit(

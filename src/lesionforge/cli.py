@@ -27,6 +27,7 @@ STAGES: dict[str, Callable[..., Any]] = {
     "trace-false-positives": vetting.trace_false_positives,
     "audit-labels": auditing.audit_labels,
     "next-cases": advising.next_cases,
+    "pre-label": auditing.pre_label,
     "decide": auditing.decide,
     "apply-decisions": auditing.apply_decisions,
     "corrupt-labels": auditing.corrupt_labels,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lesionforge import arms
 from lesionforge.detector import nnunet
+from lesionforge.provenance import write_json
 from lesionforge.study import Study
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,9 @@ def keep_cells(study: Study, to: str = "docs/results", model: str = "detector") 
         folder.mkdir(parents=True, exist_ok=True)
         for name in arms.KEPT:
             shutil.copyfile(cell.folder / name, folder / name)
+        drawn = arms.model_labels(study, cell.regime, cell.seed, cell.fold)
+        if drawn:
+            write_json(folder / arms.MODEL_LABELS, drawn)
         logger.info("Kept %s", folder)
 
 

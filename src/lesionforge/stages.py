@@ -213,6 +213,7 @@ def compare(study: Study, model: str = "detector") -> Path:
         if confounding.exists() and read_json(confounding)["is_high"]:
             notes.append(read_json(confounding)["text"])
         notes += arms.outdated(study, cells)
+        notes += arms.labelled_by_model(study, cells)
         for note in notes:
             logger.warning("%s", note)
         metrics = results.compute_metrics(

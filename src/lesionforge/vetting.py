@@ -71,7 +71,7 @@ def _audit_set(
     verify_synthetic(root)
     behind = arms.baseline_subjects(study, *cell)
     ids = {s.id for s in behind}
-    table = splits.read_splits(study.splits_path(cell[1]))
+    table = arms.read_splits(study, cell[1])
     allowed = {i for role in fidelity.against for i in splits.members(table, role)} - ids
     fresh = [s for s in arms.real_subjects(study) if s.id in allowed]
     rejected = inspection.rejected(root)

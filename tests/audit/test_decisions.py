@@ -9,18 +9,15 @@ import pytest
 from lesionforge.audit.decisions import (
     Decision,
     DecisionLog,
-    Prelabel,
     apply_decisions,
     decide,
     log_path,
-    sample_for_inspection,
 )
 from lesionforge.cohort.bids import read_cohort
 from lesionforge.cohort.labels import read_labelled
 from lesionforge.cohort.subject import read_grid, read_lesion
 from lesionforge.errors import DataError, GeometryError
 from lesionforge.provenance import read_tsv
-from lesionforge.seeding import stream
 from lesionforge.volume import grid, write_volume
 
 APPEND = """
@@ -169,15 +166,3 @@ def test_bad_decisions_are_refused_and_nothing_is_written(cohort, tmp_path):
     ):
         with pytest.raises(DataError):
             decision(**wrong)
-
-
-def test_confident_prelabels_are_sampled_for_inspection():
-    some = np.ones((2, 2, 2), bool)
-    models = [Prelabel(f"sub-{n:02d}", n / 40, some if n % 2 else None) for n in range(40)]
-    accepted, inspected = sample_for_inspection(models, 0.875, 0.1, stream(0, "inspect"))
-    ids = {p.participant_id for p in accepted}
-    assert ids == {"sub-00", "sub-02", "sub-04", "sub-35", "sub-37", "sub-39"}
-    assert len(inspected) == 1
-    assert set(inspected) <= ids
-    assert sample_for_inspection(models, 1.0, 0.1, stream(0, "inspect"))[1] == ["sub-00"]
-    assert sample_for_inspection([], 0.9, 0.1, stream(0, "inspect")) == ([], [])

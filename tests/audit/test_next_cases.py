@@ -42,6 +42,8 @@ def test_worth_is_read_from_the_regimes():
     assert worth.synthetic == pytest.approx(0.5)
     assert worth.false_positive == pytest.approx(20.0)
     assert "expanded finds +20.0 points with 10 more" in worth.basis
+    regimes["expanded"]["n_model_labels"] = 5  # half of the new masks cost nobody's time
+    assert measure_worth({"regimes": regimes}).label == pytest.approx(4.0)
     regimes["expanded"] = regime(0.30, 20)
     assert measure_worth({"regimes": regimes}).label == 0
     del regimes["expanded"]

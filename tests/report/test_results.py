@@ -1,13 +1,14 @@
 """The contract of metrics.json, and studies that lack something."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lesionforge.errors import DataError, LineageError
 from lesionforge.evaluation.matching import CandidateRules
-from lesionforge.evaluation.statistics import EvaluationConfig
+from lesionforge.evaluation.statistics import Estimate, EvaluationConfig, label_saving
 from lesionforge.provenance import read_json, read_tsv, write_json
 from lesionforge.report.results import compute_metrics, jsonable
 
@@ -157,3 +158,24 @@ def test_a_leak_on_disk_is_refused(make_bench):
 def test_jsonable():
     made = jsonable({1: (np.float64(0.5), np.nan, [np.int64(2), float("inf"), None, "x", True])})
     assert made == {"1": [0.5, None, [2, None, None, "x", True]]}
+
+
+def test_masks_of_a_model_are_outside_the_label_budget_and_the_label_saving(
+    bench, metrics, monkeypatch
+):
+    gap = Estimate(0.5, (0.2, 0.8), "")
+    monkeypatch.setattr("lesionforge.report.results.gap_recovered", lambda *_: gap)
+    cells = [
+        replace(cell, n_labels=cell.n_patients - 2, n_model_labels=2)
+        if cell.regime == "expanded"
+        else cell
+        for cell in bench.cells
+    ]
+    found = measure(cells)
+    ours, before = found["regimes"]["expanded"], metrics["regimes"]["expanded"]
+    assert (ours["n_model_labels"], ours["n_patients"]) == (2, before["n_patients"])
+    assert ours["label_budget"] == before["label_budget"] - 2
+    assert found["regimes"]["baseline"] == metrics["regimes"]["baseline"]
+    sizes = [metrics["regimes"][arm]["n_patients"] for arm in ("baseline", "expanded")]
+    saved = label_saving(gap, sizes[0], sizes[1] - 2)
+    assert found["label_saving"]["value"] == pytest.approx(saved.value)

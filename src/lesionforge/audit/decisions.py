@@ -2,7 +2,7 @@
 
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -12,7 +12,13 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from lesionforge.cohort.labels import Label, Source, read_labelled, write_label_set
+from lesionforge.cohort.labels import (
+    Label,
+    Source,
+    drawn_by_model,
+    read_labelled,
+    write_label_set,
+)
 from lesionforge.cohort.subject import Subject, read_grid, read_lesion
 from lesionforge.errors import DataError, GeometryError
 from lesionforge.provenance import atomic, sha256
@@ -185,23 +191,36 @@ def decide(
         Its number, and the decision as it was written.
 
     Raises:
-        DataError: the subject is unknown, the mask is empty or missing, or contradicts the verdict.
+        DataError: the subject is unknown, or unlabelled and to be confirmed; the mask is empty,
+            missing, or contradicts the verdict.
         GeometryError: the mask lies on another grid.
     """
     subjects = {s.id: s for s in read_labelled(cohort, base)}
-    if decision.participant_id not in subjects:
+    subject = subjects.get(decision.participant_id)
+    if subject is None:
         raise DataError(f"{cohort} has no subject {decision.participant_id}. Nothing was decided.")
     if mask is not None and decision.verdict == "healthy":
         raise DataError("A healthy subject has no mask: give a mask or the verdict, not both.")
+    if not subject.has_label and mask is None and decision.verdict != "healthy":
+        raise DataError(
+            f"{subject.id} is unlabelled in the set `{base}`, so there is nothing to confirm. Give "
+            "a mask (--mask FILE), or --verdict healthy. Nothing was decided."
+        )
     log = DecisionLog(log_path(cohort))
     digest = ""
     if mask is not None:
-        _check_mask(subjects[decision.participant_id], mask)
+        _check_mask(subject, mask)
         digest = log.keep_mask(mask)
     verdict: Verdict = "replace" if digest else decision.verdict
     content = {**asdict(decision), "verdict": verdict, "mask": digest, "base": base}
     written = Decision(**content)
     return log.append(written), written
+
+
+def decided_on(cohort: Path) -> set[str]:
+    """Return the ids of those about whose label a person has decided."""
+    log = DecisionLog(log_path(cohort))
+    return {d.participant_id for d in log.read() if d.source == "human"}
 
 
 def _check_mask(subject: Subject, path: Path) -> None:
@@ -216,28 +235,38 @@ def _check_mask(subject: Subject, path: Path) -> None:
 
 
 def apply_decisions(cohort: Path, base: str, name: str) -> list[str]:
-    """Write the label set `name`: `base` with the last decision about each subject.
+    """Write the label set `name`: `base` with the last decision of a person about each subject.
 
-    A label that was confirmed in another set than `base` is taken from there.
+    A label that was confirmed in another set than `base` is taken from there; a mask that a model
+    drew stays a model's. What a model decided counts in the set that it was decided for, and in
+    those that are made from it: it is not applied again.
 
     Returns:
         The ids whose label changed.
 
     Raises:
-        DataError: there are no decisions, a kept mask is missing, or the set exists.
+        DataError: there are no decisions of people, a kept mask is missing, or the set exists.
     """
     log = DecisionLog(log_path(cohort))
-    last = {d.participant_id: d for d in log.read()}
+    last = {d.participant_id: d for d in log.read() if d.source != "model"}
     if not last:
-        raise DataError(f"{log.path} holds no decision: there is nothing to apply.")
+        raise DataError(f"{log.path} holds no decision of a person: there is nothing to apply.")
     labels = {}
     for subject_id, decision in last.items():
         if decision.verdict == "confirm" and decision.base == base:
             continue
-        mask = _decided_mask(cohort, log, decision)
-        labels[subject_id] = Label(mask, decision.source, decision.decided_by, decision.reason)
+        labels[subject_id] = _decided_label(cohort, log, decision)
     write_label_set(cohort, name, base, labels)
     return sorted(labels)
+
+
+def _decided_label(cohort: Path, log: DecisionLog, decision: Decision) -> Label:
+    """Return the label that a decision stands for."""
+    mask, by = _decided_mask(cohort, log, decision), decision.decided_by
+    confirmed = decision.verdict == "confirm"
+    if confirmed and decision.participant_id in drawn_by_model(cohort, decision.base):
+        return Label(mask, "model", f"a model, confirmed by {by}", decision.reason)
+    return Label(mask, decision.source, by, decision.reason)
 
 
 def _decided_mask(cohort: Path, log: DecisionLog, decision: Decision) -> np.ndarray | None:
@@ -252,43 +281,3 @@ def _decided_mask(cohort: Path, log: DecisionLog, decision: Decision) -> np.ndar
     if not path.exists() or sha256(path) != decision.mask:
         raise DataError(f"{path}, the mask of {decision.participant_id}, is missing or changed.")
     return read_volume(path).data > 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class Prelabel:
-    """What a model says of one unlabelled subject.
-
-    Attributes:
-        participant_id: whose.
-        score: of its best candidate, 0 where it has none.
-        mask: (X, Y, Z) bool; None where the model sees no lesion.
-    """
-
-    participant_id: str
-    score: float
-    mask: np.ndarray | None
-
-
-def sample_for_inspection(
-    prelabels: Sequence[Prelabel], threshold: float, share: float, rng: np.random.Generator
-) -> tuple[list[Prelabel], list[str]]:
-    """Accept confident pre-labels, and draw those that a person must look at nevertheless.
-
-    Args:
-        prelabels: of a model.
-        threshold: lesions scored at least this are accepted, and subjects without a lesion whose
-            best candidate scores at most 1 - `threshold`.
-        share: of the accepted that is drawn, at least one.
-        rng: of the draw.
-
-    Returns:
-        The accepted, and the ids of those to be inspected.
-    """
-    accepted = [
-        p
-        for p in prelabels
-        if (p.score >= threshold if p.mask is not None else p.score <= 1 - threshold)
-    ]
-    ids = [p.participant_id for p in accepted]
-    wanted = min(len(ids), max(1, round(share * len(ids))))
-    return accepted, sorted(str(i) for i in rng.choice(ids, wanted, replace=False)) if ids else []

@@ -30,7 +30,8 @@ class Worth:
 def measure_worth(metrics: Mapping[str, Any]) -> Worth:
     """Read from `metrics.json` what labels are worth.
 
-    The slope of sensitivity (at the matched operating point) between the baseline and the regime
+    Patients whose masks a model drew are no labels that anybody has spent time on. The slope of
+    sensitivity (at the matched operating point) between the baseline and the regime
     with most real patients, and between the baseline and the best synthetic regime.
 
     Raises:
@@ -44,8 +45,8 @@ def measure_worth(metrics: Mapping[str, Any]) -> Worth:
     }
     base = regimes["baseline"]
     real = {n: e for n, e in regimes.items() if e["n_synthetic_patients"] == 0}
-    name, most = max(real.items(), key=lambda item: item[1]["n_patients"])
-    more = most["n_patients"] - base["n_patients"]
+    name, most = max(real.items(), key=lambda item: _labelled(item[1]))
+    more = _labelled(most) - _labelled(base)
     if more <= 0:
         raise DataError(
             "Every regime has as many real patients as the baseline, so it is not known what a "
@@ -70,6 +71,11 @@ def measure_worth(metrics: Mapping[str, Any]) -> Worth:
         false_positive=_slope(curve, 0.5),
         basis=basis,
     )
+
+
+def _labelled(entry: Mapping[str, Any]) -> int:
+    """Return how many of a regime's real patients a person has labelled."""
+    return int(entry["n_patients"] - entry.get("n_model_labels", 0))
 
 
 def _slope(curve: np.ndarray, rate: float) -> float:

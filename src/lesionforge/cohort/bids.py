@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lesionforge import __version__
-from lesionforge.cohort.subject import TISSUES, Subject
+from lesionforge.cohort.subject import TISSUES, UNLABELLED, Subject
 from lesionforge.errors import DataError
 from lesionforge.provenance import atomic, read_tsv, sha256, write_json, write_tsv
 from lesionforge.volume import Grid, write_volume
@@ -29,7 +29,7 @@ OWN_FILES = (
     "**/*_desc-preparation_log.json",
 )
 """What LesionForge keeps beside the BIDS files, listed in `.bidsignore`."""
-COLUMNS = {
+COLUMNS: dict[str, dict[str, Any]] = {
     "group": {
         "Description": "Whether the subject has a lesion mask",
         "Levels": {"patient": "has a lesion mask", "control": "has none"},
@@ -41,6 +41,8 @@ COLUMNS = {
     "lesion_ml": {"Description": "Volume of the lesion mask on the study grid", "Units": "mL"},
     "host": {"Description": "Id of the real subject whose anatomy a synthetic subject has"},
 }
+UNLABELLED_LEVEL = "is a patient, and has no lesion mask yet"
+"""Of `group`, said only where there is such a subject."""
 README = """{name}, made by LesionForge {version}. Research use only.
 
 T1w and FLAIR are skull-stripped and lie on one grid in MNI space (MNI152NLin2009aSym).
@@ -132,7 +134,12 @@ def write_participants(root: Path, subjects: list[Subject], **columns: list[Any]
             **columns,
         }
     )
-    write_json(root / "participants.json", {c: COLUMNS[c] for c in table.columns if c in COLUMNS})
+    described = {c: COLUMNS[c] for c in table.columns if c in COLUMNS}
+    if UNLABELLED in set(table["group"]):
+        group = COLUMNS["group"]
+        levels = {**group["Levels"], UNLABELLED: UNLABELLED_LEVEL}
+        described["group"] = {**group, "Levels": levels}
+    write_json(root / "participants.json", described)
     write_tsv(root / "participants.tsv", table)
 
 

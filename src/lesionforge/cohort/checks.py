@@ -1,7 +1,7 @@
 """Looks a raw data set through before hours are spent on it, and reports every problem at once."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from lesionforge.cohort.headers import Header, check_header
 from lesionforge.cohort.rawdata import Problem, RawSubject, entity, read_raw
+from lesionforge.cohort.subject import UNLABELLED
 from lesionforge.errors import DataError
 from lesionforge.volume import Volume, read_volume
 
@@ -41,10 +42,13 @@ class Check:
         """Return the problems, what would be used, and the counts, for people."""
         groups = self.table["group"].value_counts()
         counts = ", ".join(f"{groups.get(g, 0)} {g}s" for g in ("patient", "control"))
+        counts += f", {groups[UNLABELLED]} {UNLABELLED}" if UNLABELLED in groups else ""
         lines = [str(p) for p in self.problems if p.fatal]
         lines += sum_up([p for p in self.problems if not p.fatal])
         if len(self.table):
             lines += ["", self.table.to_string(index=False), ""]
+        drawn = Counter(name for s in self.subjects for name, _ in s.readers)
+        lines += [f"Masks of reader {name}: {n} subject(s)." for name, n in sorted(drawn.items())]
         remarks = len(self.problems) - sum(p.fatal for p in self.problems)
         lines.append(
             f"{len(self.table)} subjects can be used ({counts}), {len(self.unusable)} cannot; "
@@ -127,6 +131,11 @@ def check_headers(subject: RawSubject) -> tuple[dict[str, Header], list[Problem]
             headers[kind] = header
     if len(headers) == len([p for p in paths.values() if p]) and subject.lesion is not None:
         problems += _check_belonging(subject, headers)
+    for _, path in subject.readers:
+        header, found = check_header(subject.id, path, True)
+        problems += found
+        if header is not None and {"T1w", "FLAIR"} <= set(headers):
+            problems += _check_belonging(subject, headers | {"lesion": header})
     return headers, problems
 
 
@@ -185,8 +194,9 @@ def check_scan(t1w: Path, flair: Path) -> tuple[str, ...]:
 def check_voxels(subject: RawSubject) -> list[Problem]:
     """Check the voxels of one subject whose headers are in order."""
     problems = [*_check_image(subject, subject.t1w), *_check_image(subject, subject.flair)]
-    if subject.lesion is not None:
-        problems += _check_mask(subject, subject.lesion)
+    masks = [] if subject.lesion is None else [subject.lesion]
+    for path in [*masks, *(path for _, path in subject.readers)]:
+        problems += _check_mask(subject, path)
     return problems
 
 

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from lesionforge.cohort.subject import UNLABELLED
 from lesionforge.seeding import stream
 
 NAMES = {"site": "site", "acq_t1w": "T1w protocol", "acq_flair": "FLAIR protocol"}
@@ -76,8 +77,10 @@ def measure_confounding(table: pd.DataFrame) -> Confounding:
     times 5-fold cross-validation.
 
     Args:
-        table: see `lesionforge.cohort.bids.read_people`; what is missing or constant is not used.
+        table: see `lesionforge.cohort.bids.read_people`; what is missing or constant is not used,
+            and nobody who is unlabelled.
     """
+    table = table[table["group"] != UNLABELLED]
     ill = (table["group"] == "patient").to_numpy()
     if min(ill.sum(), (~ill).sum()) < MIN_SUBJECTS:
         reason = f"it needs {MIN_SUBJECTS} patients and {MIN_SUBJECTS} controls, there are "

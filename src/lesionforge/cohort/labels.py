@@ -4,7 +4,8 @@ What preparation found is the label set `original`, which `participants.tsv` and
 `*_label-lesion_mask.nii.gz` hold. Every other set (a second reader's masks, a corrected version,
 planted errors) is a table `labels/<set>.tsv` in the cohort, one row a subject, beside masks
 `sub-X/anat/sub-X_space-..._label-lesion_desc-<set>_mask.nii.gz` of those that differ from its base.
-A set is complete and is never changed: a correction is a new set.
+A set is complete and is never changed: a correction is a new set. Unlabelled people stay so in a
+set until one of its labels is their first; see `lesionforge.cohort.joining`.
 """
 
 import re
@@ -17,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from lesionforge.cohort.bids import json_path, read_cohort
-from lesionforge.cohort.subject import Group, Subject, read_grid
+from lesionforge.cohort.joining import Joined, join
+from lesionforge.cohort.subject import Group, Subject, read_grid, reader_suffix
 from lesionforge.errors import DataError, GeometryError
 from lesionforge.provenance import read_tsv, sha256, write_json, write_tsv
 from lesionforge.volume import write_volume
@@ -32,7 +34,7 @@ class Label:
 
     Attributes:
         mask: (X, Y, Z) bool on the study grid; None: the subject has no lesion.
-        source: who drew it; `synthetic` for what was planted.
+        source: who drew it; `model` for what no person outlined, `synthetic` for what was planted.
         reader: name of the person or model.
         reason: why it differs from its base.
     """
@@ -57,6 +59,18 @@ def set_path(cohort: Path, name: str) -> Path:
     return cohort / "labels" / f"{name}.tsv"
 
 
+def new_set_path(cohort: Path, name: str) -> Path:
+    """Return the table of a label set that is to be made.
+
+    Raises:
+        DataError: the name is not allowed, or the set exists.
+    """
+    path = set_path(cohort, name)
+    if path.exists():
+        raise DataError(f"{path} exists. A label set is never changed: choose another name.")
+    return path
+
+
 def label_sets(cohort: Path) -> list[str]:
     """Return the names of a cohort's label sets, `original` first."""
     return [ORIGINAL, *sorted(path.stem for path in (cohort / "labels").glob("*.tsv"))]
@@ -76,13 +90,17 @@ def read_labelled(cohort: Path, name: str = ORIGINAL) -> list[Subject]:
         known = ", ".join(label_sets(cohort))
         raise DataError(f"{cohort} has no label set `{name}`. It has: {known}.")
     table = _read_table(cohort, name)
-    if set(table.index) != {s.id for s in subjects} or table.index.has_duplicates:
+    ids, late = {s.id for s in subjects}, {s.id for s in subjects if not s.has_label}
+    if set(table.index) - ids or ids - late - set(table.index) or table.index.has_duplicates:
         raise DataError(
             f"{set_path(cohort, name)} does not name every subject of {cohort} once. Was the "
             "cohort prepared anew? Make the label set again."
         )
     chosen = []
     for subject in subjects:
+        if subject.id not in table.index:  # an unlabelled patient who came after the set
+            chosen.append(subject)
+            continue
         row = table.loc[subject.id]
         file = "" if row["mask"] == NONE else str(row["mask"])
         if file and (not (cohort / file).exists() or sha256(cohort / file) != row["sha256"]):
@@ -98,16 +116,20 @@ def write_label_set(cohort: Path, name: str, base: str, labels: Mapping[str, Lab
         cohort: the prepared cohort.
         name: of the new set.
         base: the set that it changes.
-        labels: participant id to label.
+        labels: participant id to label. Who was unlabelled joins the training in this order.
 
     Raises:
         DataError: the set exists, or a subject is unknown.
         GeometryError: a mask has another shape than the subject's volumes.
     """
-    path = set_path(cohort, name)
-    if path.exists():
-        raise DataError(f"{path} exists. A label set is never changed: choose another name.")
+    path = new_set_path(cohort, name)
     subjects = read_labelled(cohort, base)
+    late = {s.id for s in subjects if not s.has_label}
+    fresh: dict[str, Group] = {
+        subject_id: "control" if label.mask is None else "patient"
+        for subject_id, label in labels.items()
+        if subject_id in late
+    }
     unknown = sorted(set(labels) - {s.id for s in subjects})
     if unknown:
         raise DataError(f"{cohort} has no subject {', '.join(unknown[:10])}.")
@@ -117,11 +139,96 @@ def write_label_set(cohort: Path, name: str, base: str, labels: Mapping[str, Lab
         if subject.id in labels:
             rows.append(_write_label(subject, name, labels[subject.id]))
             continue
-        row = {"source": "human", "reader": NONE, "reason": NONE, "version": ORIGINAL}
-        if known is not None:
+        source = "human" if subject.has_label else NONE
+        row = {"source": source, "reader": NONE, "reason": NONE, "version": ORIGINAL}
+        if known is not None and subject.id in known.index:
             row = {column: str(known.loc[subject.id, column]) for column in row}
         rows.append(_row(subject, subject.lesion if subject.group == "patient" else None) | row)
-    write_tsv(path, pd.DataFrame(rows))
+    write_tsv(path, _with_places(pd.DataFrame(rows), cohort, base, fresh))
+
+
+def _with_places(
+    table: pd.DataFrame, cohort: Path, base: str, fresh: Mapping[str, Group]
+) -> pd.DataFrame:
+    """Add the columns `joined_as` and `joined_rank`, where anybody has joined."""
+    joined = {j.participant_id: j for j in join(read_joined(cohort, base), fresh)}
+    if not joined:
+        return table
+    found = [joined.get(name) for name in table["participant_id"]]
+    ranks = pd.array([j.rank if j else None for j in found], dtype="Int64")
+    groups = pd.Series([j.group if j else None for j in found], index=table.index)
+    return table.assign(joined_as=groups, joined_rank=ranks)
+
+
+def read_joined(cohort: Path, name: str) -> list[Joined]:
+    """Return those who got their first label in a set or in one that it was made from, in order.
+
+    Nobody where the set does not exist: `read_labelled` says so.
+    """
+    if name == ORIGINAL or not set_path(cohort, name).exists():
+        return []
+    table = _read_table(cohort, name)
+    if "joined_as" not in table:
+        return []
+    rows = table[table["joined_as"] != NONE]
+    joined = [
+        Joined(str(i), cast(Group, row["joined_as"]), int(row["joined_rank"]))
+        for i, row in rows.iterrows()
+    ]
+    return sorted(joined, key=lambda j: (j.group, j.rank))
+
+
+def drawn_by_model(cohort: Path, name: str) -> set[str]:
+    """Return the ids of a set's patients whose masks a model drew."""
+    if name == ORIGINAL or not set_path(cohort, name).exists():
+        return set()
+    table = _read_table(cohort, name)
+    return {str(i) for i in table.index[(table["source"] == "model") & (table["mask"] != NONE)]}
+
+
+def write_reader_sets(cohort: Path, drawn: Mapping[str, Mapping[str, str]]) -> None:
+    """Write the label set of each reader whose masks preparation has brought to the study grid.
+
+    Whom a reader did not draw keeps the original label. Unlabelled people have no row: they stay
+    unlabelled, and may come later.
+
+    Args:
+        cohort: the prepared cohort.
+        drawn: reader to participant id to the name of the raw mask.
+
+    Raises:
+        DataError: a set exists and holds other labels.
+    """
+    subjects = [s for s in read_cohort(cohort) if s.has_label] if drawn else []
+    for name, files in sorted(drawn.items()):
+        rows = []
+        for subject in subjects:
+            row = {"source": "human", "reader": NONE, "reason": NONE, "version": ORIGINAL}
+            mask = subject.lesion if subject.group == "patient" else None
+            if subject.id in files:
+                mask = subject.path(reader_suffix(name))
+                row |= {"reader": name, "reason": f"raw mask {files[subject.id]}", "version": name}
+            rows.append(_row(subject, mask) | row)
+        _write_once(set_path(cohort, name), pd.DataFrame(rows))
+
+
+def _write_once(path: Path, table: pd.DataFrame) -> None:
+    """Write the table of a reader's set; an existing one with other content stays.
+
+    Raises:
+        DataError: it exists and differs.
+    """
+    if not path.exists():
+        write_tsv(path, table)
+        return
+    write_tsv(path.with_suffix(".new"), table)
+    same = path.read_bytes() == path.with_suffix(".new").read_bytes()
+    path.with_suffix(".new").unlink()
+    if not same:
+        raise DataError(
+            f"{path} exists, and the masks of reader {path.stem} are others now. A label set is "
+            "never changed: rename the reader in the raw data, or delete the set."
+        )
 
 
 def _write_label(subject: Subject, name: str, label: Label) -> dict[str, object]:
@@ -134,11 +241,12 @@ def _write_label(subject: Subject, name: str, label: Label) -> dict[str, object]
                 f"The new mask of {subject.id} has shape {label.mask.shape}, its volumes "
                 f"{grid.shape}."
             )
-        group, suffix = "patient", f"label-lesion_desc-{name}_mask"
+        group, suffix = "patient", reader_suffix(name)
         path = subject.path(suffix)
         write_volume(path, label.mask.astype(np.uint8), grid)
         known = {"Type": "Lesion", "Sources": list(subject.sources), "Reader": label.reader}
-        write_json(json_path(subject, suffix), known | {"Reason": label.reason})
+        drawn = {"LabelSource": "model"} if label.source == "model" else {}
+        write_json(json_path(subject, suffix), known | {"Reason": label.reason} | drawn)
     known = {"source": label.source, "reader": label.reader, "reason": label.reason}
     return _row(replace(subject, group=group), path) | known | {"version": name}
 

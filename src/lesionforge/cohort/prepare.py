@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from lesionforge.cohort.bids import write_description, write_participants
 from lesionforge.cohort.checks import check_raw, check_scan, sum_up
+from lesionforge.cohort.labels import write_reader_sets
 from lesionforge.cohort.quality import COLUMNS
 from lesionforge.cohort.rawdata import Problem
 from lesionforge.cohort.scan import PreparedScan
@@ -86,6 +87,8 @@ def prepare_scan(t1w: Path, flair: Path, config: PrepareConfig) -> PreparedScan:
 def prepare_cohort(bids: Path, cohort: Path, config: PrepareConfig) -> list[Subject]:
     """Prepare every subject of a BIDS-like folder and write the cohort and its tables.
 
+    Masks of several readers become a label set a reader, once every subject is prepared.
+
     A subject that is complete on disk with the same inputs and configuration is kept. A bad subject
     does not stop the others.
 
@@ -93,7 +96,8 @@ def prepare_cohort(bids: Path, cohort: Path, config: PrepareConfig) -> list[Subj
         The subjects, by id.
 
     Raises:
-        DataError: some subjects could not be prepared; all are listed, the others are written.
+        DataError: some subjects could not be prepared; all are listed, the others are written. Or
+            a reader has other masks than the label set of the reader holds.
     """
     from lesionforge.cohort.single import prepare_subject
 
@@ -116,13 +120,18 @@ def prepare_cohort(bids: Path, cohort: Path, config: PrepareConfig) -> list[Subj
         cohort,
         subjects,
         split=[parts[subject.id] for subject in subjects],
-        lesion_ml=[figures.get("lesion_ml", 0.0) for _, figures in done],
+        lesion_ml=[f.get("lesion_ml", 0.0 if s.has_label else None) for s, f in done],
     )
     rows = [{"participant_id": s.id, **{c: f.get(c) for c in COLUMNS}} for s, f in done]
     write_tsv(cohort / "quality.tsv", pd.DataFrame(rows, columns=["participant_id", *COLUMNS]))
     found = [(p.subject, p.file, p.what, p.remedy, int(p.fatal)) for p in problems]
     write_tsv(cohort / "problems.tsv", pd.DataFrame(found, columns=list(PROBLEM_COLUMNS)))
     _report(problems, bids, len(subjects))
+    drawn: dict[str, dict[str, str]] = {}
+    for raw in raws:
+        for name, path in raw.readers:
+            drawn.setdefault(name, {})[raw.id] = path.name
+    write_reader_sets(cohort, drawn)
     return subjects
 
 

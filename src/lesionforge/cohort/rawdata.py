@@ -1,15 +1,18 @@
 """Reads the layout of a BIDS-like folder: who has which T1w, FLAIR and lesion mask."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from lesionforge.cohort.subject import Group
+from lesionforge.cohort.subject import UNLABELLED, Group
 from lesionforge.errors import DataError
 from lesionforge.provenance import read_json, read_tsv
 
 CONTROL_WORDS = ("control", "hc", "healthy", "con", "ctrl", "normal")
+UNLABELLED_WORDS = ("unlabelled", "unlabeled")
+"""What `group` in participants.tsv says of a patient who has no lesion mask yet."""
 _MASK_WORDS = ("lesion", "roi", "tumor", "tumour", "fcd")
 
 
@@ -46,10 +49,11 @@ class RawSubject:
         site: from participants.tsv, else the scanner of the T1w's sidecar, `n/a` where unknown.
         t1w: T1-weighted volume.
         flair: FLAIR volume.
-        lesion: mask drawn by hand, None for controls.
+        lesion: mask drawn by hand, None for controls and unlabelled patients.
         brain: brain mask that came with the data, None as a rule.
         notes: choices that were made in reading the folder.
         split: part of a published split (`split` in participants.tsv), `n/a` where there is none.
+        readers: name and mask of each reader who drew one besides `lesion`.
     """
 
     id: str
@@ -61,6 +65,7 @@ class RawSubject:
     brain: Path | None = None
     notes: tuple[str, ...] = ()
     split: str = "n/a"
+    readers: tuple[tuple[str, Path], ...] = ()
 
 
 def read_raw(bids: Path) -> tuple[list[RawSubject], list[Problem]]:
@@ -68,7 +73,8 @@ def read_raw(bids: Path) -> tuple[list[RawSubject], list[Problem]]:
 
     Files are found by their endings in `sub-*/anat` or `sub-*/ses-*/anat`: `_T1w`, `_FLAIR`, and a
     lesion mask that ends in `_mask` with a `label-` that names a lesion, or in `_roi`. Of several
-    T1w or FLAIR the first by name is taken, and a note says so.
+    T1w or FLAIR the first by name is taken, and a note says so. A mask with a `desc` is that of the
+    reader whom it names; where a subject has only such masks, the first is the original too.
 
     Raises:
         DataError: the folder is missing or holds no subject.
@@ -127,7 +133,7 @@ def _read_subject(folder: Path, row: dict[str, str]) -> RawSubject | list[Proble
     """Read one subject's folder; its problems if it cannot be used."""
     group = row.get("group", "")
     files = sorted(p for p in folder.rglob("*.nii*") if p.name.endswith((".nii", ".nii.gz")))
-    masks = [p for p in files if _is_lesion(p)]
+    masks, readers = _by_reader([p for p in files if _is_lesion(p)])
     brains = [p for p in files if _stem(p).endswith("_desc-brain_mask")]
     images = {kind: [p for p in files if _stem(p).endswith(f"_{kind}")] for kind in _KINDS}
     problems = [
@@ -135,25 +141,9 @@ def _read_subject(folder: Path, row: dict[str, str]) -> RawSubject | list[Proble
         for kind in _KINDS
         if not images[kind]
     ]
-    is_control = group.lower() in CONTROL_WORDS or (not group and not masks)
-    if not is_control and not masks:
-        problems.append(
-            Problem(
-                folder.name,
-                str(folder),
-                f"is in group `{group}` but has no lesion mask",
-                "Add `*_label-lesion_mask.nii.gz` or `*_roi.nii.gz`, or set its group to control.",
-            )
-        )
-    if is_control and masks:
-        problems.append(
-            Problem(
-                folder.name,
-                str(masks[0]),
-                "is in the control group but has a lesion mask",
-                "Set its group to patient, or remove the mask.",
-            )
-        )
+    meant = _group(group, bool(masks))
+    problems += _group_problems(folder, group, meant, masks)
+    problems += [p for path in readers for p in _name_problems(folder.name, path)]
     if problems:
         return problems
     notes = [
@@ -161,9 +151,11 @@ def _read_subject(folder: Path, row: dict[str, str]) -> RawSubject | list[Proble
         for kind, chosen in [*images.items(), ("lesion mask", masks)]
         if len(chosen) > 1
     ]
+    if readers and reader_of(masks[0]) is not None:
+        notes.append(f"no lesion mask without `desc`, took {masks[0].name}")
     return RawSubject(
         folder.name,
-        "control" if is_control else "patient",
+        meant,
         row.get("site") or _scanner(images["T1w"][0]),
         images["T1w"][0],
         images["FLAIR"][0],
@@ -171,7 +163,33 @@ def _read_subject(folder: Path, row: dict[str, str]) -> RawSubject | list[Proble
         brains[0] if brains else None,
         tuple(notes),
         row.get("split", "n/a").lower(),
+        tuple(sorted({str(reader_of(path)): path for path in reversed(readers)}.items())),
     )
+
+
+def _group(word: str, has_mask: bool) -> Group:
+    """Return the group that participants.tsv means by `word`; without one, the mask decides."""
+    if word.lower() in UNLABELLED_WORDS:
+        return UNLABELLED
+    is_control = word.lower() in CONTROL_WORDS or (not word and not has_mask)
+    return "control" if is_control else "patient"
+
+
+def _group_problems(folder: Path, word: str, meant: Group, masks: list[Path]) -> list[Problem]:
+    """Say where group and lesion mask contradict each other."""
+    name = folder.name
+    if meant == "patient" and not masks:
+        what = f"is in group `{word}` but has no lesion mask"
+        remedy = (
+            "Add `*_label-lesion_mask.nii.gz` or `*_roi.nii.gz`, or set its group to control, or "
+            f"to {UNLABELLED} if it is a patient whose lesion nobody has outlined yet."
+        )
+        return [Problem(name, str(folder), what, remedy)]
+    if meant != "patient" and masks:
+        group = "in the control group" if meant == "control" else UNLABELLED
+        remedy = "Set its group to patient, or remove the mask."
+        return [Problem(name, str(masks[0]), f"is {group} but has a lesion mask", remedy)]
+    return []
 
 
 _KINDS = ("T1w", "FLAIR")
@@ -196,6 +214,27 @@ def entity(path: Path, name: str) -> str | None:
     """Return the value of a BIDS entity in a file's name (`iso08` of `acq` in `_acq-iso08_`)."""
     parts = (part.partition("-") for part in _stem(path).split("_"))
     return next((value for key, dash, value in parts if dash and key == name), None)
+
+
+def reader_of(mask: Path) -> str | None:
+    """Return the reader whom a mask's `desc` names; None without one, or where it says lesion."""
+    name = entity(mask, "desc")
+    return None if name is None or any(w in name.lower() for w in _MASK_WORDS) else name
+
+
+def _by_reader(masks: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Part a subject's lesion masks into those without a reader, and those of readers."""
+    original = [p for p in masks if reader_of(p) is None] or masks[:1]
+    return original, [p for p in masks if p not in original]
+
+
+def _name_problems(subject: str, mask: Path) -> list[Problem]:
+    """Refuse a reader's name that cannot name a label set."""
+    name = reader_of(mask)
+    if name and re.fullmatch("[A-Za-z0-9]+", name) and name != "original":
+        return []
+    remedy = "A reader's name has letters and digits only and is not `original`: rename the file."
+    return [Problem(subject, str(mask), f"is named after a reader `{name}`", remedy)]
 
 
 def _is_lesion(path: Path) -> bool:

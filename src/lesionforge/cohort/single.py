@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -19,8 +20,8 @@ from lesionforge.cohort.quality import doubts
 from lesionforge.cohort.rawdata import Problem, RawSubject, entity
 from lesionforge.cohort.register import check_orthogonal
 from lesionforge.cohort.scan import PreparedScan
-from lesionforge.cohort.subject import Subject
-from lesionforge.errors import LesionForgeError
+from lesionforge.cohort.subject import Subject, reader_suffix
+from lesionforge.errors import DataError, LesionForgeError
 from lesionforge.provenance import read_json, sha256, sha256_json, write_json
 from lesionforge.volume import Grid, Volume, read_volume
 
@@ -40,7 +41,7 @@ def prepare_subject(
     problems: list[Problem] = []
     try:
         signature = _signature(raw, bids, config)
-        figures = _finished(subject, signature)
+        figures = _finished(subject, signature, raw)
         if figures is not None:
             return subject, figures, problems
         problems = check_voxels(raw)
@@ -75,14 +76,16 @@ def _signature(raw: RawSubject, bids: Path, config: PrepareConfig) -> str:
     """Return the checksum of everything that a subject's prepared volumes depend on."""
     knobs = asdict(replace(config, workers=1, exclude=()))
     paths = [p for p in (raw.t1w, raw.flair, raw.lesion, raw.brain) if p is not None]
+    paths += [path for _, path in raw.readers]
     files = {str(p.relative_to(bids)): sha256(p) for p in paths}
     return sha256_json([PREPARATION_VERSION, knobs, files, raw.group])
 
 
-def _finished(subject: Subject, signature: str) -> dict[str, Any] | None:
+def _finished(subject: Subject, signature: str, raw: RawSubject) -> dict[str, Any] | None:
     """Return the figures of a subject that was finished from the same inputs, else None."""
     sidecar = json_path(subject, "T1w")
     files = [sidecar, _log_path(subject), *expected_files(subject)]
+    files += [subject.path(reader_suffix(name)) for name, _ in raw.readers]
     if not all(path.exists() for path in files):
         return None
     if read_json(sidecar).get("PreparationSHA256") != signature:
@@ -99,17 +102,21 @@ def _prepare(
     volumes, notes = dict(scan.volumes), [*raw.notes, *scan.notes]
     figures: dict[str, Any] = {**_acquisition(raw), **scan.figures}
     if raw.lesion is not None:
-        lesion = _read(raw.lesion)
-        space, why = lesion_space(raw, lesion.grid)
-        notes += [f"lesion mask taken as {space}: {why}"] if why else []
-        mask, found = prepare_lesion(scan, lesion, space == "FLAIR")
-        volumes["label-lesion_mask"], figures = mask, figures | found
-        notes += doubts(found)
+        volumes["label-lesion_mask"], found, remarks = _drawn(raw, scan)
+        figures, notes = figures | found, [*notes, *remarks]
     else:
         subject.lesion.unlink(missing_ok=True)
+    for name, path in raw.readers:
+        try:
+            mask, _, remarks = _drawn(replace(raw, lesion=path), scan)
+        except DataError as error:
+            raise DataError(f"{path.name} of reader {name}: {error}") from None
+        volumes[reader_suffix(name)] = mask
+        notes += [f"reader {name}: {remark}" for remark in remarks]
     row = {**figures, "brain_mask": scan.mask_method, "notes": "; ".join(notes) or None}
     write_json(_log_path(subject), {**row, "seconds": round(time.perf_counter() - begun, 2)})
     sources = [raw.t1w, raw.flair, *([raw.lesion] if raw.lesion else [])]
+    sources += [path for _, path in raw.readers]
     sidecar = {
         "RawSources": [str(p.relative_to(bids)) for p in sources],
         "BrainMask": scan.mask_method,
@@ -120,6 +127,15 @@ def _prepare(
     write_subject(subject, volumes, scan.grid, sidecar)
     result: dict[str, Any] = read_json(_log_path(subject))
     return result
+
+
+def _drawn(raw: RawSubject, scan: PreparedScan) -> tuple[np.ndarray, dict[str, float], list[str]]:
+    """Bring `raw.lesion` to the study grid; returns the mask, its figures, and remarks."""
+    lesion = _read(Path(str(raw.lesion)))
+    space, why = lesion_space(raw, lesion.grid)
+    remarks = [f"lesion mask taken as {space}: {why}"] if why else []
+    mask, found = prepare_lesion(scan, lesion, space == "FLAIR")
+    return mask, found, [*remarks, *doubts(found)]
 
 
 def _acquisition(raw: RawSubject) -> dict[str, Any]:

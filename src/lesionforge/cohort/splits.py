@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lesionforge.cohort.subject import UNLABELLED
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.provenance import read_tsv, write_tsv
 from lesionforge.seeding import stream
@@ -45,7 +46,8 @@ def draw_splits(people: pd.DataFrame, config: SplitConfig, seeds: list[int]) -> 
     """Draw roles, spread evenly over sites, and the training order of each seed.
 
     Args:
-        people: all real subjects, see `lesionforge.cohort.bids.read_people`.
+        people: all real subjects, see `lesionforge.cohort.bids.read_people`; who is unlabelled has
+            no role and no row, and changes nobody else's.
         config: counts and rules.
         seeds: the study's seeds; each gets a column `order_<seed>`: the rank (from 0) of a training
             subject among the training subjects of its group. A regime takes the first n ranks, so
@@ -58,6 +60,7 @@ def draw_splits(people: pd.DataFrame, config: SplitConfig, seeds: list[int]) -> 
         ConfigError: there are fewer subjects of a group than `config` asks for, or what it asks for
             is not in the cohort.
     """
+    people = _with_label(people)
     if config.leave_site_out:
         raise ConfigError(f"`leave_site_out` needs --folds {people['site'].nunique()}.")
     rows = _with_roles(people, config)
@@ -95,7 +98,7 @@ def draw_folds(
         raise ConfigError(f"`folds` must be at least 2, got {folds}.")
     if config.published:
         raise ConfigError("A published split has one test part: set --folds 0.")
-    rows = _with_roles(people, config)
+    rows = _with_roles(_with_label(people), config)
     used = rows[rows["role"] == "train"]
     fold_of = pd.Series(-1, index=rows.index)
     if config.leave_site_out:
@@ -135,6 +138,10 @@ def _validating(
     return table
 
 
+def _with_label(people: pd.DataFrame) -> pd.DataFrame:
+    return people[people["group"] != UNLABELLED].reset_index(drop=True)
+
+
 def _with_roles(people: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
     """Return participant_id, group, site, the stratum, and the role `train` or `unused`."""
     rows = people[["participant_id", "group", "site"]].reset_index(drop=True)
@@ -145,13 +152,18 @@ def _with_roles(people: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
         third = lesion_ml.rank(pct=True).mul(3).apply(np.ceil).fillna(0)
         rows["stratum"] += third.map(" size {:.0f}".format)
     if config.matched:
-        scanner = people[["site", "acq_t1w", "acq_flair"]].fillna("n/a").astype(str)
-        rows["scanner"] = [" ".join(values) for values in scanner.to_numpy()]
+        rows["scanner"] = scanners(people)
         both = rows.groupby("scanner")["group"].transform("nunique") == 2
         if not both.any():
             raise ConfigError("`matched`: no site and protocol has both patients and controls.")
         rows.loc[~both, "role"] = "unused"
     return rows
+
+
+def scanners(people: pd.DataFrame) -> list[str]:
+    """Return the site and protocols of each of `lesionforge.cohort.bids.read_people` in a word."""
+    known = people[["site", "acq_t1w", "acq_flair"]].fillna("n/a").astype(str)
+    return [" ".join(values) for values in known.to_numpy()]
 
 
 def _published_test(people: pd.DataFrame) -> pd.Series:

@@ -6,12 +6,14 @@ from typing import Literal
 
 import numpy as np
 
-from lesionforge.errors import GeometryError
+from lesionforge.errors import DataError, GeometryError
 from lesionforge.volume import Grid, Volume, read_volume
 
 SPACE = "MNI152NLin2009aSym"
 TISSUES = ("CSF", "GM", "WM")
-Group = Literal["patient", "control"]
+Group = Literal["patient", "control", "unlabelled"]
+UNLABELLED: Group = "unlabelled"
+"""The group of people who are known to be patients and have no lesion mask yet."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Subject:
 
     Attributes:
         id: BIDS participant label with its prefix, `sub-0001`.
-        group: `patient` (has a lesion mask) or `control`.
+        group: `patient` (has a lesion mask), `control`, or `unlabelled` (a patient without a mask
+            as yet, who is neither trained nor tested on).
         site: scanner or hospital, `n/a` where unknown.
         root: the cohort's folder.
         synthetic: whether LesionForge made it.
@@ -41,6 +44,11 @@ class Subject:
     def path(self, suffix: str) -> Path:
         """Return the NIfTI file of a BIDS entity-suffix such as `T1w` or `desc-brain_mask`."""
         return self.root / self.id / "anat" / f"{self.id}_space-{SPACE}_{suffix}.nii.gz"
+
+    @property
+    def has_label(self) -> bool:
+        """Whether it is known where the subject's lesion is, or that there is none."""
+        return self.group != UNLABELLED
 
     @property
     def t1w(self) -> Path:
@@ -68,6 +76,11 @@ class Subject:
         return self.path(f"label-{name}_probseg")
 
 
+def reader_suffix(name: str) -> str:
+    """Return the BIDS suffix of the lesion masks of a reader or label set."""
+    return f"label-lesion_desc-{name}_mask"
+
+
 def read_grid(subject: Subject) -> Grid:
     """Return the grid of a subject's volumes."""
     return read_volume(subject.brain).grid
@@ -83,7 +96,16 @@ def read_images(subject: Subject) -> np.ndarray:
 
 
 def read_lesion(subject: Subject) -> np.ndarray:
-    """Read the lesion mask as (X, Y, Z) bool; all False for a control."""
+    """Read the lesion mask as (X, Y, Z) bool; all False for a control.
+
+    Raises:
+        DataError: the subject is unlabelled; nothing may take it for healthy.
+    """
+    if not subject.has_label:
+        raise DataError(
+            f"{subject.id} is unlabelled: it has no lesion mask yet. Label it (`lesionforge "
+            "decide`, then `apply-decisions`) and use that label set, or leave it out."
+        )
     if subject.group == "control":
         return np.zeros(read_volume(subject.brain).data.shape, dtype=bool)
     return read_volume(subject.lesion).data > 0.5

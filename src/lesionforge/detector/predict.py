@@ -159,10 +159,22 @@ def predict_subjects(
     Raises:
         LineageError: a subject stands behind the detector's training.
     """
+    write_tables(folder, subjects, roles, rules, probability_maps(folder))
+
+
+def probability_maps(folder: Path) -> Callable[[Subject], Volume]:
+    """Return what gives the map of a subject by a trained detector; maps are kept and reused.
+
+    Args:
+        folder: of the detector; maps of other weights in it are dropped.
+
+    Raises:
+        DataError: the detector is missing or damaged.
+    """
     detector = load_detector(folder)
     maps = folder / "probability"
     _drop_maps_of_other_weights(maps, detector)
-    write_tables(folder, subjects, roles, rules, lambda s: _saved_probability(maps, s, detector))
+    return lambda subject: _saved_probability(maps, subject, detector)
 
 
 def write_tables(

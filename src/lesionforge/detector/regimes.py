@@ -76,7 +76,7 @@ def training_subjects(
     Raises:
         LineageError: a validation, test or unknown subject stands behind a training volume; a
             synthetic subject goes back to somebody outside the baseline's training set, or does
-            not say whom it goes back to.
+            not say whom it goes back to; somebody unlabelled would train.
         ConfigError: there are too few subjects.
     """
     known = {s.id: s for s in real}
@@ -86,6 +86,12 @@ def training_subjects(
         raise LineageError(
             f"splits.tsv names subjects that the cohort does not have: {_names(missing)}. "
             "Prepare the cohort again, or give the study another name."
+        )
+    without = [i for i in chosen if not known[i].has_label]
+    if without:
+        raise LineageError(
+            f"Nobody trains without a label: {_names(without)} are unlabelled in this label set. "
+            "Use the set in which they were labelled (--labels)."
         )
     fit = [s for s in synthetic if s.id not in rejected]
     turned_down = len(synthetic) - len(fit)

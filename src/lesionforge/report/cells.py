@@ -30,6 +30,7 @@ class Cell:
         n_labels: lesions outlined by hand behind all of them; None for `n_patients`.
         source: name of the synthetic set; empty without one.
         mode: how the set was made.
+        n_model_labels: patients behind all of them whose masks a model drew; not in `n_labels`.
     """
 
     regime: str
@@ -43,6 +44,7 @@ class Cell:
     n_labels: int | None = None
     source: str = ""
     mode: str = ""
+    n_model_labels: int = 0
 
     @property
     def labels(self) -> int:

@@ -79,6 +79,7 @@ def write_quality_page(cohort: Path) -> Path:
         cohort / "qc.html",
         "qc.html",
         entries=entries,
+        unlabelled=sum(not subject.has_label for subject in subjects),
         pictures=MAX_PICTURES,
         missing=[row for row in missing if row["fatal"]],
         confounding=read_json(confounding) if confounding.exists() else None,
@@ -101,7 +102,7 @@ def draw_strip(subject: Subject) -> str:
     """Draw the five pictures of a subject side by side; a data URI."""
     t1w, flair = read_images(subject)
     brain, tissues = read_brain(subject), read_tissues(subject)
-    lesion = read_lesion(subject)
+    lesion = read_lesion(subject) if subject.has_label else np.zeros_like(brain)
     grey, white = tissues[1] > 0.5, tissues[2] > 0.5
     place = np.argwhere(lesion if lesion.any() else brain).mean(axis=0).round().astype(int)
     z = lesion_slice(lesion) if lesion.any() else int(place[2])

@@ -219,6 +219,7 @@ def _counts(runs: dict[int, list[CellTables]]) -> dict[str, Any]:
         name: round(float(np.mean([getattr(t.cell, name) for t in cells]))) for name in NUMBERS
     }
     labels = round(float(np.mean([t.cell.labels for t in cells])))
+    by_model = round(float(np.mean([t.cell.n_model_labels for t in cells])))
     validation = [t.subjects[t.subjects["role"] == "validation"] for t in cells]
     n_patients = round(float(np.mean([(v["group"] == "patient").sum() for v in validation])))
     return {
@@ -227,6 +228,7 @@ def _counts(runs: dict[int, list[CellTables]]) -> dict[str, Any]:
         "n_validation_patients": n_patients,
         "label_budget": labels + n_patients,
         "folds": max(len(members) for members in runs.values()),
+        **({"n_model_labels": by_model} if by_model else {}),
     }
 
 
@@ -243,7 +245,8 @@ def _headline_ratios(
         if gap.value is None:
             savings.append(gap)
             continue
-        n = [_counts(runs[arm])["n_patients"] for arm in ("baseline", "expanded")]
+        counts = [_counts(runs[arm]) for arm in ("baseline", "expanded")]
+        n = [c["n_patients"] - c.get("n_model_labels", 0) for c in counts]
         savings.append(label_saving(gap, *n))
     return {
         "gap_recovered": _estimates(gaps, GAP_DEFINITION),

@@ -79,6 +79,8 @@ def _training(regime: Regime) -> Cell:
 def _budget(regime: Regime) -> Cell:
     all_of_them, validation = regime["label_budget"], regime["n_validation_patients"]
     note = f"{all_of_them - validation} training, {validation} validation"
+    if regime.get("n_model_labels"):
+        note += f"; besides {regime['n_model_labels']} masks of a model"
     return Cell(str(all_of_them), note=note)
 
 
