@@ -10,8 +10,7 @@ import pandas as pd
 
 from lesionforge.errors import DataError
 from lesionforge.evaluation.bootstrap import Resamples, resample
-from lesionforge.evaluation.doses import Arm, best_against_copies, dose_curves, label_curve
-from lesionforge.evaluation.froc import sensitivity_at
+from lesionforge.evaluation.doses import best_against_copies, dose_curves, label_curve
 from lesionforge.evaluation.matching import CandidateRules
 from lesionforge.evaluation.metrics import (
     Outcomes,
@@ -29,6 +28,7 @@ from lesionforge.evaluation.statistics import (
     gap_recovered,
     label_saving,
 )
+from lesionforge.report.arm import read_arm
 from lesionforge.report.cells import Cell, CellTables, check_lineage, complete_runs, read_cell
 
 __all__ = ["Cell", "compute_metrics", "read_outcomes"]
@@ -69,7 +69,10 @@ def compute_metrics(
     outcomes = _outcomes(runs, rules, config)
     draws = _resamples(outcomes, config)
     rate = config.false_positives_per_subject
-    arms = [_arm(name, runs[name], mine, config) for name, mine in outcomes.items()]
+    arms = [
+        read_arm(name, runs[name], mine, _counts(runs[name]), config)
+        for name, mine in outcomes.items()
+    ]
     doses = dose_curves(arms, draws, config)
     metrics = {
         "schema": SCHEMA,
@@ -152,36 +155,6 @@ def _operating_points(rate: float) -> list[str]:
         f"(b) matched: sensitivity at {rate:g} false positives a patient, read from the test FROC "
         "(again in each bootstrap replicate)",
     ]
-
-
-def _arm(
-    name: str, runs: dict[int, list[CellTables]], outcomes: Outcomes, config: EvaluationConfig
-) -> Arm:
-    """Describe a regime for the dose curves."""
-    counts, cell = _counts(runs), next(iter(runs.values()))[0].cell
-    patients = counts["n_patients"]
-    return Arm(
-        regime=name,
-        patients=patients,
-        dose=counts["n_synthetic_patients"] / patients if patients else float("inf"),
-        source=cell.source,
-        mode=cell.mode,
-        outcomes=outcomes,
-        validation={
-            seed: float(np.mean([_validation_sensitivity(one, config) for one in members]))
-            for seed, members in runs.items()
-        },
-    )
-
-
-def _validation_sensitivity(tables: CellTables, config: EvaluationConfig) -> float:
-    """Read the FROC of a cell's validation patients at the matched rate; NaN without any."""
-    members = tables.subjects[tables.subjects["role"] == "validation"]
-    if not (members["group"] == "patient").any():
-        return float("nan")
-    seen = outcome(tables.candidates, members, dict.fromkeys(members["participant_id"], 0.0))
-    rate = np.array([config.false_positives_per_subject])
-    return float(sensitivity_at(seen, np.ones((1, len(seen.patients))), rate)[0, 0])
 
 
 def _pooled(members: list[CellTables], rules: CandidateRules, config: EvaluationConfig) -> Outcome:
