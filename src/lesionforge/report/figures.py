@@ -206,7 +206,8 @@ def draw_doses(metrics: dict[str, Any], path: Path) -> None:
         if "expanded" in metrics["regimes"]:
             level = metrics["regimes"]["expanded"]["sensitivity_at_half_fp"]["value"]
             axis.axhline(level, color="#94a3b8", linewidth=1.2, linestyle=(0, (4, 3)))
-            axis.text(0, level, "expanded", color="#64748b", fontsize=8.5, va="bottom")
+            middle = max(p["dose"] for c in metrics["doses"] for p in c["points"]) / 2
+            axis.text(middle, level, "expanded", color="#64748b", fontsize=8.5, va="bottom")
         axis.set(
             xlabel="synthetic patients per real patient",
             ylabel="sensitivity, matched   → better",
