@@ -1,5 +1,15 @@
 """Errors that say what is wrong, which file, what was allowed and what to do."""
 
+from collections.abc import Sequence
+
+NAMED = 10
+
+
+def named(items: Sequence[str]) -> str:
+    """List names for a message: the first ten, and how many more there are."""
+    rest = f" and {len(items) - NAMED} more" if len(items) > NAMED else ""
+    return ", ".join(items[:NAMED]) + rest
+
 
 class LesionForgeError(ValueError):
     """Base of every error a user can mend; the command line prints its text without a traceback."""

@@ -82,6 +82,18 @@ def write_tsv(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(part, sep="\t", index=False, na_rep="n/a", float_format="%.6g")
 
 
+def write_tsv_once(path: Path, table: pd.DataFrame) -> bool:
+    """Write a table that is never changed; returns False if the file exists and holds another."""
+    if not path.exists():
+        write_tsv(path, table)
+        return True
+    again = path.with_suffix(".new")
+    write_tsv(again, table)
+    same = path.read_bytes() == again.read_bytes()
+    again.unlink()
+    return same
+
+
 def read_tsv(path: Path, **columns: type) -> pd.DataFrame:
     """Read a BIDS table (`n/a` is missing); `columns` that must be there, with their types.
 

@@ -14,6 +14,7 @@ from lesionforge.cohort import bids, splits
 from lesionforge.cohort.subject import Subject
 from lesionforge.detector.predict import load_detector
 from lesionforge.errors import ConfigError, DataError
+from lesionforge.evaluation.outcomes import outcome
 from lesionforge.fidelity import traces
 from lesionforge.fidelity.finding import Finding
 from lesionforge.fidelity.found import NAME, found_finding
@@ -111,13 +112,9 @@ def _found(
     cell = next(c for c in done if (c.regime, c.seed, c.fold) == (regime, *where))
     tables = read_cell(cell, study.rules)
     threshold = score_threshold(tables, study.rules, study.evaluation)
-    ill = tables.subjects[
-        (tables.subjects["role"] == "validation") & (tables.subjects["group"] == "patient")
-    ]["participant_id"]
-    hits = tables.candidates[
-        (tables.candidates["hit"] == 1) & (tables.candidates["score"] >= threshold)
-    ]["participant_id"]
-    usual = int(ill.isin(hits).sum()), len(ill)
+    members = tables.subjects[tables.subjects["role"] == "validation"]
+    seen = outcome(tables.candidates, members, dict.fromkeys(members["participant_id"], threshold))
+    usual = int(seen.detected.sum()), len(seen.patients)
     return found_finding(load_detector(folder), patients, study.rules, threshold, usual)
 
 

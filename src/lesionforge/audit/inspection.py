@@ -14,14 +14,13 @@ import pandas as pd
 
 from lesionforge.cohort.bids import json_path
 from lesionforge.cohort.subject import Subject
-from lesionforge.errors import ConfigError, DataError
+from lesionforge.errors import ConfigError, DataError, named
 from lesionforge.provenance import read_json, read_tsv, sha256_json, write_tsv
 from lesionforge.seeding import draw_turn, stream
 
 SCHEMA = 1
 PAGE = "inspection"
 TABLE = "inspected.tsv"
-NAMED = 10
 Verdict = Literal["accept", "reject"]
 
 
@@ -215,7 +214,7 @@ def _check_rows(
             if rows[n]["verdict"] == "reject" and not _one_line(rows[n].get("reason"))
         ],
     }
-    found = [f"{what} {_names(sorted(which))}" for what, which in faults.items() if which]
+    found = [f"{what} {named(sorted(which))}" for what, which in faults.items() if which]
     if not rows and not asked:
         found.append("has no verdict at all")
     if found:
@@ -234,11 +233,6 @@ def _one_line(words: Any) -> str:
 def _differ(verdict: Inspection, known: dict[str, Inspection]) -> bool:
     old = known[verdict.participant_id]
     return (old.verdict, old.by, old.reason) != (verdict.verdict, verdict.by, verdict.reason)
-
-
-def _names(items: Sequence[str]) -> str:
-    rest = f" and {len(items) - NAMED} more" if len(items) > NAMED else ""
-    return ", ".join(items[:NAMED]) + rest
 
 
 def _subject(root: Path, name: str) -> Subject:

@@ -69,7 +69,7 @@ class Acceptance:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Prelabelling:
     """What became of the pre-labels.
 
     Attributes:
@@ -152,7 +152,7 @@ def read_prelabels(
 
 def accept_prelabels(
     prelabels: Sequence[Prelabel], rule: Acceptance, rng: np.random.Generator
-) -> Outcome:
+) -> Prelabelling:
     """Accept the pre-labels of patients whose best candidate scores high enough.
 
     They are known to be patients, so that nobody is called healthy for want of a candidate.
@@ -160,11 +160,11 @@ def accept_prelabels(
     with_lesion = [p for p in prelabels if p.mask is not None]
     accepted, inspected = sample_for_inspection(with_lesion, rule.accept, rule.share, rng)
     ids = tuple(p.participant_id for p in accepted)
-    return Outcome(tuple(prelabels), ids, tuple(inspected))
+    return Prelabelling(tuple(prelabels), ids, tuple(inspected))
 
 
 def keep_prelabels(
-    cohort: Path, base: str, name: str, outcome: Outcome, people: Sequence[Subject], model: str
+    cohort: Path, base: str, name: str, outcome: Prelabelling, people: Sequence[Subject], model: str
 ) -> None:
     """Log the accepted pre-labels as a model's decisions, then write the label set `name`.
 

@@ -21,7 +21,7 @@ from lesionforge.cohort.bids import json_path, read_cohort
 from lesionforge.cohort.joining import Joined, join
 from lesionforge.cohort.subject import Group, Subject, read_grid, reader_suffix
 from lesionforge.errors import DataError, GeometryError
-from lesionforge.provenance import read_tsv, sha256, write_json, write_tsv
+from lesionforge.provenance import read_tsv, sha256, write_json, write_tsv, write_tsv_once
 from lesionforge.volume import write_volume
 
 ORIGINAL, NONE = "original", "n/a"
@@ -209,26 +209,12 @@ def write_reader_sets(cohort: Path, drawn: Mapping[str, Mapping[str, str]]) -> N
                 mask = subject.path(reader_suffix(name))
                 row |= {"reader": name, "reason": f"raw mask {files[subject.id]}", "version": name}
             rows.append(_row(subject, mask) | row)
-        _write_once(set_path(cohort, name), pd.DataFrame(rows))
-
-
-def _write_once(path: Path, table: pd.DataFrame) -> None:
-    """Write the table of a reader's set; an existing one with other content stays.
-
-    Raises:
-        DataError: it exists and differs.
-    """
-    if not path.exists():
-        write_tsv(path, table)
-        return
-    write_tsv(path.with_suffix(".new"), table)
-    same = path.read_bytes() == path.with_suffix(".new").read_bytes()
-    path.with_suffix(".new").unlink()
-    if not same:
-        raise DataError(
-            f"{path} exists, and the masks of reader {path.stem} are others now. A label set is "
-            "never changed: rename the reader in the raw data, or delete the set."
-        )
+        path = set_path(cohort, name)
+        if not write_tsv_once(path, pd.DataFrame(rows)):
+            raise DataError(
+                f"{path} exists, and the masks of reader {name} are others now. A label set is "
+                "never changed: rename the reader in the raw data, or delete the set."
+            )
 
 
 def _write_label(subject: Subject, name: str, label: Label) -> dict[str, object]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lesionforge.cohort.subject import UNLABELLED
 from lesionforge.errors import ConfigError, DataError
-from lesionforge.provenance import read_tsv, write_tsv
+from lesionforge.provenance import read_tsv, write_tsv_once
 from lesionforge.seeding import stream
 
 
@@ -212,17 +212,11 @@ def write_splits(path: Path, table: pd.DataFrame) -> None:
     Raises:
         DataError: the file exists and differs.
     """
-    if path.exists():
-        write_tsv(path.with_suffix(".new"), table)
-        same = path.read_bytes() == path.with_suffix(".new").read_bytes()
-        path.with_suffix(".new").unlink()
-        if not same:
-            raise DataError(
-                f"{path} exists and the configuration now asks for other splits. A split is drawn "
-                "once: give the study another name (--name), or delete the study's folder."
-            )
-        return
-    write_tsv(path, table)
+    if not write_tsv_once(path, table):
+        raise DataError(
+            f"{path} exists and the configuration now asks for other splits. A split is drawn "
+            "once: give the study another name (--name), or delete the study's folder."
+        )
 
 
 def read_splits(path: Path) -> pd.DataFrame:

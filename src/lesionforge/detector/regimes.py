@@ -7,9 +7,7 @@ import pandas as pd
 
 from lesionforge.cohort.splits import first_in_order
 from lesionforge.cohort.subject import Subject
-from lesionforge.errors import ConfigError, LineageError
-
-NAMED = 10
+from lesionforge.errors import ConfigError, LineageError, named
 
 
 @dataclass(frozen=True)
@@ -84,13 +82,13 @@ def training_subjects(
     missing = [i for i in chosen if i not in known]
     if missing:
         raise LineageError(
-            f"splits.tsv names subjects that the cohort does not have: {_names(missing)}. "
+            f"splits.tsv names subjects that the cohort does not have: {named(missing)}. "
             "Prepare the cohort again, or give the study another name."
         )
     without = [i for i in chosen if not known[i].has_label]
     if without:
         raise LineageError(
-            f"Nobody trains without a label: {_names(without)} are unlabelled in this label set. "
+            f"Nobody trains without a label: {named(without)} are unlabelled in this label set. "
             "Use the set in which they were labelled (--labels)."
         )
     fit = [s for s in synthetic if s.id not in rejected]
@@ -132,7 +130,7 @@ def _check_sources(training: Iterable[Subject], splits: pd.DataFrame) -> None:
     orphans = [s.id for s in training if not any(s.sources)]
     if orphans:
         raise LineageError(
-            f"It is not recorded which real subjects stand behind {_names(orphans)}. "
+            f"It is not recorded which real subjects stand behind {named(orphans)}. "
             "Synthesize them again."
         )
     leaks = [
@@ -143,7 +141,7 @@ def _check_sources(training: Iterable[Subject], splits: pd.DataFrame) -> None:
     ]
     if leaks:
         raise LineageError(
-            "Only training subjects may stand behind training volumes: " + _names(sorted(leaks))
+            "Only training subjects may stand behind training volumes: " + named(sorted(leaks))
         )
 
 
@@ -157,11 +155,6 @@ def _check_origin(synthetic: Iterable[Subject], allowed: set[str]) -> None:
     if extra:
         raise LineageError(
             "Synthetic subjects may only go back to the baseline's training subjects: "
-            + _names(extra)
+            + named(extra)
             + ". Train the generator on the baseline's subjects of this seed and synthesize again."
         )
-
-
-def _names(items: list[str]) -> str:
-    rest = f" and {len(items) - NAMED} more" if len(items) > NAMED else ""
-    return ", ".join(items[:NAMED]) + rest

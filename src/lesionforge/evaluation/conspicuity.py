@@ -76,7 +76,18 @@ def measure_conspicuity(
     Raises:
         DataError: the lesion has no voxel in the brain, or there is no brain around it.
     """
-    found = lesion_effect(images, lesion, tissues, brain, voxel_mm)
+    return describe_effect(
+        lesion_effect(images, lesion, tissues, brain, voxel_mm), images, tissues, voxel_mm
+    )
+
+
+def describe_effect(
+    found: LesionEffect,
+    images: np.ndarray,
+    tissues: np.ndarray,
+    voxel_mm: tuple[float, float, float],
+) -> Conspicuity:
+    """Sum up an effect that `lesion_effect` has found; the other arguments as there."""
     weight = np.clip(1 - tissues[0][found.box], 0.05, 1)[found.inside]
     t1w, flair = (
         float(np.average(channel[found.inside], weights=weight)) for channel in found.values

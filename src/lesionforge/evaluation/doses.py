@@ -14,6 +14,7 @@ from lesionforge.evaluation.metrics import (
     with_interval,
 )
 from lesionforge.evaluation.statistics import (
+    Estimate,
     EvaluationConfig,
     gap_recovered,
     label_saving,
@@ -110,14 +111,26 @@ def best_against_copies(
     ]
 
 
-def _point(arm: Arm, draws: Resamples, config: EvaluationConfig) -> dict[str, Any]:
+def _readings(
+    arms: Sequence[Arm], draws: Resamples, config: EvaluationConfig
+) -> list[np.ndarray] | None:
+    """Return each arm's sensitivity at the matched rate (1 + B,), on the seeds that all have.
+
+    None where no seed is common.
+    """
     rate = np.array([config.false_positives_per_subject])
+    seeds = [s for s in arms[0].outcomes if all(s in arm.outcomes for arm in arms)]
+    if not seeds:
+        return None
+    return [matched_replicates({s: a.outcomes[s] for s in seeds}, draws, rate)[:, 0] for a in arms]
+
+
+def _point(arm: Arm, draws: Resamples, config: EvaluationConfig) -> dict[str, Any]:
+    reading = _readings([arm], draws, config)
     return {
         "regime": arm.regime,
         "dose": arm.dose,
-        "sensitivity_at_half_fp": with_interval(
-            matched_replicates(arm.outcomes, draws, rate)[:, 0]
-        ),
+        "sensitivity_at_half_fp": with_interval(reading[0]) if reading else None,
         "validation_sensitivity_at_half_fp": _mean(arm.validation, set(arm.outcomes)),
         "false_positives_per_subject": _false_positives(arm.outcomes),
     }
@@ -145,21 +158,16 @@ def _best(members: Sequence[Arm]) -> Arm | None:
 
 def _enough(ordered: Sequence[Arm], draws: Resamples, config: EvaluationConfig) -> float:
     """Return the smallest dose that no larger one is surely better than."""
-    rate = np.array([config.false_positives_per_subject])
-    for i, arm in enumerate(ordered):
-        better = False
-        for other in ordered[i + 1 :]:
-            seeds = [s for s in arm.outcomes if s in other.outcomes]
-            if not seeds:
-                continue
-            mine, theirs = (
-                matched_replicates({s: a.outcomes[s] for s in seeds}, draws, rate)[:, 0]
-                for a in (arm, other)
-            )
-            better |= quantiles((theirs - mine)[1:])[0] > 0
-        if not better:
-            return arm.dose
-    return ordered[-1].dose
+
+    def beats(larger: Arm, smaller: Arm) -> bool:
+        pair = _readings([smaller, larger], draws, config)
+        return pair is not None and quantiles((pair[1] - pair[0])[1:])[0] > 0
+
+    return next(
+        arm.dose
+        for i, arm in enumerate(ordered)
+        if not any(beats(other, arm) for other in ordered[i + 1 :])
+    )
 
 
 def _worth(
@@ -170,22 +178,16 @@ def _worth(
 ) -> dict[str, Any]:
     """Return gap recovered and label saving of the best dose, at the matched rate."""
     more = next((arm for arm in arms if arm.regime == "expanded"), None)
-    lacking = "no regime `expanded`" if more is None else "no validation patient to choose by"
-    if best is None or more is None:
-        empty = {"value": None, "ci95": None, "why": f"There is {lacking}."}
-        return {"gap_recovered": empty, "label_saving": empty}
-    draws, config = how
-    rate = np.array([config.false_positives_per_subject])
-    seeds = [s for s in base.outcomes if s in best.outcomes and s in more.outcomes]
-    if not seeds:
-        empty = {"value": None, "ci95": None, "why": "The regimes have no seed in common."}
-        return {"gap_recovered": empty, "label_saving": empty}
-    b, a, e = (
-        matched_replicates({s: arm.outcomes[s] for s in seeds}, draws, rate)[:, 0]
-        for arm in (base, best, more)
-    )
-    gap = gap_recovered((b[0], a[0], e[0]), (b[1:], a[1:], e[1:]))
-    saving = label_saving(gap, base.patients, more.patients)
+    if more is None:
+        gap = saving = Estimate(None, None, "There is no regime `expanded`.")
+    elif best is None:
+        gap = saving = Estimate(None, None, "There is no validation patient to choose by.")
+    elif (found := _readings([base, best, more], *how)) is None:
+        gap = saving = Estimate(None, None, "The regimes have no seed in common.")
+    else:
+        b, a, e = found
+        gap = gap_recovered((b[0], a[0], e[0]), (b[1:], a[1:], e[1:]))
+        saving = label_saving(gap, base.patients, more.patients)
     return {
         name: {"value": x.value, "ci95": None if x.ci95 is None else list(x.ci95), "why": x.why}
         for name, x in (("gap_recovered", gap), ("label_saving", saving))

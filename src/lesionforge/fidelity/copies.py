@@ -11,12 +11,12 @@ from lesionforge.evaluation.conspicuity import ROBUST_SD
 from lesionforge.evaluation.statistics import quantiles, wilson
 from lesionforge.fidelity.finding import Finding
 from lesionforge.fidelity.portrait import Patch, Portrait
+from lesionforge.fidelity.two_sample import LEAST
 from lesionforge.seeding import stream
 
 COPY = 0.98  # correlation of images in a lesion from which on it is a copy
 SHIFTS = tuple(product((-1, 0, 1), repeat=3))
-LEAST = 12  # voxels
-LEAST_LESIONS = 6
+LEAST_VOXELS = 12
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def lesion_likeness(one: Patch, other: Patch, what: str) -> float:
     """Return how alike two lesions are: the best correlation over mirroring and small shifts.
 
     Correlated are T1w and FLAIR together, each less its mean, in the first lesion; of a lesion of
-    fewer than `LEAST` voxels, and of effects, which need something to stand out from, also in one
-    voxel around it.
+    fewer than `LEAST_VOXELS` voxels, and of effects, which need something to stand out from, also
+    in one voxel around it.
 
     Args:
         one: the lesion that decides where is looked.
@@ -66,7 +66,7 @@ def lesion_likeness(one: Patch, other: Patch, what: str) -> float:
         what: `images` or `effect`.
     """
     where = one.mask.copy()
-    if what == "effect" or where.sum() < LEAST:
+    if what == "effect" or where.sum() < LEAST_VOXELS:
         where = ndimage.binary_dilation(where, np.ones((3, 3, 3)))
     where[[0, -1]] = where[:, [0, -1]] = where[:, :, [0, -1]] = False
     index = np.argwhere(where)
@@ -123,7 +123,7 @@ def _copies(ours: Sequence[Match], theirs: Sequence[Match]) -> Finding:
 def _alike(ours: Sequence[Match], theirs: Sequence[Match], words: str, seed: int) -> Finding:
     """Ask whether synthetic lesions are more like training lesions than fresh real ones are."""
     name = f"nearness to training lesions ({words})"
-    if min(len(ours), len(theirs)) < LEAST_LESIONS:
+    if min(len(ours), len(theirs)) < LEAST:
         why = "too few lesions to know what chance is"
         return Finding("memorisation", name, None, "half", "", why=why)
     a, b = (np.array([m.likeness for m in group]) for group in (ours, theirs))

@@ -114,18 +114,13 @@ def around_features(
         head & (distance > EDGE_MM) & (distance <= RIM_MM),
     )
     # what is sharp is measured with the lesion taken out, or its border would show in the rim
-    sharp = _sharp(effect, images, head_without(brain, lesion))
+    sharp = _sharp(effect, images, np.asarray(brain, bool) & ~np.asarray(lesion, bool))
     found = []
     for where in zones:
         for values, band in zip(effect.values, sharp, strict=True):
             seen = values[where] if where.sum() >= LEAST else np.zeros(LEAST)
             found += [float(seen.mean()), _log(seen.std()), _texture(band, where)]
     return dict(zip(AROUND, found, strict=True))
-
-
-def head_without(brain: np.ndarray, lesion: np.ndarray) -> np.ndarray:
-    """Return the brain (X, Y, Z) bool without a lesion."""
-    return np.asarray(brain, bool) & ~np.asarray(lesion, bool)
 
 
 def _sharp(effect: LesionEffect, images: np.ndarray, brain: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from lesionforge.cohort.subject import (
     read_images,
     read_tissues,
 )
-from lesionforge.evaluation.conspicuity import Conspicuity, lesion_effect, measure_conspicuity
+from lesionforge.evaluation.conspicuity import Conspicuity, describe_effect, lesion_effect
 from lesionforge.fidelity.features import around_features, lesion_features, whole_features
 from lesionforge.masks.descriptors import describe_mask, largest_component
 from lesionforge.masks.healing import heal_tissues
@@ -77,8 +77,6 @@ def draw_portrait(
     place: np.ndarray | None,
     host: str,
     smooth_voxels: float = 0.0,
-    asked: float | None = None,
-    before: float | None = None,
     lesion: bool | None = None,
 ) -> Portrait:
     """Read a subject once and keep what the audit needs.
@@ -91,8 +89,6 @@ def draw_portrait(
         place: (X, Y, Z) bool, its lesion, or where a control would have one; None for none.
         host: id of the real subject whose anatomy it shows.
         smooth_voxels: blur the images by this standard deviation first (a bad set, on purpose).
-        asked: conspicuity that was asked for.
-        before: conspicuity at the place before the lesion was put there.
         lesion: whether the place is looked into as a lesion; None for patients only.
 
     Raises:
@@ -129,11 +125,9 @@ def draw_portrait(
     return replace(
         portrait,
         near=np.array(list(near.values())),
-        signs=measure_conspicuity(images, place, tissues, brain, grid.voxel_mm),
+        signs=describe_effect(effect, images, tissues, grid.voxel_mm),
         shape=describe_mask(largest_component(place & brain), where),
         patch=_patch(small, _shrink(everywhere, factor), _shrink(place[None], factor)[0] > 0),
-        asked=asked,
-        before=before,
     )
 
 

@@ -1,6 +1,7 @@
 """Read a synthetic set and the real subjects it is compared with into portraits."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -155,10 +156,8 @@ def _spec(subject: Subject) -> SynthesisSpec:
 def _synthetic(subject: Subject, place: np.ndarray | None, ill: bool) -> Portrait:
     known = read_json(json_path(subject, "T1w"))
     checks = known["QualityChecks"] if ill else {}
-    return draw_portrait(
-        subject,
-        place,
-        known["Host"],
+    return replace(
+        draw_portrait(subject, place, known["Host"]),
         asked=checks.get("ConspicuityAsked"),
         before=checks.get("ConspicuityBefore"),
     )

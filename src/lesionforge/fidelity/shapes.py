@@ -8,6 +8,7 @@ from statsmodels.stats.multitest import multipletests
 
 from lesionforge.cohort.regions import REGIONS
 from lesionforge.fidelity.finding import Finding
+from lesionforge.fidelity.two_sample import LEAST
 
 WORDS = {
     "volume_mm3": "volume",
@@ -24,7 +25,6 @@ WORDS = {
     "z_mm": "place, bottom to top",
 }
 LIMIT = 0.2
-LEAST = 6
 Shapes = Sequence[dict[str, float]]
 
 

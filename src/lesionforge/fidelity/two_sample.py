@@ -34,7 +34,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Separation:
     """What a classifier two-sample test found.
 
     Attributes:
@@ -48,7 +48,7 @@ class Verdict:
 
 def classifier_test(
     a: Sample, b: Sample, seed: int, folds: int = 5, repeats: int = 4, permutations: int = 100
-) -> Verdict:
+) -> Separation:
     """Run a classifier two-sample test (Lopez-Paz and Oquab, ICLR 2017).
 
     A penalised logistic regression on standardised features and their distances from the mean (so
@@ -67,7 +67,7 @@ def classifier_test(
     """
     fewest = min(len(set(a.groups)), len(set(b.groups)))
     if fewest < LEAST:
-        return Verdict(Estimate(None, None, f"fewer than {LEAST} subjects or hosts in a sample"))
+        return Separation(Estimate(None, None, f"fewer than {LEAST} subjects or hosts in a sample"))
     values = np.concatenate([a.values, b.values])
     if not np.isfinite(values).all():
         raise DataError("Features are not finite. Prepare or synthesize the subjects again.")
@@ -84,7 +84,7 @@ def classifier_test(
     null = null[np.isfinite(null)]
     reach = 1.96 * float(np.sqrt(np.mean((null - 0.5) ** 2)))
     chance = float((1 + np.sum(abs(null - 0.5) >= abs(value - 0.5))) / (1 + len(null)))
-    return Verdict(Estimate(value, (max(0.0, value - reach), min(1.0, value + reach))), chance)
+    return Separation(Estimate(value, (max(0.0, value - reach), min(1.0, value + reach))), chance)
 
 
 def _permuted(label: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -26,6 +26,8 @@ from lesionforge.provenance import read_json, sha256_json, write_json, write_tsv
 
 PREFIX: dict[Group, str] = {"patient": "sub-syn", "control": "sub-syc"}
 CACHED_HOSTS = 4
+RECIPE = 2
+"""Raised when the same settings give other voxels, so that no set mixes two ways of making."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +102,7 @@ def open_job(
     pool = Pool(tuple(subjects), prior, config, seed, read)
     wishes = _wishes(prior, counts, seed, config.plan)
     content = {
+        "recipe": RECIPE,
         "synthesis": config.content(),
         "masks": asdict(masks),
         "seed": seed,

@@ -85,7 +85,7 @@ class SynthesisConfig:
         """Return what decides the voxels, JSON-able: what a set on disk is recognised by.
 
         Where it runs does not, a plan's rows are compared one by one, and knobs of flaws count only
-        where there are any, so that sets made before there were flaws are still recognised.
+        where there are any.
         """
         values = dataclasses.asdict(dataclasses.replace(self, device="", plan=None))
         if not self.flaw_share:

@@ -6,10 +6,8 @@ from tqdm import tqdm
 
 from lesionforge.cohort.bids import expected_files, json_path, read_cohort
 from lesionforge.cohort.subject import Subject
-from lesionforge.errors import DataError
+from lesionforge.errors import DataError, named
 from lesionforge.provenance import read_json, sha256
-
-MAX_NAMED = 10
 
 
 def verify_synthetic(root: Path) -> None:
@@ -22,10 +20,9 @@ def verify_synthetic(root: Path) -> None:
     for subject in tqdm(read_cohort(root), desc="Checksums", disable=None, leave=False):
         damaged += [str(path) for path in damaged_files(subject)]
     if damaged:
-        more = f" and {len(damaged) - MAX_NAMED} more" if len(damaged) > MAX_NAMED else ""
         raise DataError(
             f"{root}: {len(damaged)} file(s) are not what was written: "
-            f"{', '.join(damaged[:MAX_NAMED])}{more}. Synthesize the set again with the same "
+            f"{named(damaged)}. Synthesize the set again with the same "
             "command: damaged subjects are made anew, as they were."
         )
 

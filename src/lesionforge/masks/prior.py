@@ -143,7 +143,7 @@ def fit_prior(
     subjects: list[Subject],
     config: MaskConfig,
 ) -> MaskPrior:
-    """Fit the prior on the lesion masks of patients.
+    """Fit the prior on the lesion masks of patients; their order does not matter.
 
     Args:
         subjects: training subjects; controls are passed over.
@@ -152,7 +152,7 @@ def fit_prior(
     Raises:
         MaskError: there is no patient with a usable lesion.
     """
-    patients = [subject for subject in subjects if subject.group == "patient"]
+    patients = sorted((s for s in subjects if s.group == "patient"), key=lambda s: s.id)
     known = [(s, host, mask) for s in patients for host, mask in [_own_lesion(s)] if mask.any()]
     if not known:
         raise MaskError("No training patient has a lesion mask with any voxel; nothing to fit.")

@@ -7,11 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from lesionforge.errors import DataError, LineageError
+from lesionforge.errors import DataError, LineageError, named
 from lesionforge.evaluation.matching import CandidateRules
 from lesionforge.provenance import read_json, read_tsv
-
-NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,7 @@ def check_lineage(cells: list[CellTables]) -> None:
             leaked = sorted(set(tables.ids(role)) & tables.behind)
             if leaked:
                 problems.append(
-                    f"{_names(leaked)} ({role}) stand behind training volumes of {tables.cell.name}"
+                    f"{named(leaked)} ({role}) stand behind training volumes of {tables.cell.name}"
                 )
     by_fold: dict[int | None, CellTables] = {}
     for tables in cells:
@@ -165,7 +163,7 @@ def check_lineage(cells: list[CellTables]) -> None:
             if other:
                 problems.append(
                     f"{first.cell.name} and {tables.cell.name} differ in their {role} subjects: "
-                    + _names(sorted(other))
+                    + named(sorted(other))
                 )
     problems += _nesting_problems({(t.cell.regime, t.cell.seed, t.cell.fold): t for t in cells})
     if problems:
@@ -181,19 +179,14 @@ def _nesting_problems(cells: dict[tuple[str, int, int | None], CellTables]) -> l
         if regime == "expanded" and baseline.real - tables.real:
             missing = sorted(baseline.real - tables.real)
             problems.append(
-                f"{_names(missing)} train {baseline.cell.name}, but not {tables.cell.name}"
+                f"{named(missing)} train {baseline.cell.name}, but not {tables.cell.name}"
             )
         if regime == "augmented" and tables.behind - baseline.real:
             extra = sorted(tables.behind - baseline.real)
             problems.append(
-                f"{tables.cell.name} goes back to {_names(extra)}, outside the baseline's training"
+                f"{tables.cell.name} goes back to {named(extra)}, outside the baseline's training"
             )
     return problems
-
-
-def _names(ids: list[str]) -> str:
-    rest = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
-    return ", ".join(ids[:NAMED]) + rest
 
 
 def complete_runs(

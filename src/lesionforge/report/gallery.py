@@ -65,6 +65,12 @@ def cut(volume: np.ndarray, view: str, voxel: Sequence[int] | np.ndarray) -> np.
     return volume[x].T[::-1, ::-1]
 
 
+def middle(mask: np.ndarray) -> tuple[int, int, int]:
+    """Return the voxel in the middle of a mask (X, Y, Z), not empty."""
+    x, y, z = (int(v) for v in np.argwhere(mask).mean(axis=0).round())
+    return x, y, z
+
+
 def lesion_slice(lesion: np.ndarray) -> int:
     """Return the axial slice with most lesion in it (the middle one without a lesion)."""
     area = lesion.sum(axis=(0, 1))

@@ -26,7 +26,7 @@ from lesionforge.cohort.subject import (
     read_lesion,
 )
 from lesionforge.provenance import read_json, sha256_json
-from lesionforge.report.gallery import cut, lesion_slice
+from lesionforge.report.gallery import cut, lesion_slice, middle
 from lesionforge.report.html import write_page
 from lesionforge.report.strips import css_colours, join, outlined
 from lesionforge.volume import Grid
@@ -147,8 +147,7 @@ def draw_lesion(subject: Subject, spec: dict[str, Any]) -> str:
     """
     images, label, box = _boxed(subject)
     lesion = _drawn_lesion(label, spec, box, read_grid(subject))
-    x, y, _ = (int(v) for v in np.argwhere(lesion).mean(axis=0).round())
-    place = (x, y, lesion_slice(lesion))
+    place = (*middle(lesion)[:2], lesion_slice(lesion))
     columns = []
     for view in VIEWS:
         outline = [("lesion", cut(label, view, place))]

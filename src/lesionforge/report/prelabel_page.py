@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lesionforge.audit.prelabels import Acceptance, Outcome
+from lesionforge.audit.prelabels import Acceptance, Prelabelling
 from lesionforge.cohort.subject import Subject, read_images
-from lesionforge.report.gallery import cut
+from lesionforge.report.gallery import cut, middle
 from lesionforge.report.html import write_page
 from lesionforge.report.strips import css_colours, join, outlined
 
@@ -19,7 +19,7 @@ PICTURES = 60
 def write_prelabel_page(
     path: Path,
     table: pd.DataFrame,
-    outcome: Outcome,
+    outcome: Prelabelling,
     people: Sequence[Subject],
     about: tuple[str, str, Acceptance],
 ) -> Path:
@@ -27,7 +27,7 @@ def write_prelabel_page(
 
     Args:
         path: of the page.
-        table: see `Outcome.table`.
+        table: see `Prelabelling.table`.
         outcome: what was accepted, and what is to be inspected.
         people: the unlabelled patients.
         about: name of the label set, of the model, and what was accepted.
@@ -67,8 +67,7 @@ def draw_prelabel(subject: Subject, mask: np.ndarray) -> str:
         A data URI.
     """
     t1w, flair = read_images(subject)
-    x, y, z = (int(v) for v in np.argwhere(mask).mean(axis=0).round())
-    place = (x, y, z)
+    place = middle(mask)
     pictures = [outlined(cut(volume, "axial", place), [], t1w.shape[1]) for volume in (t1w, flair)]
     for view in ("axial", "coronal", "sagittal"):
         outline = [("prediction", cut(mask, view, place))]

@@ -7,7 +7,7 @@ from matplotlib.image import imsave
 from scipy import ndimage
 
 from lesionforge.cohort.subject import Subject, read_images
-from lesionforge.report.gallery import cut
+from lesionforge.report.gallery import cut, middle
 from lesionforge.report.html import data_uri
 
 COLOURS = {
@@ -50,10 +50,10 @@ def outlined(picture: np.ndarray, outlines: list[tuple[str, np.ndarray]], rows: 
 def through(subject: Subject, place: np.ndarray) -> list[np.ndarray]:
     """Cut T1w, FLAIR, and FLAIR with a place's outline, through the middle of the place (axial)."""
     t1w, flair = read_images(subject)
-    x, y, z = (int(v) for v in np.argwhere(place).mean(axis=0).round())
-    outline = [("lesion", cut(place, "axial", (x, y, z)))]
+    at = middle(place)
+    outline = [("lesion", cut(place, "axial", at))]
     return [
-        outlined(cut(volume, "axial", (x, y, z)), outlines, t1w.shape[1])
+        outlined(cut(volume, "axial", at), outlines, t1w.shape[1])
         for volume, outlines in ((t1w, []), (flair, []), (flair, outline))
     ]
 

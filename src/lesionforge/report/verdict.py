@@ -104,6 +104,8 @@ def _spoken_of(metrics: dict[str, Any]) -> str:
 
 def _against_copies(metrics: dict[str, Any]) -> str:
     """Say how generated lesions do against pasted real ones, which cost no training."""
+    if not any(curve["mode"] != "paste" for curve in metrics["doses"]):
+        return ""
     if not metrics["against_copies"]:
         return " There is no copy-paste arm to compare with."
     pair = metrics["against_copies"][0]
