@@ -12,11 +12,11 @@ from lesionforge.cohort.subject import Subject, read_brain, read_lesion
 from lesionforge.errors import DataError, LineageError, MaskError
 from lesionforge.fidelity.judge import FidelityConfig, Scene
 from lesionforge.fidelity.portrait import Portrait, draw_portrait
+from lesionforge.fidelity.shapes import draw_shapes
 from lesionforge.generator.anatomy import Anatomy, read_anatomy
 from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
 from lesionforge.generator.render import find_place
 from lesionforge.generator.wishes import draw_wishes
-from lesionforge.masks.descriptors import describe_mask
 from lesionforge.masks.host import read_host
 from lesionforge.masks.prior import MaskPrior
 from lesionforge.masks.render import render_mask
@@ -178,20 +178,7 @@ def _more_masks(
     if prior is None or not config.masks:
         return []
     wishes = draw_wishes(prior, own + config.masks, config.seed, plan)[own:]
-    hosts = _parted(behind)[1] or list(behind)
-    found = []
-    for number, subject in enumerate(tqdm(hosts, desc="more masks", unit="host")):
-        host = read_host(subject)
-        for wish in wishes[number :: len(hosts)]:
-            for asked in (wish, wish.loosened()):
-                rng = stream(config.seed, "audit", "mask", wish.number)
-                try:
-                    spec = sample_spec(prior, host, rng, asked.lesion)
-                except MaskError:
-                    continue
-                found.append(describe_mask(render_mask(spec, host), host))
-                break
-    return found
+    return draw_shapes(prior, _parted(behind)[1] or behind, wishes, config.seed)
 
 
 def _rejected(made: Sequence[Subject]) -> tuple[int, int]:

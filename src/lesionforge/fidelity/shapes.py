@@ -5,10 +5,20 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import ks_2samp
 from statsmodels.stats.multitest import multipletests
+from tqdm import tqdm
 
 from lesionforge.cohort.regions import REGIONS
+from lesionforge.cohort.subject import Subject
+from lesionforge.errors import MaskError
 from lesionforge.fidelity.finding import Finding
 from lesionforge.fidelity.two_sample import LEAST
+from lesionforge.generator.wishes import Wish
+from lesionforge.masks.descriptors import describe_mask
+from lesionforge.masks.host import read_host
+from lesionforge.masks.prior import MaskPrior
+from lesionforge.masks.render import render_mask
+from lesionforge.masks.sample import sample_spec
+from lesionforge.seeding import stream
 
 WORDS = {
     "volume_mm3": "volume",
@@ -28,6 +38,28 @@ LIMIT = 0.2
 Shapes = Sequence[dict[str, float]]
 
 
+def draw_shapes(
+    prior: MaskPrior, hosts: Sequence[Subject], wishes: Sequence[Wish], seed: int
+) -> list[dict[str, float]]:
+    """Draw masks by wishes, without images, on hosts in turn, and describe them.
+
+    A wish that its host has no room for, with any lobe and side, is left out.
+    """
+    found = []
+    for number, subject in enumerate(tqdm(hosts, desc="masks", unit="host", disable=None)):
+        host = read_host(subject)
+        for wish in wishes[number :: len(hosts)]:
+            for asked in (wish, wish.loosened()):
+                rng = stream(seed, "audit", "mask", wish.number)
+                try:
+                    spec = sample_spec(prior, host, rng, asked.lesion)
+                except MaskError:
+                    continue
+                found.append(describe_mask(render_mask(spec, host), host))
+                break
+    return found
+
+
 def mask_findings(made: Shapes, own: Shapes, fresh: Shapes, trained: Shapes) -> list[Finding]:
     """Compare descriptors of masks.
 
@@ -45,7 +77,7 @@ def mask_findings(made: Shapes, own: Shapes, fresh: Shapes, trained: Shapes) -> 
     if min(len(made), len(fresh)) < LEAST:
         why = f"{len(made)} synthetic and {len(fresh)} fresh real masks: too few to compare"
         return [Finding("masks", "distances", None, "lower", "", why=why)]
-    tests = [ks_2samp(_values(made, name), _values(fresh, name)) for name in WORDS]
+    tests = [ks_2samp(values(made, name), values(fresh, name)) for name in WORDS]
     sure = multipletests([t.pvalue for t in tests], method="holm")[0]
     found = [
         _distance(name, (made, fresh, trained), float(test.statistic), bool(known))
@@ -54,7 +86,7 @@ def mask_findings(made: Shapes, own: Shapes, fresh: Shapes, trained: Shapes) -> 
     return [*found, _coverage(own, fresh)]
 
 
-def _values(shapes: Shapes, name: str) -> np.ndarray:
+def values(shapes: Shapes, name: str) -> np.ndarray:
     """Return a descriptor of all masks (N,)."""
     if name == "lateral_mm":
         return np.abs([shape["x_mm"] for shape in shapes])
@@ -64,7 +96,7 @@ def _values(shapes: Shapes, name: str) -> np.ndarray:
 def _distance(
     name: str, shapes: tuple[Shapes, Shapes, Shapes], distance: float, sure: bool
 ) -> Finding:
-    ours, theirs, known = (_values(some, name) for some in shapes)
+    ours, theirs, known = (values(some, name) for some in shapes)
     real = float(ks_2samp(known, theirs).statistic) if len(known) >= LEAST else None
     beyond = "more than chance gives" if sure else "no more than chance gives"
     sentence = (

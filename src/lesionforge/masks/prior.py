@@ -153,7 +153,7 @@ def fit_prior(
         MaskError: there is no patient with a usable lesion.
     """
     patients = sorted((s for s in subjects if s.group == "patient"), key=lambda s: s.id)
-    known = [(s, host, mask) for s in patients for host, mask in [_own_lesion(s)] if mask.any()]
+    known = [(s, host, mask) for s in patients for host, mask in [own_lesion(s)] if mask.any()]
     if not known:
         raise MaskError("No training patient has a lesion mask with any voxel; nothing to fit.")
     described = [describe_mask(mask, host) for _, host, mask in known]
@@ -194,7 +194,8 @@ def smooth_quantile(
     return np.asarray(np.interp(quantile, below, points))
 
 
-def _own_lesion(subject: Subject) -> tuple[Host, np.ndarray]:
+def own_lesion(subject: Subject) -> tuple[Host, np.ndarray]:
+    """Read a patient's anatomy, nothing of it forbidden, and the largest part of the lesion."""
     host = read_host(subject)
     host = dataclasses.replace(host, forbidden=np.zeros_like(host.forbidden))
     return host, largest_component(read_lesion(subject) & host.brain)
