@@ -27,6 +27,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from arguments import read_arguments
 from lesionforge.cohort.labels import ORIGINAL
 from lesionforge.evaluation.bootstrap import Resamples, resample
 from lesionforge.evaluation.froc import sensitivity_at
@@ -44,7 +45,6 @@ from planting import (
     planting_root,
     plantings,
     rank_labels,
-    read_arguments,
     spent,
     train_arm,
 )

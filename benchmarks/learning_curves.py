@@ -17,8 +17,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from arguments import read_arguments
 from lesionforge import arms
-from lesionforge.cli import read_study, stage_parser
 from lesionforge.detector.predict import predict_subjects
 from lesionforge.detector.train import train_detector
 from lesionforge.errors import DataError
@@ -78,9 +78,7 @@ def main() -> None:
     parser.add_argument("--steps", required=True, help="numbers of steps, e.g. 1500,3000")
     parser.add_argument("--regimes", default="baseline,expanded", help="of the study")
     parser.add_argument("--seed", type=int, default=0, help="of the cells (default: 0)")
-    own, rest = parser.parse_known_args()
-    stage = stage_parser("train-generator")
-    study = read_study(stage.instantiate(stage.parse_args(rest)))
+    own, study = read_arguments(parser)
     numbers = sorted(int(n) for n in own.steps.split(","))
     for steps in numbers:
         for regime in own.regimes.split(","):

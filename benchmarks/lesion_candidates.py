@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from arguments import read_arguments
 from lesionforge.audit.label_signals import Evidence, imaging_signs, read_evidence
 from lesionforge.cohort.subject import Subject
 from lesionforge.errors import DataError
@@ -29,7 +30,7 @@ from lesionforge.provenance import read_json, read_tsv, sha256, write_tsv
 from lesionforge.report.cells import Cell, CellTables, check_lineage, read_cell
 from lesionforge.study import Study
 from lesionforge.volume import read_volume
-from planting import check_made_with, read_arguments, right_labels
+from planting import check_made_with, right_labels
 
 logger = logging.getLogger("lesion_candidates")
 

@@ -35,6 +35,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from arguments import read_arguments
 from expert_minutes import ARMS, choose, count_actions, one_arm
 from lesionforge.audit.next_cases import FORMULAS, NextConfig
 from lesionforge.audit.worth import Worth, measure_worth
@@ -51,7 +52,6 @@ from planting import (
     planting_root,
     plantings,
     rank_labels,
-    read_arguments,
     right_labels,
     spent,
     train_arm,

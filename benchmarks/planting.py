@@ -6,7 +6,6 @@ The truth about a label is read in two places only: by the simulated expert who 
 when the figures are made. Test subjects are read when the figures are made.
 """
 
-import argparse
 from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,6 @@ import pandas as pd
 from lesionforge.audit.corrupt import CorruptConfig, corrupt_labels, kinds_table
 from lesionforge.audit.label_risk import LabelAuditConfig, audit_labels
 from lesionforge.audit.label_signals import Evidence, read_evidence
-from lesionforge.cli import read_study, stage_parser
 from lesionforge.cohort import bids, splits
 from lesionforge.cohort.labels import (
     ORIGINAL,
@@ -38,13 +36,6 @@ from lesionforge.volume import read_volume
 
 LOOKED_AT = 0.2
 FOLDS = 3
-
-
-def read_arguments(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Study]:
-    """Read a benchmark's own options, and the study from all others (`--config` and its values)."""
-    own, rest = parser.parse_known_args()
-    stage = stage_parser("train-generator")
-    return own, read_study(stage.instantiate(stage.parse_args(rest)))
 
 
 def plantings(study: Study, wanted: int | None) -> tuple[int, ...]:

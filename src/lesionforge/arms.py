@@ -1,5 +1,6 @@
 """The arms of a study on disk: who trains and who is held out in a cell, which cells are done."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -224,3 +225,12 @@ def baseline_subjects(study: Study, seed: int, fold: int | None) -> list[Subject
     table = read_splits(study, fold)
     baseline = study.regimes["baseline"]
     return regimes.training_subjects(baseline, baseline, table, seed, real, [])
+
+
+def fresh_subjects(
+    study: Study, behind: Iterable[Subject], roles: Iterable[str], fold: int | None
+) -> list[Subject]:
+    """Read the real subjects of some roles who are not among those `behind` a generator."""
+    table = read_splits(study, fold)
+    fresh = {i for role in roles for i in splits.members(table, role)} - {s.id for s in behind}
+    return [s for s in real_subjects(study) if s.id in fresh]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lesionforge import arms
 from lesionforge.audit import inspection
-from lesionforge.cohort import bids, splits
+from lesionforge.cohort import bids
 from lesionforge.cohort.subject import Subject
 from lesionforge.detector.predict import load_detector
 from lesionforge.errors import ConfigError, DataError
@@ -71,10 +71,7 @@ def _audit_set(
     root = study.synthetic_root(name, *cell)
     verify_synthetic(root)
     behind = arms.baseline_subjects(study, *cell)
-    ids = {s.id for s in behind}
-    table = arms.read_splits(study, cell[1])
-    allowed = {i for role in fidelity.against for i in splits.members(table, role)} - ids
-    fresh = [s for s in arms.real_subjects(study) if s.id in allowed]
+    fresh = arms.fresh_subjects(study, behind, fidelity.against, cell[1])
     rejected = inspection.rejected(root)
     made = [s for s in bids.read_cohort(root) if s.id not in rejected]
     scene = read_scene(made, behind, fresh, study.synthetic[name], fidelity)

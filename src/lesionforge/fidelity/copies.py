@@ -11,7 +11,7 @@ from lesionforge.evaluation.conspicuity import ROBUST_SD
 from lesionforge.evaluation.statistics import quantiles, wilson
 from lesionforge.fidelity.finding import Finding
 from lesionforge.fidelity.portrait import Patch, Portrait
-from lesionforge.fidelity.two_sample import LEAST
+from lesionforge.fidelity.two_sample import LEAST, wins
 from lesionforge.seeding import stream
 
 COPY = 0.98  # correlation of images in a lesion from which on it is a copy
@@ -128,10 +128,8 @@ def _alike(ours: Sequence[Match], theirs: Sequence[Match], words: str, seed: int
         return Finding("memorisation", name, None, "half", "", why=why)
     a, b = (np.array([m.likeness for m in group]) for group in (ours, theirs))
     rng = stream(seed, "nearness", words)
-    drawn = [
-        _above(rng.choice(a, len(a)), rng.choice(b, len(b))) for _ in range(1000)
-    ]  # fmt: skip
-    value, (low, high) = _above(a, b), quantiles(np.array(drawn))
+    drawn = [wins(rng.choice(a, len(a)), rng.choice(b, len(b))).mean() for _ in range(1000)]
+    value, (low, high) = float(wins(a, b).mean()), quantiles(np.array(drawn))
     return Finding(
         "memorisation",
         name,
@@ -142,11 +140,6 @@ def _alike(ours: Sequence[Match], theirs: Sequence[Match], words: str, seed: int
         f"{np.median(b):.2f}). Well above 50 % they repeat the training lesions.",
         ci95=(low, high),
     )
-
-
-def _above(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the chance that one of `a` is above one of `b` (ties count half)."""
-    return float(((a[:, None] > b) + 0.5 * (a[:, None] == b)).mean())
 
 
 def volume_findings(

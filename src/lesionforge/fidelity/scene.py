@@ -178,7 +178,7 @@ def _more_masks(
     if prior is None or not config.masks:
         return []
     wishes = draw_wishes(prior, own + config.masks, config.seed, plan)[own:]
-    return draw_shapes(prior, _parted(behind)[1] or behind, wishes, config.seed)
+    return draw_shapes(prior, behind, wishes, config.seed)
 
 
 def _rejected(made: Sequence[Subject]) -> tuple[int, int]:

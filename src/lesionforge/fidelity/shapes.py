@@ -39,12 +39,14 @@ Shapes = Sequence[dict[str, float]]
 
 
 def draw_shapes(
-    prior: MaskPrior, hosts: Sequence[Subject], wishes: Sequence[Wish], seed: int
+    prior: MaskPrior, behind: Sequence[Subject], wishes: Sequence[Wish], seed: int
 ) -> list[dict[str, float]]:
-    """Draw masks by wishes, without images, on hosts in turn, and describe them.
+    """Draw masks by wishes, without images, and describe them.
 
-    A wish that its host has no room for, with any lobe and side, is left out.
+    Hosts are the controls in turn, or the patients where there is no control. A wish that its host
+    has no room for, with any lobe and side, is left out.
     """
+    hosts = [s for s in behind if s.group == "control"] or behind
     found = []
     for number, subject in enumerate(tqdm(hosts, desc="masks", unit="host", disable=None)):
         host = read_host(subject)
@@ -77,7 +79,7 @@ def mask_findings(made: Shapes, own: Shapes, fresh: Shapes, trained: Shapes) -> 
     if min(len(made), len(fresh)) < LEAST:
         why = f"{len(made)} synthetic and {len(fresh)} fresh real masks: too few to compare"
         return [Finding("masks", "distances", None, "lower", "", why=why)]
-    tests = [ks_2samp(values(made, name), values(fresh, name)) for name in WORDS]
+    tests = [ks_2samp(_values(made, name), _values(fresh, name)) for name in WORDS]
     sure = multipletests([t.pvalue for t in tests], method="holm")[0]
     found = [
         _distance(name, (made, fresh, trained), float(test.statistic), bool(known))
@@ -86,7 +88,7 @@ def mask_findings(made: Shapes, own: Shapes, fresh: Shapes, trained: Shapes) -> 
     return [*found, _coverage(own, fresh)]
 
 
-def values(shapes: Shapes, name: str) -> np.ndarray:
+def _values(shapes: Shapes, name: str) -> np.ndarray:
     """Return a descriptor of all masks (N,)."""
     if name == "lateral_mm":
         return np.abs([shape["x_mm"] for shape in shapes])
@@ -96,7 +98,7 @@ def values(shapes: Shapes, name: str) -> np.ndarray:
 def _distance(
     name: str, shapes: tuple[Shapes, Shapes, Shapes], distance: float, sure: bool
 ) -> Finding:
-    ours, theirs, known = (values(some, name) for some in shapes)
+    ours, theirs, known = (_values(some, name) for some in shapes)
     real = float(ks_2samp(known, theirs).statistic) if len(known) >= LEAST else None
     beyond = "more than chance gives" if sure else "no more than chance gives"
     sentence = (

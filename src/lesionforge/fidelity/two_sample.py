@@ -89,18 +89,14 @@ def classifier_test(
 
 def _permuted(label: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Let groups change sides; one with both labels keeps how many it has of each."""
-    units, place = np.unique(
-        np.char.add(np.char.add(groups, "\x1f"), label.astype(str)), return_inverse=True
-    )
-    first = np.array([label[place == i][0] for i in range(len(units))])
-    owner = np.array([str(u).split("\x1f")[0] for u in units])
-    drawn = first.copy()
-    names, count = np.unique(owner, return_counts=True)
-    mixed = np.isin(owner, names[count > 1])
-    for name in names[count > 1]:
-        drawn[owner == name] = rng.permutation(first[owner == name])
-    drawn[~mixed] = rng.permutation(first[~mixed])
-    return drawn[place]
+    number = np.unique(groups, return_inverse=True)[1]
+    units, place = np.unique(np.stack([number, label], axis=1), axis=0, return_inverse=True)
+    owner, side = units.T
+    drawn, mixed = side.copy(), np.bincount(owner)[owner] > 1
+    for group in np.unique(owner[mixed]):
+        drawn[owner == group] = rng.permutation(side[owner == group])
+    drawn[~mixed] = rng.permutation(side[~mixed])
+    return drawn[place.ravel()]
 
 
 def _cross_fit(
@@ -116,10 +112,14 @@ def _cross_fit(
     for train, test in cut.split(values, label, groups):
         score = _score(values[train], label[train], values[test])
         low, high = (score[label[test] == k] for k in (0, 1))
-        above = high[:, None] - low[None]
-        won += float((above > 0).sum() + 0.5 * (above == 0).sum())
-        pairs += above.size
+        won += float(wins(high, low).sum())
+        pairs += len(high) * len(low)
     return won / pairs if pairs else float("nan")
+
+
+def wins(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return which of `a` are above which of `b` (N, M), a tie being 0.5; the mean is an AUC."""
+    return (a[:, None] > b) + 0.5 * (a[:, None] == b)
 
 
 def _score(train: np.ndarray, label: np.ndarray, test: np.ndarray) -> np.ndarray:
