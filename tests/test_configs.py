@@ -49,7 +49,14 @@ def bids_study() -> Study:
             test_controls=30,
         ),
         generator=replace(default.generator, steps=5000),
-        detector=replace(default.detector, steps=10000, filters=(16, 32, 64, 128)),
+        detector=replace(
+            default.detector,
+            steps=10000,
+            filters=(16, 32, 64, 128),
+            batch_size=2,
+            patch=48,
+            foreground_share=0.5,
+        ),
         regimes={
             "baseline": Regime(**few),
             "augmented": Regime(**few, synthetic="spade", dose=1.0),

@@ -17,7 +17,7 @@ from lesionforge.detector.module import DetectorConfig
 from lesionforge.errors import DataError
 from lesionforge.seeding import stream
 
-CONFIG = DetectorConfig(batch_size=4, patch=16, steps=50, epoch_steps=20)
+CONFIG = DetectorConfig(batch_size=4, foreground_share=0.5, patch=16, steps=50, epoch_steps=20)
 
 
 @pytest.fixture(scope="module")

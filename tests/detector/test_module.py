@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from monai.losses import DiceCELoss
@@ -35,6 +36,18 @@ def test_an_untrained_network_expects_lesions_to_be_rare():
     images = torch.randn(1, 2, 16, 16, 16, generator=torch.Generator().manual_seed(0))
     heads = torch.sigmoid(build_network((4, 8, 8, 8), 0)(images)).mean(dim=(0, 2, 3, 4, 5))
     assert ((heads > 0.005) & (heads < 0.1)).all()
+
+
+def test_confident_probabilities_are_no_ties():
+    network = build_network(FILTERS, 0).eval()
+    nn.init.zeros_(network.output_block.conv.conv.weight)
+    found = []
+    for logit in (0.0, 17.0, 40.0, 60.0):
+        nn.init.constant_(network.output_block.conv.conv.bias, logit)
+        found.append(float(torch.sigmoid(network(torch.zeros(1, 2, 16, 16, 16))).detach().max()))
+    assert found[0] == 0.5
+    assert np.diff(found).min() > 1e-5  # more than the six digits of a table
+    assert found[-1] < 1
 
 
 def test_every_head_learns():

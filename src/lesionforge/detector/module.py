@@ -46,14 +46,14 @@ class DetectorConfig:
     """
 
     filters: tuple[int, int, int, int] = (8, 16, 32, 64)
-    steps: int = 600
-    batch_size: int = 2
-    patch: int = 48
+    steps: int = 900
+    batch_size: int = 8
+    patch: int = 24
     learning_rate: float = 3.0e-3
     warmup: float = 0.05
     weight_decay: float = 0.01
     gradient_clip: float = 1.0
-    foreground_share: float = 0.5
+    foreground_share: float = 0.25
     synthetic_share: float | None = None
     epoch_steps: int = 100
     workers: int = 0

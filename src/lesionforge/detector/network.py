@@ -5,6 +5,7 @@ import math
 import torch
 from monai.networks.nets import DynUNet
 from torch import nn
+from torch.nn import functional
 
 from lesionforge.errors import DataError
 from lesionforge.seeding import seeded_torch
@@ -13,7 +14,20 @@ IN_CHANNELS = 2
 STRIDE = 8
 SUPERVISED = 3
 PRIOR = 0.02
+LOGIT_LIMIT = 12.0
 _ALIASES = "skip_layers."
+
+
+class BoundedDynUNet(DynUNet):
+    """A DynUNet whose logits approach `LOGIT_LIMIT` slowly (softsign), so that none are ties.
+
+    Raw logits of conspicuous lesions exceed 30, but above 17 the sigmoid is 1.0 in single
+    precision: candidates that their maximum probability should rank would all be first.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return float32 logits for `x`."""
+        return LOGIT_LIMIT * functional.softsign(super().forward(x).float() / LOGIT_LIMIT)
 
 
 def build_network(filters: tuple[int, ...], seed: int) -> nn.Module:
@@ -31,7 +45,7 @@ def build_network(filters: tuple[int, ...], seed: int) -> nn.Module:
         seed: of the initial weights.
     """
     with seeded_torch(seed, "detector", "init"):
-        network = DynUNet(
+        network = BoundedDynUNet(
             spatial_dims=3,
             in_channels=IN_CHANNELS,
             out_channels=1,
