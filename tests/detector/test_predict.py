@@ -153,6 +153,15 @@ def test_training_subjects_are_not_predicted(trained_detector, toy_cohort, held_
         predict_subjects(trained_detector, [made], roles, RULES)
 
 
+def test_detectors_of_former_code_are_refused(trained_detector):
+    record = read_json(trained_detector / "detector.json")
+    former = {key: value for key, value in record.items() if key != "logit_limit"}
+    for wrong in (former, {**record, "logit_limit": 5.0}):
+        write_json(trained_detector / "detector.json", wrong)
+        with pytest.raises(DataError, match="former code"):
+            load_detector(trained_detector)
+
+
 def test_damaged_detectors_are_refused(trained_detector):
     weights = trained_detector / "detector.safetensors"
     content = bytearray(weights.read_bytes())

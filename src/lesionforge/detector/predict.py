@@ -18,7 +18,7 @@ from lesionforge.cohort.subject import Subject, read_images, read_lesion
 from lesionforge.detector.augment import AugmentConfig
 from lesionforge.detector.data import brain_box, standardise
 from lesionforge.detector.module import DetectorConfig
-from lesionforge.detector.network import build_network, load_network_state
+from lesionforge.detector.network import LOGIT_LIMIT, build_network, load_network_state
 from lesionforge.errors import DataError, LineageError
 from lesionforge.evaluation.matching import (
     CANDIDATE_COLUMNS,
@@ -65,6 +65,10 @@ def load_detector(folder: Path) -> TrainedDetector:
     """
     record = read_json(folder / "detector.json")
     weights = folder / "detector.safetensors"
+    if record.get("logit_limit") != LOGIT_LIMIT:
+        raise DataError(
+            f"{folder} holds a detector of former code, whose logits differ. Train it again."
+        )
     try:
         content, voxel_mm = dict(record["config"]), float(record["voxel_mm"])
         usual = {str(k): (float(m), float(s)) for k, (m, s) in record["usual_figures"].items()}
