@@ -36,9 +36,9 @@ def build_network(filters: tuple[int, ...], seed: int) -> nn.Module:
     Four levels (strides 1, 2, 2, 2), kernel 3, instance norm, leaky ReLU. In training mode the
     output is (B, 3, 1, X, Y, Z): logits at full, half and quarter resolution, the latter two
     repeated up to full resolution. In evaluation mode it is (B, 1, X, Y, Z). Axes must be
-    multiples of 8, one of them at least 16. The untrained network's raw logits are those of `PRIOR`
-    nearly everywhere (Lin et al., arXiv:1708.02002, section 4.1), a probability of 0.05 after the
-    bound, which spares the training the steps that it would take to learn that lesions are rare.
+    multiples of 8, one of them at least 16. The untrained network predicts `PRIOR` nearly
+    everywhere (Lin et al., arXiv:1708.02002, section 4.1), which spares the training the steps that
+    it would take to learn that lesions are rare.
 
     Args:
         filters: channels of the four levels.
@@ -57,8 +57,9 @@ def build_network(filters: tuple[int, ...], seed: int) -> nn.Module:
             deep_supr_num=SUPERVISED - 1,
         )
     _use_group_norm(network)
+    logit = math.log(PRIOR / (1 - PRIOR))
     for output in (network.output_block, *network.deep_supervision_heads):
-        nn.init.constant_(output.conv.conv.bias, math.log(PRIOR / (1 - PRIOR)))
+        nn.init.constant_(output.conv.conv.bias, logit / (1 - abs(logit) / LOGIT_LIMIT))
     return network.to(memory_format=torch.channels_last_3d)
 
 
