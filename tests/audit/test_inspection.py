@@ -5,6 +5,8 @@ import logging
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +15,7 @@ import yaml
 from tests.conftest import write_toy_cohort
 
 from lesionforge import arms
+from lesionforge.audit import inspection
 from lesionforge.audit.inspection import (
     Inspection,
     count_rejected,
@@ -28,7 +31,7 @@ from lesionforge.cohort.bids import json_path, read_cohort
 from lesionforge.cohort.splits import SplitConfig, draw_splits, write_splits
 from lesionforge.cohort.subject import Subject
 from lesionforge.errors import ConfigError, DataError
-from lesionforge.provenance import read_json, sha256, write_json
+from lesionforge.provenance import read_json, sha256, write_json, write_tsv
 
 CONFIG = {
     "name": "toy",
@@ -209,6 +212,20 @@ def test_the_table_is_only_appended_to_and_the_last_verdict_counts(runs):
     assert arms.synthetic_counts(study, "paste", 0, None) == (3, 4)
     table = pd.read_csv(root / "inspected.tsv", sep="\t")
     assert list(table.columns)[:5] == ["participant_id", "verdict", "by", "when", "reason"]
+
+
+def test_two_people_who_record_at_once_lose_no_verdict(runs, monkeypatch):
+    def slow(path, table):
+        time.sleep(0.2)
+        write_tsv(path, table)
+
+    monkeypatch.setattr(inspection, "write_tsv", slow)
+    subjects = read_cohort(set_of(runs))
+    files = {by: saved(runs, {f"sub-syn000{by}": ""}, f"{by}.json") for by in "123"}
+    with ThreadPoolExecutor() as pool:
+        said = [pool.submit(record_inspection, Path(f), subjects, by) for by, f in files.items()]
+        assert [len(one.result()) for one in said] == [1, 1, 1]
+    assert {row.by for row in read_inspections(set_of(runs))} == {"1", "2", "3"}
 
 
 def test_a_set_with_a_page_and_verdicts_is_valid_bids(runs):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pandas as pd
+from filelock import FileLock
 
 from lesionforge.cohort.bids import json_path
 from lesionforge.cohort.subject import Subject
@@ -21,6 +22,7 @@ from lesionforge.seeding import draw_turn, stream
 SCHEMA = 1
 PAGE = "inspection"
 TABLE = "inspected.tsv"
+LOCK = ".inspected.lock"
 Verdict = Literal["accept", "reject"]
 
 
@@ -168,10 +170,11 @@ def record_inspection(path: Path, subjects: Sequence[Subject], by: str) -> list[
         Inspection(name, row["verdict"], by, now, _one_line(row.get("reason")), row["sha256"])
         for name, row in rows.items()
     ]
-    known = standing(root)
-    fresh = [v for v in found if v.participant_id not in known or _differ(v, known)]
-    table = pd.DataFrame(map(asdict, [*read_inspections(root), *fresh]), columns=list(COLUMNS))
-    write_tsv(root / TABLE, table.replace("", None))
+    with FileLock(root / LOCK):  # of two people who record at once, neither loses a verdict
+        known = standing(root)
+        fresh = [v for v in found if v.participant_id not in known or _differ(v, known)]
+        table = pd.DataFrame(map(asdict, [*read_inspections(root), *fresh]), columns=list(COLUMNS))
+        write_tsv(root / TABLE, table.replace("", None))
     return fresh
 
 
