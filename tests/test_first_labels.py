@@ -170,3 +170,18 @@ def test_a_model_that_is_not_sure_makes_no_set(root, monkeypatch, capsys):
     assert call(root, "pre-label", "--regime", "none", "--to", "none") == 1
     assert call(root, "pre-label", "--regime", "expanded", "--to", "wrong") == 1
     assert "never changed" in capsys.readouterr().err
+
+
+def test_a_model_does_not_label_again_whose_label_a_person_took_back(root, monkeypatch):
+    decision = ["--subject", "sub-u03", "--by", "R", "--reason", "a vein", "--verdict", "withdraw"]
+    assert call(root, "decide", "--labels", "pre", *decision) == 0
+    assert call(root, "apply-decisions", "--labels", "pre", "--to", "taken") == 0
+    people = {s.id: s for s in read_labelled(root / "runs/late/cohort", "taken")}
+    assert not people["sub-u03"].has_label
+    sure(monkeypatch)
+    assert call(root, "pre-label", "--regime", "expanded", "--to", "again") == 0
+    table = read_tsv(root / "runs/late/pre-labels/again.tsv")
+    assert not {"sub-u03"} & set(table["participant_id"])
+    assert call(root, "next-cases") == 0
+    rows = read_tsv(root / "runs/late/audit/next.tsv")
+    assert "sub-u03" in set(rows["subject"])

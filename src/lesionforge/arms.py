@@ -78,13 +78,14 @@ def real_subjects(study: Study) -> list[Subject]:
 
 
 def unlabelled_people(study: Study) -> list[Subject]:
-    """Read the patients who have no label in the study's set, and about whom nobody has decided.
+    """Read the patients who have no label in the study's set, and wait for one.
 
-    Who was decided on already waits for `apply-decisions`, not for a reader or a model.
+    Who was decided on waits for `apply-decisions`, unless the label was only taken back.
     """
     people = read_labelled(study.cohort_root, study.labels)
-    decided = decisions.decided_on(study.cohort_root)
-    return [s for s in people if not s.has_label and s.id not in decided]
+    verdicts = decisions.last_verdicts(study.cohort_root)
+    waits = (None, "withdraw")
+    return [s for s in people if not s.has_label and verdicts.get(s.id) in waits]
 
 
 def read_splits(study: Study, fold: int | None) -> pd.DataFrame:

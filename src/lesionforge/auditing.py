@@ -130,7 +130,8 @@ def decide(  # noqa: PLR0913 (each is an option of the command)
         subject: participant id.
         by: who decides.
         reason: why, in words.
-        verdict: `confirm` the label, or call the subject `healthy`.
+        verdict: `confirm` the label, call the subject `healthy`, or `withdraw` a first label (a
+            model's) that is wrong while nobody knows the right one: unlabelled again.
         mask: NIfTI file of a new mask, drawn on the prepared T1w or FLAIR. Of an unlabelled
             patient it is the first label: in the set that `apply-decisions` makes, the patient
             trains, behind everybody else in the order.
@@ -166,8 +167,9 @@ def pre_label(
     """Let a trained detector label unlabelled patients, and sample some for a person to look at.
 
     Whose best candidate scores high enough gets its voxels as mask in a new label set, always
-    marked `source: model`; the others stay unlabelled. Writes `pre-labels/SET.tsv` and the page
-    `pre-labels/SET.html`; then train with `--labels SET`.
+    marked `source: model`; the others stay unlabelled, as do those whose label a person has
+    withdrawn. Writes `pre-labels/SET.tsv` and the page `pre-labels/SET.html`; then train with
+    `--labels SET`.
 
     Args:
         study: the study; its label set is what the new one is made from.
@@ -182,7 +184,8 @@ def pre_label(
     with recorded(study, "pre_label"):
         arms.check_regime(study, regime)
         new_set_path(study.cohort_root, to)
-        people = arms.unlabelled_people(study)
+        seen = decisions.last_verdicts(study.cohort_root)  # a person has taken a label back
+        people = [s for s in arms.unlabelled_people(study) if s.id not in seen]
         if not people:
             raise DataError(
                 f"Nobody waits for a label in the set `{study.labels}`. Patients without a mask "

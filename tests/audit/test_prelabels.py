@@ -9,7 +9,7 @@ from lesionforge.audit.decisions import (
     DecisionLog,
     apply_decisions,
     decide,
-    decided_on,
+    last_verdicts,
     log_path,
 )
 from lesionforge.audit.prelabels import (
@@ -97,7 +97,7 @@ def test_a_models_masks_are_marked_everywhere(cohort):
     assert [(d.participant_id, d.source, d.verdict) for d in logged] == [
         ("sub-u01", "model", "replace"), ("sub-u02", "model", "replace")
     ]  # fmt: skip
-    assert decided_on(cohort) == set()
+    assert last_verdicts(cohort) == {}
     lesion = next(s for s in read_labelled(cohort, "pre") if s.id == "sub-u01").lesion
     sidecar = read_json(lesion.with_name(lesion.name.replace(".nii.gz", ".json")))
     assert sidecar["LabelSource"] == "model"
@@ -134,6 +134,37 @@ def test_people_outrank_the_model_and_its_decisions_are_not_applied_again(cohort
     table = read_tsv(set_path(cohort, "v3")).set_index("participant_id")
     assert table.loc["sub-u01", "reader"] == "a model, confirmed by R"
     assert table.loc["sub-u02", ["source", "reader"]].tolist() == ["human", "R"]
+
+
+def test_a_wrong_prelabel_can_be_taken_back_and_labelled_later(cohort, tmp_path):
+    pre_label(cohort)
+    before = set_path(cohort, "pre").read_bytes()
+    log = DecisionLog(log_path(cohort))
+    for base, who in (("pre", "sub-p01"), ("original", "sub-u01"), ("pre", "sub-u03")):
+        with pytest.raises(DataError, match="cannot be unlabelled again"):
+            decide(cohort, base, Decision(who, "withdraw", "R", "not a lesion"))
+    assert len(log.read()) == 2
+    decide(cohort, "pre", Decision("sub-u01", "withdraw", "R", "a vein; the lesion is elsewhere"))
+    assert apply_decisions(cohort, "pre", "v2") == ["sub-u01"]
+    assert set_path(cohort, "pre").read_bytes() == before
+    people = {s.id: s for s in read_labelled(cohort, "v2")}
+    assert not people["sub-u01"].has_label
+    assert [(j.participant_id, j.rank) for j in read_joined(cohort, "v2")] == [("sub-u02", 0)]
+    row = read_tsv(set_path(cohort, "v2")).set_index("participant_id").loc["sub-u01"]
+    assert [row["group"], row["reader"], row["version"]] == ["unlabelled", "R", "v2"]
+    assert apply_decisions(cohort, "original", "bare") == []
+    mask = tmp_path / "mask.nii.gz"
+    write_volume(mask, truth(people["sub-u01"]), read_grid(people["sub-u01"]))
+    decide(cohort, "v2", Decision("sub-u01", "confirm", "R", "found it"), mask)
+    assert apply_decisions(cohort, "v2", "v3") == ["sub-u01"]
+    assert [j.participant_id for j in read_joined(cohort, "v3")] == ["sub-u02", "sub-u01"]
+    assert drawn_by_model(cohort, "v3") == {"sub-u02"}
+
+
+def test_withdrawing_goes_without_a_mask(cohort, tmp_path):
+    pre_label(cohort)
+    with pytest.raises(DataError, match="`withdraw` goes without a mask"):
+        decide(cohort, "pre", Decision("sub-u01", "withdraw", "R", "vein"), tmp_path / "m.nii.gz")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from lesionforge.cohort.labels import (
     Label,
     Source,
     drawn_by_model,
+    read_joined,
     read_labelled,
     write_label_set,
 )
@@ -25,7 +26,7 @@ from lesionforge.provenance import atomic, sha256
 from lesionforge.volume import read_volume
 
 SCHEMA = 1
-Verdict = Literal["confirm", "replace", "healthy"]
+Verdict = Literal["confirm", "replace", "healthy", "withdraw"]
 PATIENCE_S = 60.0  # for another process that is appending
 
 
@@ -35,7 +36,8 @@ class Decision:
 
     Attributes:
         participant_id: whose label.
-        verdict: `confirm` it as it is, `replace` its mask, or call the subject `healthy`.
+        verdict: `confirm` it as it is, `replace` its mask, call the subject `healthy`, or
+            `withdraw` a first label that is wrong while nobody knows the right one.
         decided_by: name of the person or model.
         reason: in words.
         minutes: of expert time that it took.
@@ -191,16 +193,23 @@ def decide(
         Its number, and the decision as it was written.
 
     Raises:
-        DataError: the subject is unknown, or unlabelled and to be confirmed; the mask is empty,
-            missing, or contradicts the verdict.
+        DataError: the subject is unknown, or unlabelled and to be confirmed, or to be withdrawn
+            without having joined; the mask is empty, missing, or contradicts the verdict.
         GeometryError: the mask lies on another grid.
     """
     subjects = {s.id: s for s in read_labelled(cohort, base)}
     subject = subjects.get(decision.participant_id)
     if subject is None:
         raise DataError(f"{cohort} has no subject {decision.participant_id}. Nothing was decided.")
-    if mask is not None and decision.verdict == "healthy":
-        raise DataError("A healthy subject has no mask: give a mask or the verdict, not both.")
+    if mask is not None and decision.verdict in ("healthy", "withdraw"):
+        raise DataError(
+            f"`{decision.verdict}` goes without a mask: give a mask or the verdict, not both."
+        )
+    if decision.verdict == "withdraw" and subject.id not in _late(cohort, base):
+        raise DataError(
+            f"{subject.id} did not get a first label in the set `{base}` or in one that it was "
+            "made from, so it cannot be unlabelled again. Nothing was decided."
+        )
     if not subject.has_label and mask is None and decision.verdict != "healthy":
         raise DataError(
             f"{subject.id} is unlabelled in the set `{base}`, so there is nothing to confirm. Give "
@@ -217,10 +226,14 @@ def decide(
     return log.append(written), written
 
 
-def decided_on(cohort: Path) -> set[str]:
-    """Return the ids of those about whose label a person has decided."""
+def last_verdicts(cohort: Path) -> dict[str, Verdict]:
+    """Return the last verdict of a person about each subject's label, by id."""
     log = DecisionLog(log_path(cohort))
-    return {d.participant_id for d in log.read() if d.source == "human"}
+    return {d.participant_id: d.verdict for d in log.read() if d.source == "human"}
+
+
+def _late(cohort: Path, base: str) -> set[str]:
+    return {j.participant_id for j in read_joined(cohort, base)}
 
 
 def _check_mask(subject: Subject, path: Path) -> None:
@@ -251,13 +264,15 @@ def apply_decisions(cohort: Path, base: str, name: str) -> list[str]:
     last = {d.participant_id: d for d in log.read() if d.source != "model"}
     if not last:
         raise DataError(f"{log.path} holds no decision of a person: there is nothing to apply.")
-    labels = {}
+    labels, withdrawn, late = {}, {}, _late(cohort, base)
     for subject_id, decision in last.items():
-        if decision.verdict == "confirm" and decision.base == base:
-            continue
-        labels[subject_id] = _decided_label(cohort, log, decision)
-    write_label_set(cohort, name, base, labels)
-    return sorted(labels)
+        if decision.verdict == "withdraw":
+            if subject_id in late:
+                withdrawn[subject_id] = _decided_label(cohort, log, decision)
+        elif decision.verdict != "confirm" or decision.base != base:
+            labels[subject_id] = _decided_label(cohort, log, decision)
+    write_label_set(cohort, name, base, labels, withdrawn)
+    return sorted({*labels, *withdrawn})
 
 
 def _decided_label(cohort: Path, log: DecisionLog, decision: Decision) -> Label:
@@ -271,7 +286,7 @@ def _decided_label(cohort: Path, log: DecisionLog, decision: Decision) -> Label:
 
 def _decided_mask(cohort: Path, log: DecisionLog, decision: Decision) -> np.ndarray | None:
     """Return the mask that a decision stands for; None for no lesion."""
-    if decision.verdict == "healthy":
+    if decision.verdict in ("healthy", "withdraw"):
         return None
     if decision.verdict == "confirm":
         known = {s.id: s for s in read_labelled(cohort, decision.base)}

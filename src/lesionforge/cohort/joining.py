@@ -34,11 +34,11 @@ def join(before: Sequence[Joined], fresh: Mapping[str, Group]) -> list[Joined]:
     """Append those who are labelled for the first time, in their order.
 
     Args:
-        before: who joined in the set that a new one is made from; their places stay.
+        before: who joined in the set that a new one is made from, in order.
         fresh: participant id to group of those who were unlabelled there.
     """
-    joined = list(before)
-    for name, group in fresh.items():
+    joined: list[Joined] = []
+    for name, group in [*((j.participant_id, j.group) for j in before), *fresh.items()]:
         joined.append(Joined(name, group, sum(j.group == group for j in joined)))
     return joined
 

@@ -9,7 +9,7 @@ set until one of its labels is their first; see `lesionforge.cohort.joining`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
@@ -19,7 +19,7 @@ import pandas as pd
 
 from lesionforge.cohort.bids import json_path, read_cohort
 from lesionforge.cohort.joining import Joined, join
-from lesionforge.cohort.subject import Group, Subject, read_grid, reader_suffix
+from lesionforge.cohort.subject import UNLABELLED, Group, Subject, read_grid, reader_suffix
 from lesionforge.errors import DataError, GeometryError
 from lesionforge.provenance import read_tsv, sha256, write_json, write_tsv, write_tsv_once
 from lesionforge.volume import write_volume
@@ -109,7 +109,13 @@ def read_labelled(cohort: Path, name: str = ORIGINAL) -> list[Subject]:
     return chosen
 
 
-def write_label_set(cohort: Path, name: str, base: str, labels: Mapping[str, Label]) -> None:
+def write_label_set(
+    cohort: Path,
+    name: str,
+    base: str,
+    labels: Mapping[str, Label],
+    withdrawn: Mapping[str, Label] | None = None,
+) -> None:
     """Write a label set: `base` with other labels for some subjects. Nothing is overwritten.
 
     Args:
@@ -117,11 +123,14 @@ def write_label_set(cohort: Path, name: str, base: str, labels: Mapping[str, Lab
         name: of the new set.
         base: the set that it changes.
         labels: participant id to label. Who was unlabelled joins the training in this order.
+        withdrawn: participant id to who takes a label back, and why (no mask). These have joined
+            and are unlabelled again; those behind them move up.
 
     Raises:
-        DataError: the set exists, or a subject is unknown.
+        DataError: the set exists, or a subject is unknown, or had a label before it joined.
         GeometryError: a mask has another shape than the subject's volumes.
     """
+    withdrawn = withdrawn or {}
     path = new_set_path(cohort, name)
     subjects = read_labelled(cohort, base)
     late = {s.id for s in subjects if not s.has_label}
@@ -133,25 +142,36 @@ def write_label_set(cohort: Path, name: str, base: str, labels: Mapping[str, Lab
     unknown = sorted(set(labels) - {s.id for s in subjects})
     if unknown:
         raise DataError(f"{cohort} has no subject {', '.join(unknown[:10])}.")
+    firm = sorted(set(withdrawn) - {j.participant_id for j in read_joined(cohort, base)})
+    if firm:
+        raise DataError(
+            f"{', '.join(firm[:10])}: only who got the first label in `{base}` or in a set that it "
+            "was made from can be unlabelled again."
+        )
     known = None if base == ORIGINAL else _read_table(cohort, base)
     rows = []
     for subject in subjects:
         if subject.id in labels:
             rows.append(_write_label(subject, name, labels[subject.id]))
             continue
+        if subject.id in withdrawn:
+            why = withdrawn[subject.id]
+            known_by = {"source": why.source, "reader": why.reader, "reason": why.reason}
+            bare = _row(replace(subject, group=UNLABELLED), None)
+            rows.append(bare | known_by | {"version": name})
+            continue
         source = "human" if subject.has_label else NONE
         row = {"source": source, "reader": NONE, "reason": NONE, "version": ORIGINAL}
         if known is not None and subject.id in known.index:
             row = {column: str(known.loc[subject.id, column]) for column in row}
         rows.append(_row(subject, subject.lesion if subject.group == "patient" else None) | row)
-    write_tsv(path, _with_places(pd.DataFrame(rows), cohort, base, fresh))
+    stay = [j for j in read_joined(cohort, base) if j.participant_id not in withdrawn]
+    write_tsv(path, _with_places(pd.DataFrame(rows), join(stay, fresh)))
 
 
-def _with_places(
-    table: pd.DataFrame, cohort: Path, base: str, fresh: Mapping[str, Group]
-) -> pd.DataFrame:
+def _with_places(table: pd.DataFrame, people: Sequence[Joined]) -> pd.DataFrame:
     """Add the columns `joined_as` and `joined_rank`, where anybody has joined."""
-    joined = {j.participant_id: j for j in join(read_joined(cohort, base), fresh)}
+    joined = {j.participant_id: j for j in people}
     if not joined:
         return table
     found = [joined.get(name) for name in table["participant_id"]]
