@@ -115,6 +115,46 @@ def test_benign_findings_change_controls_and_leave_no_lesion():
     assert np.abs(signs.tissue[1] - head.tissue[1]).max() > 0.05
 
 
+@pytest.mark.parametrize("signs", [(0.3, 0.0, 0.0, 0.0), (0.0, 0.0, 0.3, -0.2)])
+def test_a_benign_stretch_changes_its_cortex_or_the_white_matter_beneath(cases, signs):
+    spec, head, _ = cases[0]
+    flair, t1w, white_flair, white_t1w = signs
+    mimic = replace(
+        spec.lesion,
+        thickening_mm=0.0,
+        blur_mm=0.0,
+        flair=flair,
+        t1w=t1w,
+        white_flair=white_flair,
+        white_t1w=white_t1w,
+        volume_mm3=4000.0,
+        transmantle=False,
+    )
+    found = add_findings(replace(spec, lesion=None, mimics=(mimic,)), head)
+    assert found.lesion.max() == 0
+    np.testing.assert_allclose(found.tissue, head.tissue, atol=1e-3)
+    white = head.tissue[2] > 0.9
+    grey = head.tissue[1] > 0.9
+    if flair:
+        assert found.flair[grey].max() > 0.2
+        assert np.abs(found.t1w).max() == 0
+    else:
+        assert found.flair[white].max() > 0.2
+        assert found.t1w[white].max() > 0.1  # darker by -0.2: brighter
+        assert np.abs(found.flair[grey]).max() < 0.05
+
+
+def test_benign_stretches_differ_from_each_other_and_leave_the_lesion_where_it_is():
+    spec = replace(draw_phantom(SEED, "patient", 1, VOXEL, "3"), confounders=())
+    head = build_head(spec)
+    alone = add_findings(replace(spec, mimics=()), head)
+    mimic = replace(spec.lesion, side="left", flair=0.3)
+    many = add_findings(replace(spec, mimics=(mimic, mimic)), head)
+    np.testing.assert_array_equal(many.lesion, alone.lesion)
+    one = add_findings(replace(spec, mimics=(mimic,)), head)
+    assert np.abs(many.flair - one.flair).max() > 0.05
+
+
 def scan(spec, head, level):
     """Scan a head of one flat intensity: what is not flat is the scanner's."""
     sampler = place_head(head.grid, head.brain, level)

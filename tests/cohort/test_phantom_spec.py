@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from lesionforge.cohort.phantom import PhantomConfig, draw_cohort
-from lesionforge.cohort.phantom_knobs import DIFFICULTY, SCANNERS
+from lesionforge.cohort.phantom_knobs import DIFFICULTY, SCANNERS, coded
 from lesionforge.cohort.phantom_spec import draw_phantom, spec_from_json
 from lesionforge.errors import ConfigError
 
@@ -107,13 +107,19 @@ def test_wrong_config_is_refused(wrong, name):
 
 
 def test_versions_are_frozen():
-    """The first lesions of each version, pinned: whoever changes a knob makes a new version."""
-    drawn = {
-        version: [draw_phantom(0, "patient", n, 2.5, version).lesion for n in (1, 2, 3)]
-        for version in DIFFICULTY
+    """The first people of each version, pinned: whoever changes a knob makes a new version."""
+    pinned = {}
+    for version in DIFFICULTY:
+        people = [draw_phantom(0, "patient", n, 2.5, version) for n in (1, 2, 3)]
+        pinned[version] = [
+            (round(s.lesion.conspicuity, 4), round(s.lesion.flair, 4), len(s.mimics))
+            for s in people
+        ]
+    assert pinned == {
+        "1": [(0.4881, 0.0448, 0), (0.4544, 0.1341, 0), (0.6815, 0.1825, 0)],
+        "2": [(0.2136, 0.0604, 0), (0.3711, 0.138, 0), (0.1386, 0.0127, 0)],
+        "3": [(0.3872, 0.1168, 0), (0.6352, 0.252, 2), (0.2915, 0.1429, 1)],
     }
-    pinned = {version: [round(s.conspicuity, 4) for s in found] for version, found in drawn.items()}
-    assert pinned == {"1": [0.4881, 0.4544, 0.6815], "2": [0.2136, 0.3711, 0.1386]}
 
 
 def test_version_2_has_lesions_near_the_limit_of_detection():
@@ -123,3 +129,36 @@ def test_version_2_has_lesions_near_the_limit_of_detection():
     assert 0.65 < conspicuity.max() <= 0.75
     assert 0.37 < conspicuity.mean() < 0.43
     assert np.mean(conspicuity < 0.2) > 0.03
+
+
+def test_version_3_has_many_kinds_of_lesions_and_of_benign_stretches():
+    difficulty = DIFFICULTY["3"]
+    kinds = (difficulty.lesions, difficulty.mimics)
+    assert all(sum(look.share for look in looks) == pytest.approx(1) for looks in kinds)
+    lesions, mimics = ({look.name for look in looks} for looks in kinds)
+    assert len(lesions) == len(mimics) == 15
+    assert not {name[1:] for name in lesions} & {name[1:] for name in mimics}
+    people = draw_cohort(PhantomConfig(patients=400, controls=400, seed=SEED, version="3"))
+    assert {s.lesion.subtype for s in people if s.lesion} == lesions
+    assert {m.subtype for s in people for m in s.mimics} == mimics
+    counts = [[len(s.mimics) for s in people if s.group == g] for g in ("patient", "control")]
+    assert stats.mannwhitneyu(*counts).pvalue > 0.01
+    assert abs(np.mean(counts) - difficulty.mimic_rate) < 0.1
+    for drawn in ([s.lesion for s in people if s.lesion], [m for s in people for m in s.mimics]):
+        assert 1800 < np.median([one.volume_mm3 for one in drawn]) < 2250
+        assert all(0.25 <= one.conspicuity <= 1 for one in drawn)
+
+
+@pytest.mark.parametrize("code", ["=++0+", "|0-+0", ".+-0-"])
+def test_a_look_says_what_is_brighter_and_what_is_darker(code):
+    (look,) = coded(1.0, code)
+    form = {"=": (1, 0), "|": (0, 1), ".": (0, 0)}[code[0]]
+    thickening, blur, flair, t1w, white_flair, white_t1w = look.signs
+    assert (thickening, blur) == form
+    darker = [-flair, t1w, -white_flair, white_t1w]  # T1w signs are hypointensities
+    assert ["+0-"[int(d) + 1] for d in darker] == list(code[1:])
+
+
+def test_versions_1_and_2_have_no_benign_stretches(specs):
+    second = draw_cohort(PhantomConfig(patients=20, controls=20, seed=SEED, version="2"))
+    assert not any(s.mimics for s in [*specs, *second])

@@ -7,13 +7,42 @@ its version in `DIFFICULTY`: a harder or easier cohort is a new version, never a
 from dataclasses import dataclass
 from typing import Literal
 
-PhantomVersion = Literal["1", "2"]
+PhantomVersion = Literal["1", "2", "3"]
 LOBES = ("frontal", "temporal", "parietal", "occipital", "insula")
 LOBE_SHARES = (0.48, 0.23, 0.16, 0.07, 0.06)
-SUBTYPES = ("t1w", "flair", "both")
-# Share of the full strength of each sign, in the order of `Difficulty.signs`, by subtype.
-SIGN_MIX = {"t1w": (1, 1, 0.15, 1), "flair": (0.3, 0.4, 0.75, 0.5), "both": (0.8, 0.9, 0.6, 1)}
 ConfounderKind = Literal["wm_spot", "cortical_spot", "vessel", "blurred_junction"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a stretch of abnormal cortex looks: a kind of lesion, or of benign stretch.
+
+    Attributes:
+        name: of the kind, the subtype in the truth table.
+        share: of all lesions, or of all benign stretches.
+        signs: signed shares of the full strength of thickening, blur, FLAIR hyperintensity and T1w
+            hypointensity of the cortex, and of the same two in the white matter beneath.
+    """
+
+    name: str
+    share: float
+    signs: tuple[float, float, float, float, float, float]
+
+
+def coded(share: float, *codes: str) -> tuple[Look, ...]:
+    """Return looks from codes such as `|+-0+`, each with a share of all.
+
+    The first character is the form: `=` thickened, `|` blurred, `.` neither. Then FLAIR and T1w of
+    the cortex, FLAIR and T1w of the white matter beneath: brighter, unchanged or darker.
+    """
+    sign = {"+": 1.0, "0": 0.0, "-": -1.0}
+    form = {"=": (1.0, 0.0), "|": (0.0, 1.0), ".": (0.0, 0.0)}
+    looks = []
+    for code in codes:
+        flair, t1w, white_flair, white_t1w = (sign[c] for c in code[1:])
+        signs = (*form[code[0]], flair, -t1w, white_flair, -white_t1w)
+        looks.append(Look(code, share, signs))
+    return tuple(looks)
 
 
 @dataclass(frozen=True)
@@ -27,7 +56,9 @@ class Difficulty:
         blur_mm: standard deviation of the blurred grey-white junction at conspicuity 1.
         flair: FLAIR hyperintensity at conspicuity 1.
         t1w: T1w hypointensity at conspicuity 1.
-        subtype_shares: of lesions that show on T1w, on FLAIR, on both.
+        lesions: kinds of lesions.
+        mimics: kinds of benign stretches, which grow and vary like lesions.
+        mimic_rate: mean number of benign stretches a subject.
         transmantle_share: of lesions with a tail toward the ventricle.
         volume_mm3: smallest, median and largest lesion volume.
         volume_log_sd: standard deviation of the logarithm of volume.
@@ -50,7 +81,13 @@ class Difficulty:
     blur_mm: float = 3.0
     flair: float = 0.50
     t1w: float = 0.22
-    subtype_shares: tuple[float, float, float] = (0.3, 0.3, 0.4)
+    lesions: tuple[Look, ...] = (
+        Look("t1w", 0.3, (1, 1, 0.15, 1, 0, 0)),
+        Look("flair", 0.3, (0.3, 0.4, 0.75, 0.5, 0, 0)),
+        Look("both", 0.4, (0.8, 0.9, 0.6, 1, 0, 0)),
+    )
+    mimics: tuple[Look, ...] = ()
+    mimic_rate: float = 0.0
     transmantle_share: float = 0.3
     volume_mm3: tuple[float, float, float] = (400.0, 2000.0, 15000.0)
     volume_log_sd: float = 0.85
@@ -67,10 +104,35 @@ class Difficulty:
 
 
 # 1: for studies with a dozen patients, who suffice to learn something. 2: most lesions are near the
-# limit of detection and contrast varies more, so that dozens of patients do not suffice.
+# limit of detection, which no number of patients moves. 3: most lesions are visible, but of fifteen
+# kinds, and some benign stretches of fifteen others look like them: kinds must be seen to be known.
 DIFFICULTY: dict[PhantomVersion, Difficulty] = {
     "1": Difficulty(),
     "2": Difficulty(conspicuity=(0.05, 0.75), conspicuity_shape=(3.0, 3.0), contrast_sd=0.035),
+    "3": Difficulty(
+        conspicuity=(0.25, 1.0),
+        conspicuity_shape=(1.6, 1.2),
+        thickening_mm=4.0,
+        blur_mm=4.0,
+        flair=0.40,
+        t1w=0.28,
+        lesions=(
+            *coded(
+                0.05,
+                *("=++0+", "=+-00", "=+00-", "|++0-", "|+0+-"),
+                *("|+000", "|+-+0", ".+++-", ".+-0+", ".+00+"),
+            ),
+            *coded(0.10, "=0++0", "=0-++", "|0+0+", ".0+++", ".0+0-"),
+        ),
+        mimics=coded(
+            1 / 15,
+            *("=++++", "=+-++", "=+0++", "=0+00", "=0-0+"),
+            *("|+++0", "|+-+-", "|+0+0", "|0-+-", "|0-0-"),
+            *(".++00", ".+-0-", ".0++-", ".0-+0", ".0-00"),
+        ),
+        mimic_rate=0.5,
+        confounder_rates=(1.5, 0.8, 1.0, 0.5),
+    ),
 }
 
 

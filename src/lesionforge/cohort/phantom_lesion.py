@@ -3,6 +3,7 @@
 A lesion grows along the cortical ribbon from its seed and carries the signs of focal cortical
 dysplasia: thickened cortex, blurred grey-white junction, FLAIR hyperintensity and, in some, a
 tail that tapers toward the ventricle. Benign findings are drawn alike for patients and controls.
+In version 3 lesions have many looks, and benign stretches of cortex grow as lesions do.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from lesionforge.cohort.phantom_spec import ConfounderSpec, LesionSpec, PhantomS
 from lesionforge.seeding import stream
 
 REACH_MM = 44.0  # half the side of the box a lesion grows in
+BENEATH_MM = 3.0  # how far the white matter beneath a lesion takes part
 Box = tuple[slice, slice, slice]
 
 
@@ -44,8 +46,12 @@ def add_findings(spec: PhantomSpec, head: Head) -> Signs:
     lobes = lobe_map(head)
     for number in range(len(spec.confounders)):
         _add_confounder(spec, head, signs, number, lobes)
+    for number, mimic in enumerate(spec.mimics):
+        rng = stream(spec.seed, "phantom", spec.id, "mimic shape", number)
+        _add_stretch(rng, head, signs, mimic, lobes)
     if spec.lesion is not None:
-        _add_lesion(spec, head, signs, spec.lesion, lobes)
+        rng = stream(spec.seed, "phantom", spec.id, "lesion shape")
+        signs.lesion = _add_stretch(rng, head, signs, spec.lesion, lobes)
     return signs
 
 
@@ -181,25 +187,32 @@ def _change_cortex(
     tissue[1], tissue[2] = share * solid, (1 - share) * solid
 
 
-def _add_lesion(
-    spec: PhantomSpec, head: Head, signs: Signs, lesion: LesionSpec, lobes: np.ndarray
-) -> None:
+def _add_stretch(
+    rng: np.random.Generator, head: Head, signs: Signs, lesion: LesionSpec, lobes: np.ndarray
+) -> np.ndarray:
+    """Add a stretch of abnormal cortex; return its effect, (X, Y, Z) in [0, 1]."""
+    whole = np.zeros(head.grid.shape, dtype=np.float32)
     seed = _lesion_seed(head, lesion, lobes)
     box = _box(head, seed, REACH_MM)
-    effect = _grow(spec, lesion, head, box, seed, _ribbon(head, box, lobes))
+    effect = _grow(rng, lesion, head, box, seed, _ribbon(head, box, lobes))
     area = signs.tissue[(slice(None), *box)]
     step = head.grid.voxel_mm[0]
     _change_cortex(area, effect, lesion.thickening_mm, lesion.blur_mm, step)
     bright = effect * (area[1] + 0.6 * area[2])
     signs.flair[box] += lesion.flair * bright
     signs.t1w[box] -= lesion.t1w * bright
-    signs.lesion[box] = effect
+    if lesion.white_flair or lesion.white_t1w:
+        beneath = np.clip(ndimage.gaussian_filter(effect, BENEATH_MM / step) / 0.3, 0, 1) * area[2]
+        signs.flair[box] += lesion.white_flair * beneath
+        signs.t1w[box] -= lesion.white_t1w * beneath
+    whole[box] = effect
     if lesion.transmantle:
-        box, tail = _tail(head, signs.lesion)
+        box, tail = _tail(head, whole)
         tail = tail * signs.tissue[2][box]
         signs.flair[box] += 0.8 * lesion.flair * tail
         signs.t1w[box] -= 0.8 * (lesion.t1w + 0.3 * lesion.flair) * tail
-        signs.lesion[box] = np.maximum(signs.lesion[box], tail)
+        whole[box] = np.maximum(whole[box], tail)
+    return whole
 
 
 def _lesion_seed(head: Head, lesion: LesionSpec, lobes: np.ndarray) -> tuple[int, int, int]:
@@ -221,7 +234,7 @@ def _ribbon(head: Head, box: Box, lobes: np.ndarray) -> np.ndarray:
 
 
 def _grow(
-    spec: PhantomSpec,
+    rng: np.random.Generator,
     lesion: LesionSpec,
     head: Head,
     box: Box,
@@ -235,7 +248,6 @@ def _grow(
     """
     step = head.grid.voxel_mm[0]
     start = tuple(c - s.start for c, s in zip(seed, box, strict=True))
-    rng = stream(spec.seed, "phantom", spec.id, "lesion shape")
     speed = np.exp(0.45 * smooth_field(rng, head.grid, 9.0)[box])
     cost = np.where(ribbon > 0.15, speed * (1 + 6 * head.tissue[0][box]), -1.0)
     cost[start] = 1.0

@@ -11,10 +11,9 @@ from lesionforge.cohort.phantom_knobs import (
     LOBE_SHARES,
     LOBES,
     SCANNERS,
-    SIGN_MIX,
-    SUBTYPES,
     ConfounderKind,
     Difficulty,
+    Look,
     PhantomVersion,
     Protocol,
 )
@@ -60,7 +59,11 @@ class ScanSpec:
 
 @dataclass(frozen=True)
 class LesionSpec:
-    """A focal cortical dysplasia; `place` in [0, 1) picks a seed among the lobe's cortex."""
+    """A stretch of abnormal cortex: a focal cortical dysplasia, or a benign stretch.
+
+    `place` in [0, 1) picks a seed among the lobe's cortex; `white_flair` and `white_t1w` are the
+    signs of the white matter beneath.
+    """
 
     lobe: str
     side: str
@@ -74,6 +77,8 @@ class LesionSpec:
     t1w: float
     softness_mm: float
     transmantle: bool
+    white_flair: float = 0.0
+    white_t1w: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,7 @@ class PhantomSpec:
     flair: ScanSpec
     confounders: tuple[ConfounderSpec, ...]
     lesion: LesionSpec | None
+    mimics: tuple[LesionSpec, ...] = ()
 
 
 def phantom_id(group: Group, number: int) -> str:
@@ -134,6 +140,7 @@ def draw_phantom(
         flair=_draw_scan(rng("FLAIR"), scanner.flair, voxel_mm, difficulty, after=t1w),
         confounders=_draw_confounders(rng("confounders"), difficulty),
         lesion=_draw_lesion(rng("lesion"), difficulty) if group == "patient" else None,
+        mimics=_draw_mimics(rng("mimics"), difficulty),
     )
 
 
@@ -187,20 +194,25 @@ def _draw_scan(
     )
 
 
-def _draw_lesion(rng: np.random.Generator, difficulty: Difficulty) -> LesionSpec:
+def _draw_lesion(
+    rng: np.random.Generator, difficulty: Difficulty, looks: tuple[Look, ...] | None = None
+) -> LesionSpec:
+    """Draw a lesion, or a benign stretch that looks like one of `looks`."""
+    looks = looks or difficulty.lesions
     low, high = difficulty.conspicuity
     conspicuity = low + (high - low) * rng.beta(*difficulty.conspicuity_shape)
-    subtype = str(rng.choice(SUBTYPES, p=difficulty.subtype_shares))
-    full = (difficulty.thickening_mm, difficulty.blur_mm, difficulty.flair, difficulty.t1w)
-    signs = np.array(full) * SIGN_MIX[subtype] * conspicuity * rng.uniform(0.75, 1.25, 4)
+    look = looks[int(rng.choice(len(looks), p=[one.share for one in looks]))]
+    full = (difficulty.thickening_mm, difficulty.blur_mm, *2 * (difficulty.flair, difficulty.t1w))
+    spread = np.append(rng.uniform(0.75, 1.25, 4), [1, 1])
+    signs = np.array(full) * look.signs * conspicuity * spread
     smallest, median, largest = difficulty.volume_mm3
     volume = median * np.exp(rng.normal(0, difficulty.volume_log_sd))
-    thickening, blur, flair, t1w = _floats(signs)
+    thickening, blur, flair, t1w, white_flair, white_t1w = _floats(signs)
     return LesionSpec(
         lobe=str(rng.choice(LOBES, p=LOBE_SHARES)),
         side=str(rng.choice(["left", "right"])),
         place=float(rng.random()),
-        subtype=subtype,
+        subtype=look.name,
         conspicuity=float(conspicuity),
         volume_mm3=float(np.clip(volume, smallest, largest)),
         thickening_mm=thickening,
@@ -209,7 +221,14 @@ def _draw_lesion(rng: np.random.Generator, difficulty: Difficulty) -> LesionSpec
         t1w=t1w,
         softness_mm=float(rng.uniform(0.8, 2.0)),
         transmantle=bool(rng.random() < difficulty.transmantle_share),
+        white_flair=white_flair,
+        white_t1w=white_t1w,
     )
+
+
+def _draw_mimics(rng: np.random.Generator, difficulty: Difficulty) -> tuple[LesionSpec, ...]:
+    number = rng.poisson(difficulty.mimic_rate)
+    return tuple(_draw_lesion(rng, difficulty, difficulty.mimics) for _ in range(number))
 
 
 def _draw_confounders(
