@@ -9,6 +9,7 @@ import numpy as np
 
 from lesionforge import arms
 from lesionforge.audit import corrupt, decisions, label_risk, prelabels, reading
+from lesionforge.audit.decision_log import Decision, Verdict
 from lesionforge.audit.label_signals import Evidence, read_evidence
 from lesionforge.audit.prelabels import Acceptance
 from lesionforge.cohort import bids, splits
@@ -118,7 +119,7 @@ def decide(  # noqa: PLR0913 (each is an option of the command)
     subject: str,
     by: str,
     reason: str,
-    verdict: decisions.Verdict = "confirm",
+    verdict: Verdict = "confirm",
     mask: str | None = None,
     minutes: float = 0.0,
     reviewed_by: str = "",
@@ -138,7 +139,7 @@ def decide(  # noqa: PLR0913 (each is an option of the command)
         minutes: that it took.
         reviewed_by: a second person.
     """
-    made = decisions.Decision(subject, verdict, by, reason, minutes, reviewed_by=reviewed_by)
+    made = Decision(subject, verdict, by, reason, minutes, reviewed_by=reviewed_by)
     drawn = None if mask is None else Path(mask)
     number, written = decisions.decide(study.cohort_root, study.labels, made, drawn)
     logger.info("Decision %d: %s %s", number, written.participant_id, written.verdict)
@@ -184,12 +185,14 @@ def pre_label(
     with recorded(study, "pre_label"):
         arms.check_regime(study, regime)
         new_set_path(study.cohort_root, to)
-        seen = decisions.last_verdicts(study.cohort_root)  # a person has taken a label back
-        people = [s for s in arms.unlabelled_people(study) if s.id not in seen]
+        seen = decisions.last_verdicts(study.cohort_root)
+        waiting = arms.unlabelled_people(study)
+        people = [s for s in waiting if s.id not in seen]
         if not people:
             raise DataError(
-                f"Nobody waits for a label in the set `{study.labels}`. Patients without a mask "
-                "are those whose `group` is `unlabelled` in participants.tsv of the raw data."
+                f"Nobody waits for a model's label in the set `{study.labels}` ({len(waiting)} "
+                "whose labels were withdrawn wait for a person). Patients without a mask are those "
+                "whose `group` is `unlabelled` in participants.tsv of the raw data."
             )
         one_seed, one_fold = next(study.cells(seed, fold))
         maps = predict.probability_maps(study.detector_root(regime, one_seed, one_fold))

@@ -6,13 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from lesionforge.audit.decisions import (
-    Decision,
-    DecisionLog,
-    apply_decisions,
-    decide,
-    log_path,
-)
+from lesionforge.audit.decision_log import SCHEMA, Decision, DecisionLog, log_path
+from lesionforge.audit.decisions import apply_decisions, decide
 from lesionforge.cohort.bids import read_cohort
 from lesionforge.cohort.labels import read_labelled
 from lesionforge.cohort.subject import read_grid, read_lesion
@@ -23,7 +18,7 @@ from lesionforge.volume import grid, write_volume
 APPEND = """
 import sys
 from pathlib import Path
-from lesionforge.audit.decisions import Decision, DecisionLog
+from lesionforge.audit.decision_log import Decision, DecisionLog
 log = DecisionLog(Path(sys.argv[1]))
 for n in range(int(sys.argv[3])):
     log.append(Decision(f"sub-{n:04d}", "confirm", sys.argv[2], "seen"))
@@ -94,16 +89,28 @@ def test_a_future_schema_and_a_strange_file_are_refused_untouched(tmp_path):
     log = DecisionLog(tmp_path / "log.sqlite")
     log.append(decision())
     with sqlite3.connect(log.path) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     before = log.path.read_bytes()
     for attempt in (lambda: DecisionLog(log.path), lambda: log.append(decision())):
-        with pytest.raises(DataError, match="has schema 2, this LesionForge knows 1"):
+        with pytest.raises(DataError, match="has schema 3, this LesionForge knows 2"):
             attempt()
     assert log.path.read_bytes() == before
     strange = tmp_path / "strange.sqlite"
     strange.write_text("not a database, but long enough to be mistaken for one" * 20)
     with pytest.raises(DataError, match="cannot be used as a log"):
         DecisionLog(strange).read()
+
+
+def test_a_log_of_the_first_schema_is_read_and_goes_on(tmp_path):
+    log = DecisionLog(tmp_path / "log.sqlite")
+    log.append(decision())
+    with sqlite3.connect(log.path) as connection:
+        connection.execute("PRAGMA user_version = 1")
+    assert log.read() == DecisionLog(log.path).read() != []
+    log.append(decision("sub-u01", "withdraw"))
+    with sqlite3.connect(log.path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA,)
+    assert [d.verdict for d in log.read()] == ["confirm", "withdraw"]
 
 
 def test_decisions_make_a_new_label_set_and_overwrite_nothing(cohort, tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from filelock import FileLock
 from tests.conftest import write_toy_cohort
 
 from lesionforge import arms
@@ -226,6 +227,18 @@ def test_two_people_who_record_at_once_lose_no_verdict(runs, monkeypatch):
         said = [pool.submit(record_inspection, Path(f), subjects, by) for by, f in files.items()]
         assert [len(one.result()) for one in said] == [1, 1, 1]
     assert {row.by for row in read_inspections(set_of(runs))} == {"1", "2", "3"}
+
+
+def test_who_waits_too_long_for_another_process_is_told(runs, monkeypatch, capsys):
+    file = saved(runs, {"sub-syn0001": ""})
+    monkeypatch.setattr(inspection, "PATIENCE_S", 0.1)
+    with FileLock(set_of(runs) / inspection.LOCK):
+        assert record(runs, file) == 1
+    assert "Another process has been writing" in capsys.readouterr().err
+    assert read_inspections(set_of(runs)) == []
+    (set_of(runs) / inspection.LOCK).unlink()
+    assert record(runs, file) == 0
+    assert (set_of(runs) / inspection.LOCK).stat().st_mode & 0o777 == 0o666  # others may follow
 
 
 def test_a_set_with_a_page_and_verdicts_is_valid_bids(runs):

@@ -4,14 +4,8 @@ import numpy as np
 import pytest
 from tests.conftest import toy_volumes, write_toy_cohort
 
-from lesionforge.audit.decisions import (
-    Decision,
-    DecisionLog,
-    apply_decisions,
-    decide,
-    last_verdicts,
-    log_path,
-)
+from lesionforge.audit.decision_log import Decision, DecisionLog, log_path
+from lesionforge.audit.decisions import apply_decisions, decide, last_verdicts
 from lesionforge.audit.prelabels import (
     Acceptance,
     Prelabel,
@@ -159,6 +153,48 @@ def test_a_wrong_prelabel_can_be_taken_back_and_labelled_later(cohort, tmp_path)
     assert apply_decisions(cohort, "v2", "v3") == ["sub-u01"]
     assert [j.participant_id for j in read_joined(cohort, "v3")] == ["sub-u02", "sub-u01"]
     assert drawn_by_model(cohort, "v3") == {"sub-u02"}
+
+
+def test_taking_back_a_models_mask_leaves_a_persons_other_mask_alone(cohort, tmp_path):
+    people = {s.id: s for s in read_labelled(cohort)}
+    mask = tmp_path / "mask.nii.gz"
+    drawn = np.roll(truth(people["sub-u01"]), 2, axis=2)
+    write_volume(mask, drawn, read_grid(people["sub-u01"]))
+    pre_label(cohort)
+    decide(cohort, "original", Decision("sub-u01", "confirm", "R", "drawn"), mask)
+    assert apply_decisions(cohort, "original", "expert") == ["sub-u01"]
+    decide(cohort, "pre", Decision("sub-u01", "withdraw", "S", "not this"))
+    decide(cohort, "pre", Decision("sub-u02", "withdraw", "S", "nor this"))
+    assert last_verdicts(cohort) == {"sub-u01": "replace", "sub-u02": "withdraw"}
+    for number, base in enumerate(("original", "expert", "pre")):
+        apply_decisions(cohort, base, f"again{number}")
+        found = {s.id: s for s in read_labelled(cohort, f"again{number}")}
+        np.testing.assert_array_equal(read_lesion(found["sub-u01"]), drawn)
+        assert not found["sub-u02"].has_label
+    decide(cohort, "expert", Decision("sub-u01", "withdraw", "S", "I see nothing there"))
+    apply_decisions(cohort, "expert", "bare")
+    assert not any(s.has_label for s in read_labelled(cohort, "bare") if "-u" in s.id)
+
+
+def test_who_was_withdrawn_and_labelled_again_is_last_on_every_route(cohort, tmp_path):
+    people = {s.id: s for s in read_labelled(cohort)}
+
+    def draw(base, who):
+        mask = tmp_path / f"{who}.nii.gz"
+        write_volume(mask, truth(people[who]), read_grid(people[who]))
+        decide(cohort, base, Decision(who, "confirm", "R", "drawn"), mask)
+
+    draw("original", "sub-u01")
+    apply_decisions(cohort, "original", "a")
+    decide(cohort, "a", Decision("sub-u01", "withdraw", "R", "a vein"))
+    apply_decisions(cohort, "a", "b")
+    draw("b", "sub-u02")
+    apply_decisions(cohort, "b", "c")
+    draw("c", "sub-u01")
+    apply_decisions(cohort, "c", "d")
+    apply_decisions(cohort, "original", "atonce")
+    routes = [[j.participant_id for j in read_joined(cohort, name)] for name in ("d", "atonce")]
+    assert routes == [["sub-u02", "sub-u01"]] * 2
 
 
 def test_withdrawing_goes_without_a_mask(cohort, tmp_path):

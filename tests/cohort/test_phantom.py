@@ -1,4 +1,5 @@
 import hashlib
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -14,7 +15,7 @@ from lesionforge.cohort.phantom import (
     write_phantoms,
 )
 from lesionforge.errors import DataError
-from lesionforge.provenance import read_tsv
+from lesionforge.provenance import read_json, read_tsv, write_json
 from lesionforge.volume import read_volume
 
 CONFIG = PhantomConfig(patients=3, controls=2, seed=9200, voxel_mm=5.0)
@@ -72,6 +73,17 @@ def test_resume_keeps_finished_files_and_replaces_half_written_ones(phantoms, tm
     write_phantoms(CONFIG, raw, truth, workers=1)
     assert digests(tmp_path) == before
     assert kept.stat().st_mtime_ns == stamp
+
+
+def test_phantoms_of_a_former_lesionforge_are_the_same(phantoms, tmp_path):
+    shutil.copytree(phantoms, tmp_path / "former")
+    record = tmp_path / "former/truth/sub-p0001/anat/sub-p0001_phantom.json"
+    content = read_json(record)
+    del content["spec"]["mimics"], content["spec"]["lesion"]["white_flair"]
+    write_json(record, content)
+    before = digests(tmp_path / "former")
+    write_phantoms(CONFIG, tmp_path / "former/raw", tmp_path / "former/truth", workers=1)
+    assert digests(tmp_path / "former") == before
 
 
 def test_other_settings_never_mix_into_a_folder(phantoms):

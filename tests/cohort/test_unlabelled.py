@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from tests.conftest import write_toy_cohort
 
-from lesionforge.audit.decisions import Decision, apply_decisions, decide
+from lesionforge.audit.decision_log import Decision
+from lesionforge.audit.decisions import apply_decisions, decide
 from lesionforge.cohort.bids import read_cohort, write_participants
 from lesionforge.cohort.confounding import measure_confounding
 from lesionforge.cohort.labels import (

@@ -4,14 +4,15 @@ What is said is appended to `inspected.tsv` in the set's folder; the last verdic
 counts, as long as its volumes are the ones that were looked at. Rejected subjects do not train.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pandas as pd
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from lesionforge.cohort.bids import json_path
 from lesionforge.cohort.subject import Subject
@@ -23,6 +24,7 @@ SCHEMA = 1
 PAGE = "inspection"
 TABLE = "inspected.tsv"
 LOCK = ".inspected.lock"
+PATIENCE_S = 60.0  # for another process that is recording
 Verdict = Literal["accept", "reject"]
 
 
@@ -170,12 +172,29 @@ def record_inspection(path: Path, subjects: Sequence[Subject], by: str) -> list[
         Inspection(name, row["verdict"], by, now, _one_line(row.get("reason")), row["sha256"])
         for name, row in rows.items()
     ]
-    with FileLock(root / LOCK):  # of two people who record at once, neither loses a verdict
+    with _alone(root):
         known = standing(root)
         fresh = [v for v in found if v.participant_id not in known or _differ(v, known)]
         table = pd.DataFrame(map(asdict, [*read_inspections(root), *fresh]), columns=list(COLUMNS))
         write_tsv(root / TABLE, table.replace("", None))
     return fresh
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Keep others from the table, so that of two people who record at once neither loses a verdict.
+
+    Raises:
+        DataError: another process holds it for long.
+    """
+    try:
+        with FileLock(root / LOCK, PATIENCE_S, mode=0o666):
+            yield
+    except Timeout:
+        raise DataError(
+            f"Another process has been writing {root / TABLE} for {PATIENCE_S:g} s. Nothing was "
+            "recorded: try again when it has ended."
+        ) from None
 
 
 def _read_saved(path: Path) -> tuple[list[str], dict[str, dict[str, Any]]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lesionforge.audit.decisions import Decision, DecisionLog, log_path
+from lesionforge.audit.decision_log import Decision, DecisionLog, log_path
 from lesionforge.cohort.labels import Label, write_label_set
 from lesionforge.cohort.subject import Subject, read_grid
 from lesionforge.errors import ConfigError

@@ -142,6 +142,8 @@ def write_label_set(
     unknown = sorted(set(labels) - {s.id for s in subjects})
     if unknown:
         raise DataError(f"{cohort} has no subject {', '.join(unknown[:10])}.")
+    if set(labels) & set(withdrawn):
+        raise DataError(f"{', '.join(sorted(set(labels) & set(withdrawn))[:10])}: labelled or not?")
     firm = sorted(set(withdrawn) - {j.participant_id for j in read_joined(cohort, base)})
     if firm:
         raise DataError(

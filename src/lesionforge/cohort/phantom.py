@@ -1,6 +1,5 @@
 """The embedded phantom cohort: a raw BIDS data set as a hospital would give it, and its truth."""
 
-import json
 import logging
 import time
 from dataclasses import asdict, dataclass
@@ -233,7 +232,7 @@ def _is_finished(spec: PhantomSpec, raw: Path, truth: Path) -> bool:
     record = _record(truth, spec.id)
     if not record.exists():
         return False
-    if read_json(record)["spec"] != json.loads(json.dumps(asdict(spec))):
+    if spec_from_json(read_json(record)["spec"]) != spec:
         raise DataError(
             f"{record} was made with another seed, voxel size or phantom version. Give other "
             f"folders, or delete {raw} and {truth}."

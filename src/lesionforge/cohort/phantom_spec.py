@@ -268,7 +268,10 @@ def _floats(values: Any) -> Any:
 
 
 def spec_from_json(value: dict[str, Any]) -> PhantomSpec:
-    """Make the `PhantomSpec` that `dataclasses.asdict` and JSON have turned into `value`."""
+    """Make the `PhantomSpec` that `dataclasses.asdict` and JSON have turned into `value`.
+
+    What an earlier LesionForge did not know, such as benign stretches, has its default.
+    """
     return cast(PhantomSpec, _restore(PhantomSpec, value))
 
 
@@ -277,9 +280,8 @@ def _restore(kind: Any, value: Any) -> Any:
         kind = get_args(kind)[0] if value is not None else type(None)
     if is_dataclass(kind):
         hints = get_type_hints(kind)
-        return cast(type, kind)(
-            **{f.name: _restore(hints[f.name], value[f.name]) for f in fields(kind)}
-        )
+        known = [f.name for f in fields(kind) if f.name in value]
+        return cast(type, kind)(**{name: _restore(hints[name], value[name]) for name in known})
     if get_origin(kind) is tuple:
         inner = get_args(kind)[0]
         return tuple(_restore(inner, item) for item in value)

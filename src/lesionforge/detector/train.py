@@ -20,7 +20,7 @@ from lesionforge.cohort.quality import usual_figures
 from lesionforge.cohort.subject import Subject
 from lesionforge.detector.data import Case, PatchDataset, StepSampler, read_case
 from lesionforge.detector.module import DetectorConfig, DetectorModule
-from lesionforge.detector.network import LOGIT_LIMIT, network_state
+from lesionforge.detector.network import LOGIT_LIMIT, PRIOR, network_state
 from lesionforge.errors import LesionForgeError, LineageError
 from lesionforge.hardware import resolve_precision
 from lesionforge.provenance import (
@@ -63,6 +63,7 @@ def train_detector(
         "config": asdict(config),
         "seed": seed,
         "logit_limit": LOGIT_LIMIT,
+        "prior": PRIOR,
         "training": [s.id for s in training],
         "lineage": lineage(training),
         "voxel_mm": read_volume(training[0].brain).grid.voxel_mm[0],
