@@ -138,22 +138,19 @@ def apply_decisions(cohort: Path, base: str, name: str) -> list[str]:
         DataError: there are no decisions of people, a kept mask is missing, or the set exists.
     """
     log = DecisionLog(log_path(cohort))
-    decided, taken_back = _standing(cohort, log)
-    if not decided and not taken_back:
+    decided, withdrawn = _standing(cohort, log)
+    if not decided and not withdrawn:
         raise DataError(f"{log.path} holds no decision of a person: there is nothing to apply.")
     late = _late(cohort, base)
-    labels = {
-        who: _decided_label(cohort, log, decision)
-        for who, decision in decided.items()
-        if decision.verdict != "confirm" or decision.base != base
-    }
-    withdrawn = {
-        who: _decided_label(cohort, log, decision)
-        for who, decision in taken_back.items()
+    new = {w: d for w, d in decided.items() if d.verdict != "confirm" or d.base != base}
+    back = {
+        who: decision
+        for who, decision in withdrawn.items()
         if who in late and _same(_mask_in(cohort, decision.base, who), _mask_in(cohort, base, who))
     }
-    write_label_set(cohort, name, base, labels, withdrawn)
-    return sorted({*labels, *withdrawn})
+    labels = {who: _decided_label(cohort, log, decision) for who, decision in (new | back).items()}
+    write_label_set(cohort, name, base, labels)
+    return sorted(labels)
 
 
 def _decided_label(cohort: Path, log: DecisionLog, decision: Decision) -> Label:
@@ -162,7 +159,8 @@ def _decided_label(cohort: Path, log: DecisionLog, decision: Decision) -> Label:
     confirmed = decision.verdict == "confirm"
     if confirmed and decision.participant_id in drawn_by_model(cohort, decision.base):
         return Label(mask, "model", f"a model, confirmed by {by}", decision.reason)
-    return Label(mask, decision.source, by, decision.reason)
+    back = decision.verdict == "withdraw"
+    return Label(mask, decision.source, by, decision.reason, withdrawn=back)
 
 
 def _decided_mask(cohort: Path, log: DecisionLog, decision: Decision) -> np.ndarray | None:

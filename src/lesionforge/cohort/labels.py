@@ -37,12 +37,14 @@ class Label:
         source: who drew it; `model` for what no person outlined, `synthetic` for what was planted.
         reader: name of the person or model.
         reason: why it differs from its base.
+        withdrawn: a first label is taken back: nobody knows, the subject is unlabelled again.
     """
 
     mask: np.ndarray | None
     source: Source
     reader: str
     reason: str
+    withdrawn: bool = False
 
 
 def set_path(cohort: Path, name: str) -> Path:
@@ -109,13 +111,7 @@ def read_labelled(cohort: Path, name: str = ORIGINAL) -> list[Subject]:
     return chosen
 
 
-def write_label_set(
-    cohort: Path,
-    name: str,
-    base: str,
-    labels: Mapping[str, Label],
-    withdrawn: Mapping[str, Label] | None = None,
-) -> None:
+def write_label_set(cohort: Path, name: str, base: str, labels: Mapping[str, Label]) -> None:
     """Write a label set: `base` with other labels for some subjects. Nothing is overwritten.
 
     Args:
@@ -123,28 +119,27 @@ def write_label_set(
         name: of the new set.
         base: the set that it changes.
         labels: participant id to label. Who was unlabelled joins the training in this order.
-        withdrawn: participant id to who takes a label back, and why (no mask). These have joined
-            and are unlabelled again; those behind them move up.
+            Whose label is withdrawn had joined; those behind them move up.
 
     Raises:
-        DataError: the set exists, or a subject is unknown, or had a label before it joined.
+        DataError: the set exists, a subject is unknown, or a label is withdrawn that is no first
+            one.
         GeometryError: a mask has another shape than the subject's volumes.
     """
-    withdrawn = withdrawn or {}
     path = new_set_path(cohort, name)
     subjects = read_labelled(cohort, base)
     late = {s.id for s in subjects if not s.has_label}
     fresh: dict[str, Group] = {
         subject_id: "control" if label.mask is None else "patient"
         for subject_id, label in labels.items()
-        if subject_id in late
+        if subject_id in late and not label.withdrawn
     }
     unknown = sorted(set(labels) - {s.id for s in subjects})
     if unknown:
         raise DataError(f"{cohort} has no subject {', '.join(unknown[:10])}.")
-    if set(labels) & set(withdrawn):
-        raise DataError(f"{', '.join(sorted(set(labels) & set(withdrawn))[:10])}: labelled or not?")
-    firm = sorted(set(withdrawn) - {j.participant_id for j in read_joined(cohort, base)})
+    withdrawn = {subject_id for subject_id, label in labels.items() if label.withdrawn}
+    joined = read_joined(cohort, base)
+    firm = sorted(withdrawn - {j.participant_id for j in joined})
     if firm:
         raise DataError(
             f"{', '.join(firm[:10])}: only who got the first label in `{base}` or in a set that it "
@@ -156,18 +151,12 @@ def write_label_set(
         if subject.id in labels:
             rows.append(_write_label(subject, name, labels[subject.id]))
             continue
-        if subject.id in withdrawn:
-            why = withdrawn[subject.id]
-            known_by = {"source": why.source, "reader": why.reader, "reason": why.reason}
-            bare = _row(replace(subject, group=UNLABELLED), None)
-            rows.append(bare | known_by | {"version": name})
-            continue
         source = "human" if subject.has_label else NONE
         row = {"source": source, "reader": NONE, "reason": NONE, "version": ORIGINAL}
         if known is not None and subject.id in known.index:
             row = {column: str(known.loc[subject.id, column]) for column in row}
         rows.append(_row(subject, subject.lesion if subject.group == "patient" else None) | row)
-    stay = [j for j in read_joined(cohort, base) if j.participant_id not in withdrawn]
+    stay = [j for j in joined if j.participant_id not in withdrawn]
     write_tsv(path, _with_places(pd.DataFrame(rows), join(stay, fresh)))
 
 
@@ -241,7 +230,7 @@ def write_reader_sets(cohort: Path, drawn: Mapping[str, Mapping[str, str]]) -> N
 
 def _write_label(subject: Subject, name: str, label: Label) -> dict[str, object]:
     path = None
-    group: Group = "control"
+    group: Group = UNLABELLED if label.withdrawn else "control"
     if label.mask is not None:
         grid = read_grid(subject)
         if label.mask.shape != grid.shape:

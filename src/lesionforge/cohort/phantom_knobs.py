@@ -29,8 +29,8 @@ class Look:
     signs: tuple[float, float, float, float, float, float]
 
 
-def coded(share: float, *codes: str) -> tuple[Look, ...]:
-    """Return looks from codes such as `|+-0+`, each with a share of all.
+def coded(share: float, codes: str) -> tuple[Look, ...]:
+    """Return looks from codes such as `|+-0+`, separated by blanks, each with a share of all.
 
     The first character is the form: `=` thickened, `|` blurred, `.` neither. Then FLAIR and T1w of
     the cortex, FLAIR and T1w of the white matter beneath: brighter, unchanged or darker.
@@ -38,7 +38,7 @@ def coded(share: float, *codes: str) -> tuple[Look, ...]:
     sign = {"+": 1.0, "0": 0.0, "-": -1.0}
     form = {"=": (1.0, 0.0), "|": (0.0, 1.0), ".": (0.0, 0.0)}
     looks = []
-    for code in codes:
+    for code in codes.split():
         flair, t1w, white_flair, white_t1w = (sign[c] for c in code[1:])
         signs = (*form[code[0]], flair, -t1w, white_flair, -white_t1w)
         looks.append(Look(code, share, signs))
@@ -117,18 +117,13 @@ DIFFICULTY: dict[PhantomVersion, Difficulty] = {
         flair=0.40,
         t1w=0.28,
         lesions=(
-            *coded(
-                0.05,
-                *("=++0+", "=+-00", "=+00-", "|++0-", "|+0+-"),
-                *("|+000", "|+-+0", ".+++-", ".+-0+", ".+00+"),
-            ),
-            *coded(0.10, "=0++0", "=0-++", "|0+0+", ".0+++", ".0+0-"),
+            *coded(0.05, "=++0+ =+-00 =+00- |++0- |+0+- |+000 |+-+0 .+++- .+-0+ .+00+"),
+            *coded(0.10, "=0++0 =0-++ |0+0+ .0+++ .0+0-"),
         ),
         mimics=coded(
             1 / 15,
-            *("=++++", "=+-++", "=+0++", "=0+00", "=0-0+"),
-            *("|+++0", "|+-+-", "|+0+0", "|0-+-", "|0-0-"),
-            *(".++00", ".+-0-", ".0++-", ".0-+0", ".0-00"),
+            "=++++ =+-++ =+0++ =0+00 =0-0+ |+++0 |+-+- |+0+0 |0-+- |0-0- "
+            ".++00 .+-0- .0++- .0-+0 .0-00",
         ),
         mimic_rate=0.5,
         confounder_rates=(1.5, 0.8, 1.0, 0.5),

@@ -139,7 +139,9 @@ def draw_phantom(
         t1w=t1w,
         flair=_draw_scan(rng("FLAIR"), scanner.flair, voxel_mm, difficulty, after=t1w),
         confounders=_draw_confounders(rng("confounders"), difficulty),
-        lesion=_draw_lesion(rng("lesion"), difficulty) if group == "patient" else None,
+        lesion=_draw_lesion(rng("lesion"), difficulty, difficulty.lesions)
+        if group == "patient"
+        else None,
         mimics=_draw_mimics(rng("mimics"), difficulty),
     )
 
@@ -195,10 +197,9 @@ def _draw_scan(
 
 
 def _draw_lesion(
-    rng: np.random.Generator, difficulty: Difficulty, looks: tuple[Look, ...] | None = None
+    rng: np.random.Generator, difficulty: Difficulty, looks: tuple[Look, ...]
 ) -> LesionSpec:
     """Draw a lesion, or a benign stretch that looks like one of `looks`."""
-    looks = looks or difficulty.lesions
     low, high = difficulty.conspicuity
     conspicuity = low + (high - low) * rng.beta(*difficulty.conspicuity_shape)
     look = looks[int(rng.choice(len(looks), p=[one.share for one in looks]))]
