@@ -223,7 +223,7 @@ def train_arm(study: Study, arm: str, seed: int, labels: str, more: Collection[s
 
 
 def spent(cells: Collection[Path]) -> dict[str, Any]:
-    """Say what trainings have cost: their number, steps each, and hours (as they were timed)."""
+    """Say what trainings have cost: their number, steps each, and hours."""
     records = [read_json(folder / "detector.json") for folder in cells]
     return {
         "trainings": len(records),

@@ -73,7 +73,7 @@ class Checkpoint(Callback):
 
 
 class Progress(Callback):
-    """Show one bar over all steps, and log how long the training will take.
+    """Show one bar over all steps, log how long the training will take, and tell how long it took.
 
     Args:
         name: of the bar.
@@ -86,9 +86,25 @@ class Progress(Callback):
         self.name = name
         self.steps = steps
         self.done = done
+        self.earlier = 0.0
+        self.began: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Time of all steps that count, those of the runs that this one resumes included."""
+        return self.earlier + (0.0 if self.began is None else time.monotonic() - self.began)
+
+    def state_dict(self) -> dict[str, float]:
+        """Keep the time in the checkpoint."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Take the time of the former runs up again."""
+        self.earlier = state_dict["seconds"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar where a resumed run takes up."""
+        self.began = time.monotonic()
         self.first = self.done()
         self.bar = tqdm(
             desc=self.name,

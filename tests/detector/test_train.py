@@ -86,6 +86,24 @@ def test_a_kill_before_the_result_is_written_loses_nothing(
     assert len(read_tsv(tmp_path / "losses.tsv")) == CONFIG.steps
 
 
+def test_the_time_of_resumed_runs_adds_up(trained, training, tmp_path, monkeypatch):
+    def killed(self, trainer, *args):
+        if trainer.global_step == 6:
+            raise Killed
+
+    monkeypatch.setattr(train.Progress, "on_train_batch_end", killed)
+    with pytest.raises(Killed):
+        train_detector(training, tmp_path, CONFIG, 0)
+    monkeypatch.undo()
+    checkpoint = torch.load(tmp_path / "checkpoint.ckpt", weights_only=True)
+    assert checkpoint["callbacks"]["Progress"]["seconds"] > 0
+    checkpoint["callbacks"]["Progress"]["seconds"] = 5000.0
+    torch.save(checkpoint, tmp_path / "checkpoint.ckpt")
+    train_detector(training, tmp_path, CONFIG, 0)
+    assert 0 < read_json(trained / "detector.json")["seconds"] < 5000
+    assert read_json(tmp_path / "detector.json")["seconds"] > 5000
+
+
 def test_workers_do_not_change_the_weights(trained, training, tmp_path):
     train_detector(training, tmp_path, replace(CONFIG, workers=2), 0)
     assert same_weights(trained, tmp_path)

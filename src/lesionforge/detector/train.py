@@ -2,7 +2,6 @@
 
 import logging
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -74,10 +73,9 @@ def train_detector(
         return folder / "detector.safetensors"
     write_json(folder / IDENTITY, {"identity": identity})
     cases = [read_case(s) for s in tqdm(training, desc="read training subjects", unit="subject")]
-    start = time.monotonic()
-    module = _fit(cases, folder, config, seed)
-    record["seconds"] = round(time.monotonic() - start, 1)
-    record |= {"usual_figures": _usual_figures(training), "identity": identity}
+    module, seconds = _fit(cases, folder, config, seed)
+    record |= {"seconds": round(seconds, 1), "usual_figures": _usual_figures(training)}
+    record["identity"] = identity
     _write_result(folder, module, record)
     return folder / "detector.safetensors"
 
@@ -107,7 +105,10 @@ def lineage(training: Sequence[Subject]) -> dict[str, list[str]]:
     return {s.id: sorted(s.sources) for s in training}
 
 
-def _fit(cases: list[Case], folder: Path, config: DetectorConfig, seed: int) -> DetectorModule:
+def _fit(
+    cases: list[Case], folder: Path, config: DetectorConfig, seed: int
+) -> tuple[DetectorModule, float]:
+    """Train to the last step; return the module and the seconds that all its steps took."""
     checkpoint = folder / "checkpoint.ckpt"
     module = DetectorModule(config, seed)
     # By epochs, not by `max_steps`: Lightning 2.6 never ends a resumed training that counts steps.
@@ -141,7 +142,7 @@ def _fit(cases: list[Case], folder: Path, config: DetectorConfig, seed: int) -> 
             f"{folder}: the training stopped at step {trainer.global_step} of {config.steps}. "
             "Run the same command again to resume it."
         )
-    return module
+    return module, progress.seconds
 
 
 def _write_result(folder: Path, module: DetectorModule, record: dict[str, Any]) -> None:

@@ -1,7 +1,6 @@
 """Train the generator of one seed: resumable, with the lineage of every real subject it saw."""
 
 import logging
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -93,9 +92,8 @@ def train_generator(
     write_json(folder / "lineage.json", {"real_subjects": record["sources"]})
     write_json(folder / IDENTITY, {"identity": identity})
     scans = read_scans(subjects)
-    start = time.monotonic()
-    module = _fit(PatchBatches(scans, config, seed), folder, config, seed)
-    record["seconds_of_last_run"] = round(time.monotonic() - start, 1)
+    module, seconds = _fit(PatchBatches(scans, config, seed), folder, config, seed)
+    record["seconds"] = round(seconds, 1)
     _write_result(folder, module, scans, record)
     return folder / WEIGHTS
 
@@ -157,7 +155,8 @@ def read_scans(subjects: list[Subject]) -> list[Scan]:
 
 def _fit(
     batches: PatchBatches, folder: Path, config: GeneratorConfig, seed: int
-) -> GeneratorModule:
+) -> tuple[GeneratorModule, float]:
+    """Train to the last step; return the module and the seconds that all its steps took."""
     checkpoint = folder / "checkpoint.ckpt"
     module = GeneratorModule(config, seed)
     epochs = config.steps // config.checkpoint_every
@@ -193,7 +192,7 @@ def _fit(
             f"{folder}: the training stopped in epoch {trainer.current_epoch} of {epochs}. "
             "Run the same command again to resume it."
         )
-    return module
+    return module, progress.seconds
 
 
 def _write_result(
