@@ -10,9 +10,10 @@ import numpy as np
 from lesionforge import arms
 from lesionforge.audit import corrupt, decisions, label_risk, prelabels, reading
 from lesionforge.audit.decision_log import Decision, Verdict
+from lesionforge.audit.inspection import accepted
 from lesionforge.audit.label_signals import Evidence, read_evidence
 from lesionforge.audit.prelabels import Acceptance
-from lesionforge.cohort import bids, splits
+from lesionforge.cohort import splits
 from lesionforge.cohort.labels import new_set_path, write_label_set
 from lesionforge.cohort.subject import Subject
 from lesionforge.detector import predict
@@ -236,7 +237,7 @@ def reading_kit(
         out: folder of the kit.
     """
     one_seed, one_fold = next(study.cells(None, None))
-    made = bids.read_cohort(study.synthetic_root(set, one_seed, one_fold))
+    made = accepted(study.synthetic_root(set, one_seed, one_fold))
     real = arms.real_subjects(study)
     cases = reading.draw_cases(real, made, n, seed)
     promised = reading.seal(cases, secrets.token_bytes(reading.SALT_BYTES), Path(out))

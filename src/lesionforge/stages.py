@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from lesionforge import arms
+from lesionforge.audit.inspection import accepted
 from lesionforge.cohort import bids, splits
 from lesionforge.cohort.checks import check_raw
 from lesionforge.cohort.confounding import measure_confounding
@@ -228,7 +229,7 @@ def compare(study: Study, model: str = "detector") -> Path:
             metrics,
             cells,
             arms.real_subjects(study),
-            {name: bids.read_cohort(root) for name, root in roots.items() if root.exists()},
+            {name: accepted(root) for name, root in roots.items() if root.exists()},
             [read_json(path) for path in audits if path.exists()],
             study.report_root(model),
         )

@@ -72,8 +72,7 @@ def _audit_set(
     verify_synthetic(root)
     behind = arms.baseline_subjects(study, *cell)
     fresh = arms.fresh_subjects(study, behind, fidelity.against, cell[1])
-    rejected = inspection.rejected(root)
-    made = [s for s in bids.read_cohort(root) if s.id not in rejected]
+    made = inspection.accepted(root)
     scene = read_scene(made, behind, fresh, study.synthetic[name], fidelity)
     findings, matches = judge(scene, fidelity.seed)
     findings.append(_found(study, regime, cell, [s for s in made if s.group == "patient"]))

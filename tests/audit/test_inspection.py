@@ -19,6 +19,7 @@ from lesionforge import arms
 from lesionforge.audit import inspection
 from lesionforge.audit.inspection import (
     Inspection,
+    accepted,
     count_rejected,
     digest,
     draw_sheet,
@@ -184,6 +185,16 @@ def test_what_is_rejected_never_trains_and_is_made_up_for(runs, capsys, caplog):
     lineage = read_json(runs / "toy" / "detector" / "augmented" / "seed-0" / "lineage.json")
     assert "sub-syn0002" not in lineage["training"]
     assert arms.outdated(study_of(runs), cells) == []
+
+
+def test_what_is_rejected_is_not_shown_to_readers(runs, capsys):
+    assert record(runs, saved(runs, {"sub-syn0002": "a seam"})) == 0
+    assert "sub-syn0002" not in ids(accepted(set_of(runs)))
+    assert len(accepted(set_of(runs))) == len(read_cohort(set_of(runs))) - 1
+    options = ["--set", "paste", "--n", "3", "--out", str(runs / "kit")]
+    assert call(runs, "reading-kit", *options) == 1
+    assert "3 synthetic patients were asked for, the set has 2" in capsys.readouterr().err
+    assert not (runs / "kit").exists()
 
 
 def test_the_table_is_only_appended_to_and_the_last_verdict_counts(runs):

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from lesionforge.cohort.bids import json_path
+from lesionforge.cohort.bids import json_path, read_cohort
 from lesionforge.cohort.subject import Subject
 from lesionforge.errors import ConfigError, DataError, named
 from lesionforge.provenance import read_json, read_tsv, sha256_json, write_tsv
@@ -132,6 +132,12 @@ def standing(root: Path) -> dict[str, Inspection]:
 def rejected(root: Path) -> list[str]:
     """Return the ids of a set's subjects that a person has rejected, sorted."""
     return sorted(name for name, row in standing(root).items() if row.verdict == "reject")
+
+
+def accepted(root: Path) -> list[Subject]:
+    """Read those of a synthetic set whom no person has rejected: what trains, and what is shown."""
+    bad = rejected(root)
+    return [subject for subject in read_cohort(root) if subject.id not in bad]
 
 
 def count_rejected(root: Path) -> dict[str, int]:
