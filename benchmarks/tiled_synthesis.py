@@ -37,7 +37,7 @@ def crude_map(t1w: np.ndarray, flair: np.ndarray | None) -> np.ndarray:
     index = np.indices(t1w.shape, dtype=np.float32)
     middle_voxel = np.array(t1w.shape, dtype=np.float32)[:, None, None, None] * 0.45
     lesion = ((index - middle_voxel) ** 2).sum(0) < 12**2
-    return semantic_map(tissues, lesion, 2.0)
+    return semantic_map(tissues, lesion, (-1.0, 2.0, -1.0, 2.0))
 
 
 def random_generator() -> Generator:

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from lesionforge.errors import DataError
-from lesionforge.evaluation.conspicuity import measure_conspicuity
+from lesionforge.evaluation.conspicuity import measure_conspicuity, tissue_signs
 from lesionforge.seeding import stream
 
 SHAPE = (40, 44, 40)
@@ -62,6 +62,28 @@ def test_planted_contrast_comes_back(voxels, slack):
         assert found.flair == pytest.approx(2.5, abs=slack)
         assert found.t1w == pytest.approx(-1.0, abs=slack)
         assert found.total == pytest.approx(np.hypot(1.0, 2.5), abs=slack)
+
+
+def test_what_is_done_to_grey_and_to_white_matter_is_told_apart():
+    planted = np.array([[-1.5, 2.0], [0.5, -1.0]])  # grey, white: T1w and FLAIR
+    for seed in range(4):
+        images, tissues, brain = head(seed)
+        mask = lesion(seed, 400)
+        change = 0.1 * np.tensordot(planted.T, tissues[1:], 1) * mask
+        found = measure_conspicuity(images + change.astype(np.float32), mask, tissues, brain, MM)
+        assert found.signs == pytest.approx(tuple(planted.ravel()), rel=0.35)  # drawn to the mean
+        assert abs(found.t1w) < 1.2  # the mean hides what cancels
+
+
+def test_a_tissue_that_the_lesion_lacks_takes_the_mean():
+    values = np.full((2, 50), [[1.0], [-2.0]])
+    mix = np.stack([np.zeros(50), np.ones(50), np.zeros(50)])
+    assert tissue_signs(values, mix, 8.0) == pytest.approx((1.0, -2.0, 1.0, -2.0))
+    values[1, :5] = 9.0
+    mix[:, :5] = [[0], [0], [1]]
+    little = tissue_signs(values, mix, 1.0)  # 5 mm3 of white matter say little
+    assert -1.0 < little[3] < 0.5
+    assert tissue_signs(values, mix, 1e3)[3] == pytest.approx(9.0, abs=0.3)
 
 
 @pytest.mark.parametrize("voxels", [10, 200])

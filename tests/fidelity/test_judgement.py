@@ -1,5 +1,7 @@
 """Masks, conditioning and variety: planted faults change the figures, undefined ones say why."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,10 +63,16 @@ def test_few_masks_are_not_compared():
 
 
 def lesion(name: str, total: float, asked: float | None = None, t1w: float = 0.0) -> Portrait:
-    signs = Conspicuity(t1w=-0.4 * total + t1w, flair=0.9 * total, blur=0.1, total=total)
+    shown = Conspicuity(
+        t1w=-0.4 * total + t1w,
+        flair=0.9 * total,
+        signs=(-0.4 * total, 0.9 * total, 0.0, -total),
+        blur=0.1,
+        total=total,
+    )
     small = np.zeros((2, 32, 32, 32), np.float16)
     return Portrait(
-        name, "patient", "A", name, np.zeros(3), small, signs=signs, asked=asked, before=0.0
+        name, "patient", "A", name, np.zeros(3), small, shown=shown, asked=asked, before=0.0
     )
 
 
@@ -95,6 +103,19 @@ def test_a_wrong_contrast_is_told_at_equal_conspicuity():
     ]
     assert gaps[0] < 0.3
     assert gaps[1] > 1
+
+
+def test_signs_that_are_not_kept_are_told():
+    strengths = np.linspace(0.5, 3, 12)
+    made = [lesion(f"s{i}", float(v), float(v)) for i, v in enumerate(strengths)]
+    kept = [replace(p, asked_signs=p.shown.signs) for p in made]
+    name = "signs of the tissues kept"
+    (found,) = (f for f in asked_findings(kept, made, made, (0, 12), 0) if f.name == name)
+    assert found.value == pytest.approx(1.0)
+    assert "T1w in white matter" not in found.sentence  # nothing was asked of it
+    turned = [replace(p, asked_signs=q.shown.signs) for p, q in zip(made, made[::-1], strict=True)]
+    (found,) = (f for f in asked_findings(turned, made, made, (0, 12), 0) if f.name == name)
+    assert found.value == pytest.approx(-1.0)
 
 
 def test_the_sentence_about_strengths_follows_the_figure():

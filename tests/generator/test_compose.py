@@ -102,16 +102,25 @@ def test_fitted_intensities_obey_the_rule():
         assert (image[~brain] == 0).all()
 
 
-def test_each_image_is_brought_to_its_own_sign():
-    mask = np.zeros((6, 6, 6), bool)
-    mask[2:4, 2:4, 2:4] = True
-    delta = np.zeros((2, 6, 6, 6), np.float32)
-    delta[0], delta[1] = -0.02, 0.15  # mean effects of -0.2 and 1.5 robust standard deviations
-    factors = balance_effect(delta, mask, (-0.3, 1.2), 2.0)
-    np.testing.assert_allclose(factors, [1.5, 0.8], rtol=1e-5)
-    np.testing.assert_allclose(balance_effect(delta, mask, (-9.0, 0.1), 2.0), [2.0, 0.5], rtol=1e-5)
+def test_each_tissue_is_brought_to_its_own_signs():
+    mask = np.zeros((8, 6, 6), bool)
+    mask[1:7, 1:5, 1:5] = True
+    grey = (np.arange(8) < 4)[:, None, None] * np.ones((8, 6, 6), np.float32)
+    tissues = np.stack([0 * grey, grey, 1 - grey])
+    made = (-0.2, 1.5, 0.4, -0.8)  # robust standard deviations, see `SIGNS`
+    delta = 0.1 * np.stack([made[i] * grey + made[i + 2] * (1 - grey) for i in (0, 1)])
+    delta = delta.astype(np.float32)
+
+    def factors(asked, change=delta, most=2.0, where=mask):
+        return balance_effect(change, where, tissues, asked, most, 1e4)[1]
+
+    asked = (-0.3, 1.2, 0.5, -1.2)
+    np.testing.assert_allclose(factors(asked), [1.5, 0.8, 1.25, 1.5], rtol=0.01)
+    balanced = balance_effect(delta, mask, tissues, asked, 2.0, 1e4)[0]
+    np.testing.assert_allclose(balanced[1, 0], 0.12, rtol=0.01)
+    np.testing.assert_allclose(balanced[1, -1], -0.12, rtol=0.01)
+    np.testing.assert_allclose(factors((-9.0, 0.1, 0.4, -0.8)), [2.0, 0.5, 1, 1], rtol=0.01)
     # what points the other way or nowhere is left alone
-    np.testing.assert_array_equal(balance_effect(delta, mask, (0.3, 1.5), 2.0)[0], 1)
-    np.testing.assert_array_equal(balance_effect(0.1 * delta, mask, (-0.3, 1.5), 2.0)[0], 1)
-    np.testing.assert_array_equal(balance_effect(delta, mask, None, 2.0), 1)
-    np.testing.assert_array_equal(balance_effect(delta, ~mask & mask, (-0.3, 1.2), 2.0), 1)
+    np.testing.assert_array_equal(factors((0.3, -1.5, -0.4, 0.8)), 1)
+    np.testing.assert_array_equal(factors(asked, 0.1 * delta)[[0, 2]], 1)
+    np.testing.assert_array_equal(factors(asked, where=mask & ~mask), 1)

@@ -7,7 +7,7 @@ import torch
 
 from lesionforge.cohort.subject import read_brain, read_images, read_lesion
 from lesionforge.errors import DataError
-from lesionforge.evaluation.conspicuity import measure_conspicuity
+from lesionforge.evaluation.conspicuity import NO_SIGNS, measure_conspicuity
 from lesionforge.generator.data import PatchBatches, Scan, StepSampler, read_scan
 from lesionforge.generator.module import GeneratorConfig
 from lesionforge.volume import write_volume
@@ -25,20 +25,20 @@ def test_a_scan_holds_the_brain_and_the_measured_lesion(toy_cohort, scans, toy_g
     lesion, brain = read_lesion(subject), read_brain(subject)
     assert len(scan.brain) == brain.sum()
     assert len(scan.lesion) == (lesion & brain).sum()
-    assert scan.conspicuity > 0.5
+    assert scan.signs[1] > 1  # bright on FLAIR
     tissues = np.zeros((3, *toy_grid.shape), dtype=np.float32)
     box = tuple(slice(i.min(), i.max() + 1) for i in np.nonzero(brain))
     tissues[(slice(None), *box)] = scan.semantic[:3]
     again = measure_conspicuity(read_images(subject), lesion, tissues, brain, toy_grid.voxel_mm)
-    assert scan.conspicuity == pytest.approx(again.total, rel=0.02)
-    assert scan.semantic[4].max() == pytest.approx(
-        scan.conspicuity * float(scan.semantic[3].max()), rel=1e-2
-    )
+    assert scan.signs == pytest.approx(again.signs, abs=0.03)
+    soft = scan.semantic[3].astype(np.float32)
+    for channel, sign in zip(scan.semantic[4:], scan.signs, strict=True):
+        np.testing.assert_allclose(channel, sign * soft, atol=2e-3)
 
 
 def test_a_control_has_no_lesion_channel(scans):
     assert len(scans[-1].lesion) == 0
-    assert scans[-1].conspicuity == 0
+    assert scans[-1].signs == NO_SIGNS
     assert (scans[-1].semantic[3:] == 0).all()
 
 

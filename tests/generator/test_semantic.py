@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from lesionforge.cohort.subject import read_brain, read_tissues
-from lesionforge.generator.semantic import SEMANTIC_CHANNELS, semantic_map
+from lesionforge.generator.semantic import SEMANTIC, semantic_map
 
 
 def test_semantic_map_channels(toy_cohort):
@@ -12,12 +12,14 @@ def test_semantic_map_channels(toy_cohort):
     tissues, brain = read_tissues(control), read_brain(control)
     index = np.indices(brain.shape).transpose(1, 2, 3, 0)
     lesion = (np.linalg.norm(index - [8, 20, 16], axis=-1) < 2.5) & brain
-    image = semantic_map(tissues, lesion, 0.4)
-    assert image.shape == (SEMANTIC_CHANNELS, *brain.shape)
+    signs = (0.4, -1.5, 0.0, 2.0)
+    image = semantic_map(tissues, lesion, signs)
+    assert image.shape == (len(SEMANTIC), *brain.shape)
     assert image.dtype == np.float32
     np.testing.assert_array_equal(image[:3], tissues)
-    np.testing.assert_allclose(image[4], 0.4 * image[3], rtol=1e-6)
+    for channel, sign in zip(image[4:], signs, strict=True):
+        np.testing.assert_allclose(channel, sign * image[3], rtol=1e-6)
     assert image[3][lesion].mean() > 0.6
     assert (image[3][~ndimage.binary_dilation(lesion, iterations=6)] == 0).all()
     assert (image[3][tissues.sum(0) == 0] == 0).all()
-    assert (semantic_map(tissues, np.zeros_like(lesion), 0.4)[3:] == 0).all()
+    assert (semantic_map(tissues, np.zeros_like(lesion), signs)[3:] == 0).all()

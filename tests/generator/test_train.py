@@ -5,12 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lesionforge.cohort.bids import expected_files
+from conftest import toy_volumes
+from lesionforge.cohort.bids import expected_files, write_subject
 from lesionforge.errors import ConfigError, DataError
+from lesionforge.generator.anatomy import read_anatomy
 from lesionforge.generator.apply import apply_generator
 from lesionforge.generator.module import GeneratorConfig, GeneratorModule, reconstruct
+from lesionforge.generator.semantic import SEMANTIC, semantic_map
 from lesionforge.generator.train import load_generator, train_generator
 from lesionforge.provenance import sha256
 from lesionforge.training import identify
@@ -63,7 +67,7 @@ def test_everything_is_written_and_read_again(trained, subjects):
     assert generator.sha256 == sha256(trained / "generator.safetensors")
     lineage = json.loads((trained / "lineage.json").read_text())
     assert lineage["real_subjects"] == sorted(s.id for s in subjects)
-    semantic = np.zeros((5, 16, 16, 16), dtype=np.float32)
+    semantic = np.zeros((len(SEMANTIC), 16, 16, 16), dtype=np.float32)
     semantic[1] = 1
     made = apply_generator(generator.network, semantic, generator.styles[subjects[0].id], 0)
     assert np.isfinite(made).all()
@@ -205,7 +209,7 @@ def test_training_learns_the_contrast_and_the_lesion(subjects, tmp_path):
                      generator_rate=5e-3, ema_decay=0.9, panel_every=40)  # fmt: skip
     train_generator(subjects, tmp_path, config, 0)
     generator = load_generator(tmp_path)
-    semantic = np.zeros((5, 16, 16, 16), dtype=np.float32)
+    semantic = np.zeros((len(SEMANTIC), 16, 16, 16), dtype=np.float32)
     semantic[1, :8], semantic[2, 8:] = 1, 1
     lesion = semantic.copy()
     lesion[3:, 3:6, 6:10, 6:10] = 1
@@ -222,10 +226,37 @@ def test_training_learns_the_contrast_and_the_lesion(subjects, tmp_path):
 def test_reconstruction_is_repeatable(subjects):
     module = GeneratorModule(TINY, 0)
     batch = {
-        "semantic": torch.ones(1, 5, 16, 16, 16),
+        "semantic": torch.ones(1, len(SEMANTIC), 16, 16, 16),
         "style_images": torch.ones(1, 2, 16, 16, 16),
         "style_tissues": torch.ones(1, 3, 16, 16, 16),
     }
     first = reconstruct(module.average, batch, 0)
     assert torch.equal(first, reconstruct(module.average, batch, 0))
     assert not torch.equal(first, reconstruct(module.average, batch, 1))
+
+
+def test_opposite_lesions_are_learnt_apart(toy_cohort, toy_grid, tmp_path):
+    """One number of strength would teach their mean, which is nothing."""
+    subjects = []
+    for number, subject in enumerate(toy_cohort[:6]):
+        volumes = toy_volumes(subject.id, True, toy_grid)
+        blob = ndimage.gaussian_filter(volumes["label-lesion_mask"].astype(np.float32), 0.5)
+        if number % 2:  # as dark as the others are bright
+            volumes["FLAIR"] = np.clip(volumes["FLAIR"] - 0.6 * blob, 0, 1)
+        subjects.append(replace(subject, root=tmp_path / "cohort"))
+        write_subject(subjects[-1], volumes, toy_grid, {})
+    config = replace(TINY, channels=(12, 8, 8), hidden=8, steps=60, checkpoint_every=60)
+    train_generator(subjects, tmp_path / "trained", config, 0)
+    generator = load_generator(tmp_path / "trained")
+    anatomy = read_anatomy(subjects[0])
+    flair = [
+        apply_generator(
+            generator.network,
+            semantic_map(anatomy.healed, anatomy.lesion, (-0.5, sign, -0.5, sign)),
+            generator.styles[subjects[0].id],
+            0,
+        )[1, anatomy.lesion].mean()
+        for sign in (-2.0, 0.0, 2.0)
+    ]
+    assert flair[0] < flair[1] - 0.05
+    assert flair[2] > flair[1] + 0.05

@@ -13,6 +13,15 @@ WIDER_RIM_MM = (2.0, 40.0)
 MIN_RIM_VOXELS = 40
 REGION_MM = 4.0  # over which effects are averaged
 OUTLIER_SD = 3.0  # residuals of the rim beyond this belong to something else than noise
+HOLD_MM3 = 100.0  # of a tissue; with less of it a lesion's sign there leans to its mean effect
+Signs = tuple[float, float, float, float]
+NO_SIGNS: Signs = (0.0, 0.0, 0.0, 0.0)
+SIGNS = (
+    "T1w in grey matter",
+    "FLAIR in grey matter",
+    "T1w in white matter",
+    "FLAIR in white matter",
+)
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,8 @@ class Conspicuity:
     Attributes:
         t1w: mean T1w difference from what the tissue mix predicts, in robust standard deviations.
         flair: the same for FLAIR.
+        signs: the same apart for grey and white matter, in the order of `SIGNS`: a lesion may be
+            bright in the cortex and dark beneath.
         blur: share of the T1w gradient between the tissues that is lost inside the lesion; 0 is as
             sharp as around it, 1 no edge left, negative sharper.
         total: root mean square of the regional effect in both images beyond noise, in robust
@@ -30,6 +41,7 @@ class Conspicuity:
 
     t1w: float
     flair: float
+    signs: Signs
     blur: float
     total: float
 
@@ -88,17 +100,44 @@ def describe_effect(
     voxel_mm: tuple[float, float, float],
 ) -> Conspicuity:
     """Sum up an effect that `lesion_effect` has found; the other arguments as there."""
-    weight = np.clip(1 - tissues[0][found.box], 0.05, 1)[found.inside]
-    t1w, flair = (
-        float(np.average(channel[found.inside], weights=weight)) for channel in found.values
-    )
+    mix = tissues[(slice(None), *found.box)][:, found.inside]
+    values = found.values[:, found.inside]
+    t1w, flair = _mean_effect(values, mix)
     seen = images[0][found.box]
     return Conspicuity(
-        t1w=t1w,
-        flair=flair,
+        t1w=float(t1w),
+        flair=float(flair),
+        signs=tissue_signs(values, mix, float(np.prod(voxel_mm))),
         blur=_blur(seen, found.predicted[0], found.inside, found.rim, voxel_mm),
         total=_total(found.values, found.inside, found.rim, voxel_mm),
     )
+
+
+def tissue_signs(values: np.ndarray, mix: np.ndarray, voxel_mm3: float) -> Signs:
+    """Tell apart what a lesion does to grey and to white matter.
+
+    Ridge regression of the effect on the tissue mix, drawn towards the mean effect by as much as
+    `HOLD_MM3` of either tissue would; so a tissue that the lesion hardly reaches has the mean.
+
+    Args:
+        values: (2, N) effect on T1w and FLAIR at the lesion's voxels.
+        mix: (3, N) probabilities of CSF, GM and WM there.
+        voxel_mm3: volume of a voxel.
+
+    Returns:
+        Effects in the units of `values`, in the order of `SIGNS`.
+    """
+    solid = mix[1:].T.astype(np.float64)
+    mean = _mean_effect(values, mix)
+    hold = HOLD_MM3 / voxel_mm3
+    normal = solid.T @ solid + hold * np.eye(2)
+    grey, white = np.linalg.solve(normal, solid.T @ values.T.astype(np.float64) + hold * mean)
+    return float(grey[0]), float(grey[1]), float(white[0]), float(white[1])
+
+
+def _mean_effect(values: np.ndarray, mix: np.ndarray) -> np.ndarray:
+    """Return the mean effect (2,) on T1w and FLAIR, fluid left out."""
+    return np.average(values, axis=1, weights=np.clip(1 - mix[0], 0.05, 1))
 
 
 def lesion_effect(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import spearmanr
 
-from lesionforge.evaluation.conspicuity import Conspicuity
+from lesionforge.evaluation.conspicuity import SIGNS, Conspicuity
 from lesionforge.evaluation.statistics import quantiles, wilson
 from lesionforge.fidelity.finding import Finding
 from lesionforge.fidelity.portrait import Portrait
@@ -13,9 +13,10 @@ from lesionforge.seeding import stream
 
 SHOWN = 0.5  # a lesion shows if it is measured at this share of what was asked
 LIMIT = 0.98
+FEWEST = 6  # lesions that a rank correlation is worth looking at for
 NEIGHBOURS = 5
 CALIPER = 0.5  # standard deviations of conspicuity; lesions further apart are not equal
-SIGNS = {
+CONTRASTS = {
     "t1w": "T1w contrast with the tissue around",
     "flair": "FLAIR contrast with the tissue around",
     "blur": "blur of the grey-white junction",
@@ -40,6 +41,7 @@ def asked_findings(
     """
     return [
         *_shown(made),
+        *_signs(made),
         *_likeness(made, fresh, trained, seed),
         _rejected(*rejected),
     ]
@@ -47,7 +49,7 @@ def asked_findings(
 
 def _shown(made: Sequence[Portrait]) -> list[Finding]:
     """Count the lesions that the images show; the check before delivery looked at the change."""
-    known = [(p.asked, p.signs.total, p.before) for p in made if p.asked and p.signs]
+    known = [(p.asked, p.shown.total, p.before) for p in made if p.asked and p.shown]
     if not known:
         why = "nothing was asked of these lesions (mode paste asks for nothing)"
         return [Finding("conditioning", "lesions that show", None, "higher", "", why=why)]
@@ -66,7 +68,7 @@ def _shown(made: Sequence[Portrait]) -> list[Finding]:
         counts=(k, n),
         limit=LIMIT,
     )
-    if n < 6:
+    if n < FEWEST:
         return [shown]
     return [shown, _order(asked, seen)]
 
@@ -91,15 +93,32 @@ def _order(asked: np.ndarray, seen: np.ndarray) -> Finding:
     return Finding("conditioning", name, float(order.statistic), "higher", sentence)
 
 
+def _signs(made: Sequence[Portrait]) -> list[Finding]:
+    """Compare what was asked of grey and of white matter with what the images show."""
+    known = [(p.asked_signs, p.shown.signs) for p in made if p.asked_signs and p.shown]
+    if len(known) < FEWEST:
+        return []
+    asked, seen = (np.array([row[i] for row in known]) for i in (0, 1))
+    varied = [i for i in range(len(SIGNS)) if min(np.ptp(asked[:, i]), np.ptp(seen[:, i])) > 1e-6]
+    name = "signs of the tissues kept"
+    if not varied:
+        why = "every lesion was asked for, or measured, alike"
+        return [Finding("conditioning", name, None, "higher", "", why=why)]
+    orders = [float(spearmanr(asked[:, i], seen[:, i]).statistic) for i in varied]
+    each = ", ".join(f"{SIGNS[i]} {order:.2f}" for i, order in zip(varied, orders, strict=True))
+    sentence = f"Mean of the rank correlations of what was asked with what is measured: {each}."
+    return [Finding("conditioning", name, float(np.mean(orders)), "higher", sentence)]
+
+
 def _likeness(
     made: Sequence[Portrait], fresh: Sequence[Portrait], trained: Sequence[Portrait], seed: int
 ) -> list[Finding]:
     """Compare signs with those of fresh real lesions of nearly the same conspicuity."""
-    ours, theirs, known = ([p.signs for p in g if p.signs] for g in (made, fresh, trained))
+    ours, theirs, known = ([p.shown for p in g if p.shown] for g in (made, fresh, trained))
     if min(len(ours), len(theirs)) < NEIGHBOURS + 1:
         return []
     found = []
-    for name, words in SIGNS.items():
+    for name, words in CONTRASTS.items():
         gaps, matched = _gaps(ours, theirs, name, stream(seed, "asked", name))
         if matched < NEIGHBOURS:
             why = f"{matched} lesions have real ones of nearly the same conspicuity"

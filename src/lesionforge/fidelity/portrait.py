@@ -12,7 +12,7 @@ from lesionforge.cohort.subject import (
     read_images,
     read_tissues,
 )
-from lesionforge.evaluation.conspicuity import Conspicuity, describe_effect, lesion_effect
+from lesionforge.evaluation.conspicuity import Conspicuity, Signs, describe_effect, lesion_effect
 from lesionforge.fidelity.features import around_features, lesion_features, whole_features
 from lesionforge.masks.descriptors import describe_mask, largest_component
 from lesionforge.masks.healing import heal_tissues
@@ -50,10 +50,11 @@ class Portrait:
         small: (2, x, y, z) float16 images at 2 mm or the study's voxels.
         around: (A,) features around its place; None where it has none.
         near: (L,) features of the lesion; None in controls.
-        signs: how the lesion shows; None in controls.
+        shown: how the lesion shows; None in controls.
         shape: of the lesion's largest component; None in controls.
         patch: the lesion's cube; None in controls.
         asked: conspicuity that was asked for; None in real subjects and controls.
+        asked_signs: the signs that were asked for with it.
         before: conspicuity at the same place before the lesion was put there, where known.
     """
 
@@ -65,10 +66,11 @@ class Portrait:
     small: np.ndarray
     around: np.ndarray | None = None
     near: np.ndarray | None = None
-    signs: Conspicuity | None = None
+    shown: Conspicuity | None = None
     shape: dict[str, float] | None = None
     patch: Patch | None = None
     asked: float | None = None
+    asked_signs: Signs | None = None
     before: float | None = None
 
 
@@ -125,7 +127,7 @@ def draw_portrait(
     return replace(
         portrait,
         near=np.array(list(near.values())),
-        signs=describe_effect(effect, images, tissues, grid.voxel_mm),
+        shown=describe_effect(effect, images, tissues, grid.voxel_mm),
         shape=describe_mask(largest_component(place & brain), where),
         patch=_patch(small, _shrink(everywhere, factor), _shrink(place[None], factor)[0] > 0),
     )

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
+from lesionforge.evaluation.conspicuity import Signs, tissue_signs
 from lesionforge.generator.semantic import smoothstep
 
 MEDIAN = 0.5
@@ -46,27 +47,38 @@ def effect_size(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> floa
 
 
 def balance_effect(
-    delta: np.ndarray, mask: np.ndarray, signs: tuple[float, float] | None, max_gain: float
-) -> np.ndarray:
-    """Return factors (2,) that bring the mean effects in T1w and FLAIR to the `signs` asked for.
+    delta: np.ndarray,
+    mask: np.ndarray,
+    tissues: np.ndarray,
+    signs: Signs,
+    max_gain: float,
+    voxel_mm3: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bring an effect on grey and on white matter to the `signs` asked for, in T1w and in FLAIR.
 
-    An image whose effect is weaker than `LEAST_SIGN` or points the other way is left as it is, and
-    no factor lies beyond `max_gain` or its inverse.
+    A sign that is weaker than `LEAST_SIGN` or points the other way is left as it is, and no factor
+    lies beyond `max_gain` or its inverse. Each voxel takes the factors of its own mix of tissues.
 
     Args:
         delta: (2, X, Y, Z) effect as the generator made it.
         mask: (X, Y, Z) bool, the lesion.
-        signs: mean effects that are asked for, robust standard deviations; None asks for nothing.
+        tissues: (3, X, Y, Z) healthy probabilities of CSF, GM and WM.
+        signs: effects that are asked for, robust standard deviations.
         max_gain: largest factor, 1 or more.
+        voxel_mm3: volume of a voxel.
+
+    Returns:
+        The balanced effect (2, X, Y, Z) and the four factors in the order of `signs`.
     """
-    factors = np.ones(2, dtype=np.float32)
-    if signs is None or not mask.any():
-        return factors
-    for i, wanted in enumerate(signs):
-        mean = float(delta[i, mask].mean()) / ROBUST_SD
-        if abs(mean) >= LEAST_SIGN and wanted * mean > 0:
-            factors[i] = np.clip(wanted / mean, 1 / max_gain, max_gain)
-    return factors
+    factors = np.ones(4, dtype=np.float32)
+    if not mask.any():
+        return delta, factors
+    made = tissue_signs(delta[:, mask] / ROBUST_SD, tissues[:, mask], voxel_mm3)
+    for i, (wanted, found) in enumerate(zip(signs, made, strict=True)):
+        if abs(found) >= LEAST_SIGN and wanted * found > 0:
+            factors[i] = np.clip(wanted / found, 1 / max_gain, max_gain)
+    change = np.tensordot((factors - 1).reshape(2, 2).T, tissues[1:], 1)
+    return delta * (1 + change), factors
 
 
 def reach_gain(delta: np.ndarray, mask: np.ndarray, target: float, max_gain: float) -> float:

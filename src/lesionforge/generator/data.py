@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, Sampler
 
 from lesionforge.cohort.subject import Subject
 from lesionforge.errors import DataError
-from lesionforge.evaluation.conspicuity import measure_conspicuity
+from lesionforge.evaluation.conspicuity import NO_SIGNS, Signs, measure_conspicuity
 from lesionforge.generator.anatomy import Anatomy, read_anatomy
 from lesionforge.generator.module import GeneratorConfig
 from lesionforge.generator.network import TISSUE_CHANNELS
@@ -28,10 +28,10 @@ class Scan:
     Attributes:
         id: participant id.
         images: (2, X, Y, Z) float16, T1w and FLAIR in [0, 1].
-        semantic: (5, X, Y, Z) float16, see `semantic_map`; tissues are healed.
+        semantic: (C, X, Y, Z) float16, see `semantic_map`; tissues are healed.
         brain: (N, 3) int16 indices of brain voxels.
         lesion: (M, 3) int16 indices of lesion voxels; M is 0 in controls.
-        conspicuity: of the lesion, measured; 0 in controls.
+        signs: of the lesion, measured; 0 in controls.
     """
 
     id: str
@@ -39,7 +39,7 @@ class Scan:
     semantic: np.ndarray
     brain: np.ndarray
     lesion: np.ndarray
-    conspicuity: float
+    signs: Signs
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,11 @@ def read_scan(subject: Subject) -> Scan:
     anatomy = read_anatomy(subject)
     if not anatomy.brain.any():
         raise DataError(f"{subject.brain} is empty. Prepare {subject.id} again or leave it out.")
-    conspicuity = _conspicuity(subject, anatomy) if subject.group == "patient" else 0.0
+    signs = _signs(subject, anatomy)
     images = anatomy.images
     if images is None or not np.isfinite(images).all():
         raise DataError(f"{subject.t1w} or {subject.flair} is not finite. Prepare it again.")
-    semantic = semantic_map(anatomy.healed, anatomy.lesion, conspicuity)
+    semantic = semantic_map(anatomy.healed, anatomy.lesion, signs)
     box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(anatomy.brain))
     brain, lesion = anatomy.brain[box], (anatomy.lesion & anatomy.brain)[box]
     return Scan(
@@ -79,11 +79,13 @@ def read_scan(subject: Subject) -> Scan:
         np.ascontiguousarray(semantic[(slice(None), *box)], dtype=np.float16),
         np.argwhere(brain).astype(np.int16),
         np.argwhere(lesion).astype(np.int16),
-        conspicuity,
+        signs,
     )
 
 
-def _conspicuity(subject: Subject, anatomy: Anatomy) -> float:
+def _signs(subject: Subject, anatomy: Anatomy) -> Signs:
+    if subject.group != "patient":
+        return NO_SIGNS
     if anatomy.images is None:
         raise DataError(f"{subject.id} has no images.")
     try:
@@ -92,13 +94,13 @@ def _conspicuity(subject: Subject, anatomy: Anatomy) -> float:
         )
     except DataError as error:
         raise DataError(f"{subject.lesion}: {error}") from None
-    return measured.total
+    return measured.signs
 
 
 class PatchBatches(Dataset):
     """Batches by their step; the same in any process and after any interruption.
 
-    A batch has `step` (int), `images` (B, 2, P, P, P), `semantic` (B, 5, P, P, P), and, from
+    A batch has `step` (int), `images` (B, 2, P, P, P), `semantic` (B, C, P, P, P), and, from
     another place of the same scans, `style_images` (B, 2, P, P, P) and `style_tissues`
     (B, 3, P, P, P); float32. Scans smaller than a patch are padded with background.
 

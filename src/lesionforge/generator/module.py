@@ -13,7 +13,7 @@ from lesionforge.generator import losses
 from lesionforge.generator.discriminator import MultiScaleDiscriminator
 from lesionforge.generator.network import STRIDES, Generator
 from lesionforge.generator.noise import position_noise
-from lesionforge.generator.semantic import SEMANTIC_CHANNELS
+from lesionforge.generator.semantic import SEMANTIC
 from lesionforge.generator.spade import SPADEBlock
 from lesionforge.generator.style import StyleEncoder
 from lesionforge.seeding import seeded_torch, stream, torch_stream
@@ -112,7 +112,7 @@ class Synthesizer(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.network = Generator(
-            semantic_channels=SEMANTIC_CHANNELS,
+            semantic_channels=len(SEMANTIC),
             style_dim=config.style_dim,
             channels=config.channels,
             hidden=config.hidden,
@@ -141,7 +141,7 @@ class GeneratorModule(LightningModule):
         with seeded_torch(seed, "generator", "weights"):
             self.synthesizer = Synthesizer(config)
             self.discriminator = MultiScaleDiscriminator(
-                semantic_channels=SEMANTIC_CHANNELS, width=config.discriminator_width
+                semantic_channels=len(SEMANTIC), width=config.discriminator_width
             )
         self.average = copy.deepcopy(self.synthesizer).requires_grad_(False)
         self.done: Tensor

@@ -8,7 +8,7 @@ import numpy as np
 
 from lesionforge.cohort.subject import TISSUES
 from lesionforge.errors import DataError
-from lesionforge.evaluation.conspicuity import measure_conspicuity
+from lesionforge.evaluation.conspicuity import NO_SIGNS, SIGNS, measure_conspicuity
 from lesionforge.generator.anatomy import Anatomy, bend_anatomy
 from lesionforge.generator.apply import apply_generator
 from lesionforge.generator.compose import (
@@ -34,6 +34,8 @@ from lesionforge.generator.train import TrainedGenerator
 from lesionforge.hardware import find_device
 from lesionforge.masks.render import render_mask
 from lesionforge.volume import Grid
+
+UNCHANGED = np.ones(len(SIGNS), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,10 +140,10 @@ class _Passes:
         """Make (2, X, Y, Z), or that part of it, with or without the new lesion."""
         spec = self.spec
         lesion = self.lesion if with_lesion else np.zeros_like(self.lesion)
-        strength = spec.lesion.conspicuity if spec.lesion is not None else 0.0
+        signs = NO_SIGNS if spec.lesion is None else spec.lesion.signs
         return apply_generator(
             self.trained.network,
-            semantic_map(self.anatomy.healed, lesion, strength),
+            semantic_map(self.anatomy.healed, lesion, signs),
             self._style(),
             noise_seed,
             tile=self.config.tile,
@@ -149,14 +151,15 @@ class _Passes:
             part=part,
         )
 
-    def gains(self, delta: np.ndarray) -> np.ndarray:
-        """Return factors (2,) for T1w and FLAIR that bring an effect to what the spec asks for."""
+    def fit(self, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bring an effect to what the spec asks for; return it and the factor of each sign."""
         asked, most = self.spec.lesion, self.config.max_gain
         if asked is None:
-            return np.ones(2, np.float32)
-        factors = balance_effect(delta, self.lesion, asked.signs, most)
-        balanced = factors[:, None, None, None] * delta
-        return factors * np.float32(reach_gain(balanced, self.lesion, asked.conspicuity, most))
+            return delta, UNCHANGED
+        tissues, voxel_mm3 = self.anatomy.healed, self.anatomy.grid.voxel_mm3
+        delta, factors = balance_effect(delta, self.lesion, tissues, asked.signs, most, voxel_mm3)
+        gain = np.float32(reach_gain(delta, self.lesion, asked.conspicuity, most))
+        return gain * delta, gain * factors
 
     def _style(self) -> np.ndarray:
         lacking = [name for name in self.spec.styles if name not in self.trained.styles]
@@ -177,7 +180,11 @@ def _insert(passes: _Passes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise DataError(f"{spec.host} was bent; `insert` keeps real images and cannot bend them.")
     ill = spec.group == "patient"
     if not ill and spec.noise_seed == spec.null_noise_seed:
-        return images, images, np.ones(2, np.float32)  # the two passes would be the same
+        return (
+            images,
+            images,
+            UNCHANGED,
+        )  # the two passes would be the same
     voxel_mm = passes.anatomy.grid.voxel_mm
     weight = feather_weight(passes.lesion, passes.config.feather_mm, voxel_mm)
     weight *= passes.anatomy.brain
@@ -186,8 +193,10 @@ def _insert(passes: _Passes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     delta[(slice(None), *(slice(low, high) for low, high in part))] = passes.run(
         ill, spec.noise_seed, part
     ) - passes.run(False, spec.null_noise_seed, part)
-    gains = passes.gains(delta) if ill else np.ones(2, np.float32)
-    return images, insert_effect(images, gains[:, None, None, None] * delta, weight), gains
+    gains = UNCHANGED
+    if ill:
+        delta, gains = passes.fit(delta)
+    return images, insert_effect(images, delta, weight), gains
 
 
 def _whole(passes: _Passes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -196,10 +205,9 @@ def _whole(passes: _Passes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     healthy = passes.run(False, spec.null_noise_seed)
     if spec.lesion is None or spec.group == "control":
         fitted = fit_intensities(healthy, brain)
-        return fitted, fitted, np.ones(2, np.float32)
-    delta = passes.run(True, spec.noise_seed) - healthy
-    gains = passes.gains(delta)
-    ill = fit_intensities(healthy + gains[:, None, None, None] * delta, brain)
+        return fitted, fitted, UNCHANGED
+    delta, gains = passes.fit(passes.run(True, spec.noise_seed) - healthy)
+    ill = fit_intensities(healthy + delta, brain)
     return fit_intensities(healthy, brain), ill, gains
 
 
@@ -229,7 +237,7 @@ def _lesion_figures(
         "LesionVolumeML": round(float(lesion.sum() * anatomy.grid.voxel_mm3 / 1000), 4),
         **asked,
         "ConspicuityBefore": round(bare.total, 4),
-        "Conspicuity": {name: round(value, 4) for name, value in asdict(seen).items()},
+        "Conspicuity": {name: np.round(value, 4).tolist() for name, value in asdict(seen).items()},
     }
 
 

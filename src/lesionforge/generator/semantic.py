@@ -1,31 +1,37 @@
-"""What the generator is told: healthy tissue classes of a host, a soft lesion, its strength."""
+"""What the generator is told: healthy tissue classes of a host, a soft lesion, its signs."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
 
 from lesionforge.cohort.subject import TISSUES
+from lesionforge.evaluation.conspicuity import SIGNS
 
-SEMANTIC_CHANNELS = len(TISSUES) + 2
+SEMANTIC = (*TISSUES, "lesion", *SIGNS)
 LESION_SIGMA_VOXELS = 0.7
 
 
-def semantic_map(tissues: np.ndarray, lesion: np.ndarray, conspicuity: float) -> np.ndarray:
-    """Stack what the generator reads: CSF, GM, WM, soft lesion, soft lesion times conspicuity.
+def semantic_map(tissues: np.ndarray, lesion: np.ndarray, signs: Sequence[float]) -> np.ndarray:
+    """Stack what the generator reads: CSF, GM, WM, soft lesion, soft lesion times each sign.
+
+    One number of strength would not do: of lesions that are brighter and lesions that are darker
+    than healthy tissue the generator would learn the mean, which is no lesion.
 
     Args:
         tissues: (3, X, Y, Z) probabilities (healed where a real lesion was).
         lesion: (X, Y, Z) bool; it is blurred by `LESION_SIGMA_VOXELS`, so that borders are soft.
-        conspicuity: how strongly the lesion shows, in [0, 1] or in the units of training.
+        signs: how the lesion shows, see `lesionforge.evaluation.conspicuity.tissue_signs`.
 
     Returns:
-        (SEMANTIC_CHANNELS, X, Y, Z) float32.
+        (len(SEMANTIC), X, Y, Z) float32.
     """
     soft = np.zeros(lesion.shape, dtype=np.float32)
     if lesion.any():
         soft = ndimage.gaussian_filter(lesion.astype(np.float32), LESION_SIGMA_VOXELS, truncate=3)
         soft *= np.asarray(tissues).sum(0) > 0
-    pair = np.stack([soft, soft * np.float32(conspicuity)])
-    return np.concatenate([np.asarray(tissues, dtype=np.float32), pair]).astype(np.float32)
+    told = np.stack([soft, *(soft * np.float32(sign) for sign in signs)])
+    return np.concatenate([np.asarray(tissues, dtype=np.float32), told]).astype(np.float32)
 
 
 def smoothstep(x: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ from lesionforge.generator.module import (
 )
 from lesionforge.generator.network import TISSUE_CHANNELS, Generator
 from lesionforge.generator.panel import draw_panel
+from lesionforge.generator.semantic import SEMANTIC
 from lesionforge.generator.style import StyleEncoder, encode_scan
 from lesionforge.hardware import resolve_precision
 from lesionforge.provenance import atomic, environment, read_json, sha256, write_json
@@ -82,6 +83,7 @@ def train_generator(
     record = {
         "config": asdict(config),
         "seed": seed,
+        "semantic": list(SEMANTIC),
         "training": [s.id for s in subjects],
         "sources": sorted({source for s in subjects for source in s.sources}),
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lesionforge.errors import MaskError
+from lesionforge.evaluation.conspicuity import NO_SIGNS
 from lesionforge.masks.descriptors import describe_mask
 from lesionforge.masks.host import Host
 from lesionforge.masks.render import domain, grow
@@ -158,6 +159,7 @@ def _start(mask: np.ndarray, host: Host, style: Style) -> MaskSpec:
         lobe=None,
         min_cortex_share=0.0,
         conspicuity=0.0,
+        signs=NO_SIGNS,
     )
 
 

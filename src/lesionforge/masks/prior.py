@@ -12,7 +12,7 @@ from tqdm import tqdm
 from lesionforge.cohort.regions import REGIONS
 from lesionforge.cohort.subject import Subject, read_images, read_lesion
 from lesionforge.errors import ConfigError, DataError, MaskError
-from lesionforge.evaluation.conspicuity import Conspicuity, measure_conspicuity
+from lesionforge.evaluation.conspicuity import Conspicuity, Signs, measure_conspicuity
 from lesionforge.masks.descriptors import describe_mask, largest_component
 from lesionforge.masks.growth import Growth, fit_growth
 from lesionforge.masks.host import Host, read_host
@@ -75,7 +75,7 @@ class Lesion:
         place: one of `lesionforge.masks.descriptors.PLACES`.
         side: hemisphere.
         conspicuity: `Conspicuity.total`.
-        signs: its mean effect in T1w and FLAIR, robust standard deviations.
+        signs: what it does to grey and to white matter, `Conspicuity.signs`.
         growth: parameters that make masks like it.
     """
 
@@ -86,7 +86,7 @@ class Lesion:
     place: str
     side: Side
     conspicuity: float
-    signs: tuple[float, float]
+    signs: Signs
     growth: Growth
 
 
@@ -231,13 +231,13 @@ def _lesion(
         place=REGIONS[int(found["place"])],
         side="left" if found["side"] < 0 else "right",
         conspicuity=shown.total,
-        signs=(shown.t1w, shown.flair),
+        signs=shown.signs,
         growth=growth,
     )
 
 
 def _lesion_from_json(values: dict[str, Any]) -> Lesion:
     x, y, z = values["centroid_mm"]
-    t1w, flair = values["signs"]
-    place = {"centroid_mm": (x, y, z), "signs": (t1w, flair)}
+    i, j, k, m = values["signs"]
+    place = {"centroid_mm": (x, y, z), "signs": (i, j, k, m)}
     return Lesion(**{**values, **place, "growth": Growth(**values["growth"])})

@@ -4,6 +4,7 @@ import numpy as np
 
 from lesionforge.cohort.regions import REGIONS
 from lesionforge.errors import MaskError
+from lesionforge.evaluation.conspicuity import Signs
 from lesionforge.masks.descriptors import PLACES, describe_mask
 from lesionforge.masks.growth import Growth, inwards
 from lesionforge.masks.host import Host
@@ -11,7 +12,7 @@ from lesionforge.masks.prior import Lesion, MaskPrior
 from lesionforge.masks.render import render_mask, voxel_count
 from lesionforge.masks.spec import MaskRequest, MaskSpec
 
-JITTER = 0.1  # standard deviation of the logarithm of reaches and of aspect and roughness
+JITTER = 0.1  # standard deviation of the logarithm of reaches and signs, of aspect, of roughness
 DEPTH_JITTER_MM = 0.3
 DEPTH_SLACK_MM = 1.0  # between the seed and the preferred depth
 DEPTH_SIGMA_MM = 2.0  # how far places may be from the depth that is looked for
@@ -131,14 +132,16 @@ def _draw(
     )
 
 
-def _signs(prior: MaskPrior, shown: float, rng: np.random.Generator) -> tuple[float, float]:
-    """Take the signs of a training lesion about as conspicuous and bring them to `shown`."""
+def _signs(prior: MaskPrior, shown: float, rng: np.random.Generator) -> Signs:
+    """Take the signs of a training lesion about as conspicuous, brought to `shown` and jittered."""
     values = np.array([lesion.conspicuity for lesion in prior.lesions])
     width = max(0.6 * float(values.std()), 0.1)
     weight = np.exp(-0.5 * ((values - shown) / width) ** 2) + 1e-6
     like = prior.lesions[rng.choice(len(values), p=weight / weight.sum())]
     scale = float(np.clip(shown / max(like.conspicuity, 1e-3), 1 / MAX_SCALE, MAX_SCALE))
-    return like.signs[0] * scale, like.signs[1] * scale
+    signs = np.array(like.signs) * scale * np.exp(JITTER * rng.normal(size=len(like.signs)))
+    i, j, k, m = (float(sign) for sign in signs)
+    return i, j, k, m
 
 
 def _growth(prior: MaskPrior, volume: float, rng: np.random.Generator) -> Growth:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lesionforge.errors import ConfigError, DataError
+from lesionforge.evaluation.conspicuity import Signs
 from lesionforge.masks.descriptors import PLACES
 
 Style = Literal["ribbon", "blob"]
@@ -59,7 +60,7 @@ class MaskSpec:
         lobe: place that growth keeps to, if one was asked for.
         min_cortex_share: least share of a `ribbon` lesion in cortex or junction.
         conspicuity: how strongly it is to show, robust standard deviations.
-        signs: mean effect in T1w and FLAIR that goes with it; None leaves it to the generator.
+        signs: what it is to do to grey and to white matter, see `Conspicuity.signs`.
     """
 
     style: Style
@@ -75,7 +76,7 @@ class MaskSpec:
     lobe: str | None
     min_cortex_share: float
     conspicuity: float
-    signs: tuple[float, float] | None = None
+    signs: Signs
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as JSON-able values; `from_json` gives the same spec back."""
@@ -90,9 +91,7 @@ class MaskSpec:
         """
         try:
             spec = cls(**values)
-        except TypeError as error:
+            (x, y, z), (a, b, c), (i, j, k, m) = spec.seed_mm, spec.axis, spec.signs
+        except (TypeError, ValueError) as error:
             raise DataError(f"This is no mask spec ({error}). Synthesize the set again.") from None
-        x, y, z = spec.seed_mm
-        a, b, c = spec.axis
-        signs = None if spec.signs is None else (spec.signs[0], spec.signs[1])
-        return dataclasses.replace(spec, seed_mm=(x, y, z), axis=(a, b, c), signs=signs)
+        return dataclasses.replace(spec, seed_mm=(x, y, z), axis=(a, b, c), signs=(i, j, k, m))
