@@ -3,10 +3,12 @@
     python benchmarks/learning_curves.py --steps 1500,3000 --regimes baseline,expanded --config FILE
 
 Each training is complete (the learning rate falls to its end) and goes through the same prediction
-and evaluation as the study's own, which counts as the last point of the curve where it exists. The
-cells lie in the study's folder under `steps-N`; what is there is kept. Writes `learning_curves.tsv`
-and a plot of the sensitivity at 0.5 false positives a patient against the steps. Test subjects are
-read for this plot: choose a study's steps by another study's curves.
+and evaluation as the study's own, which counts as the last point of the curve where it exists; test
+controls are left out, which the figure does not need. The cells lie in the study's folder under
+`steps-N`; what is there is kept, so that regimes can be run at once, each in a process of its own,
+and drawn by a last call with all of them. Writes `learning_curves.tsv` and a plot of the
+sensitivity at 0.5 false positives a patient against the steps. Test subjects are read for this
+plot: choose a study's steps by another study's curves.
 """
 
 import argparse
@@ -34,7 +36,8 @@ def train_cell(study: Study, regime: str, seed: int, steps: int) -> None:
     people = arms.cell_subjects(study, regime, seed, None)
     folder = study.detector_root(regime, seed, None, f"steps-{steps}")
     train_detector(people.training, folder, replace(study.detector, steps=steps), seed)
-    predict_subjects(folder, people.held_out, people.roles, study.rules)
+    held_out = [s for s in people.held_out if s.group == "patient" or people.roles[s.id] != "test"]
+    predict_subjects(folder, held_out, people.roles, study.rules)
 
 
 def curve_rows(study: Study, steps: int, model: str) -> list[dict[str, object]]:
@@ -85,6 +88,8 @@ def main() -> None:
             train_cell(study, regime, own.seed, steps)
     rows = [row for steps in numbers for row in curve_rows(study, steps, f"steps-{steps}")]
     rows += curve_rows(study, study.detector.steps, "detector")
+    if not rows:
+        raise SystemExit("No curve yet: the cells of the baseline are missing.")
     table = pd.DataFrame(rows)
     write_tsv(study.root / "learning_curves.tsv", table)
     draw(table, study.root / "learning_curves.png")
