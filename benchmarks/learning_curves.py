@@ -23,7 +23,7 @@ from arguments import read_arguments
 from lesionforge import arms
 from lesionforge.detector.predict import predict_subjects
 from lesionforge.detector.train import train_detector
-from lesionforge.errors import DataError
+from lesionforge.errors import LesionForgeError
 from lesionforge.provenance import write_tsv
 from lesionforge.report.results import compute_metrics
 from lesionforge.study import Study
@@ -40,14 +40,14 @@ def train_cell(study: Study, regime: str, seed: int, steps: int) -> None:
     predict_subjects(folder, held_out, people.roles, study.rules)
 
 
-def curve_rows(study: Study, steps: int, model: str) -> list[dict[str, object]]:
-    """Return sensitivity at 0.5 false positives of each regime that has cells of `model`."""
+def curve_rows(study: Study, regimes: list[str], steps: int, model: str) -> list[dict[str, object]]:
+    """Return sensitivity at 0.5 false positives of those of the regimes with cells of `model`."""
     try:
-        cells, _ = arms.finished_cells(study, model)
+        cells = [c for c in arms.finished_cells(study, model)[0] if c.regime in regimes]
         metrics = compute_metrics(
             study.name, study.sha256, study.data, cells, study.rules, study.evaluation
         )
-    except DataError as error:
+    except LesionForgeError as error:
         logger.warning("%d steps: %s", steps, error)
         return []
     rows = []
@@ -83,13 +83,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the cells (default: 0)")
     own, study = read_arguments(parser)
     numbers = sorted(int(n) for n in own.steps.split(","))
+    regimes = own.regimes.split(",")
     for steps in numbers:
-        for regime in own.regimes.split(","):
+        for regime in regimes:
             train_cell(study, regime, own.seed, steps)
-    rows = [row for steps in numbers for row in curve_rows(study, steps, f"steps-{steps}")]
-    rows += curve_rows(study, study.detector.steps, "detector")
+    models = [(steps, f"steps-{steps}") for steps in numbers] + [(study.detector.steps, "detector")]
+    rows = [row for steps, model in models for row in curve_rows(study, regimes, steps, model)]
     if not rows:
-        raise SystemExit("No curve yet: the cells of the baseline are missing.")
+        logger.info("No curve yet: the baseline belongs to it.")
+        return
     table = pd.DataFrame(rows)
     write_tsv(study.root / "learning_curves.tsv", table)
     draw(table, study.root / "learning_curves.png")

@@ -106,16 +106,25 @@ def test_a_wrong_contrast_is_told_at_equal_conspicuity():
 
 
 def test_signs_that_are_not_kept_are_told():
-    strengths = np.linspace(0.5, 3, 12)
-    made = [lesion(f"s{i}", float(v), float(v)) for i, v in enumerate(strengths)]
-    kept = [replace(p, asked_signs=p.shown.signs) for p in made]
-    name = "signs of the tissues kept"
-    (found,) = (f for f in asked_findings(kept, made, made, (0, 12), 0) if f.name == name)
-    assert found.value == pytest.approx(1.0)
-    assert "T1w in white matter" not in found.sentence  # nothing was asked of it
-    turned = [replace(p, asked_signs=q.shown.signs) for p, q in zip(made, made[::-1], strict=True)]
-    (found,) = (f for f in asked_findings(turned, made, made, (0, 12), 0) if f.name == name)
-    assert found.value == pytest.approx(-1.0)
+    rng = np.random.default_rng(1)
+    asked = rng.normal(0, 1, (30, 4)) * [1, 1, 1, 0]
+    strengths = rng.uniform(0.5, 3, 30)
+
+    def kept(shown):
+        made = [
+            replace(p, asked_signs=tuple(v * a), shown=replace(p.shown, signs=tuple(v * s)))
+            for v, a, s in zip(strengths, asked, shown, strict=True)
+            for p in [lesion("s", float(v), float(v))]
+        ]
+        found = asked_findings(made, made, made, (0, 30), 0)
+        return next(f for f in found if f.name == "signs of the tissues kept")
+
+    assert kept(asked).value == pytest.approx(1.0)
+    assert "FLAIR in white matter" not in kept(asked).sentence  # nothing was asked of it
+    assert kept(-asked).value == pytest.approx(-1.0)
+    assert abs(kept(rng.normal(0, 1, (30, 4))).value) < 0.3
+    one_look = np.array([-0.4, 0.9, 0.2, 0.1]) + rng.normal(0, 0.01, (30, 4))
+    assert abs(kept(one_look).value) < 0.3  # as strong as asked, but the same for all
 
 
 def test_the_sentence_about_strengths_follows_the_figure():

@@ -5,12 +5,14 @@ import pytest
 from scipy import ndimage
 
 from lesionforge.generator.compose import (
-    balance_effect,
     effect_size,
     feather_weight,
     fit_intensities,
     insert_effect,
+    made_signs,
     reach_gain,
+    scale_signs,
+    sign_factors,
 )
 
 SHAPE = (20, 22, 18)
@@ -102,25 +104,35 @@ def test_fitted_intensities_obey_the_rule():
         assert (image[~brain] == 0).all()
 
 
-def test_each_tissue_is_brought_to_its_own_signs():
+@pytest.fixture
+def two_tissues():
+    """Grey matter beside white matter in one lesion, with an effect of its own in each."""
     mask = np.zeros((8, 6, 6), bool)
     mask[1:7, 1:5, 1:5] = True
     grey = (np.arange(8) < 4)[:, None, None] * np.ones((8, 6, 6), np.float32)
     tissues = np.stack([0 * grey, grey, 1 - grey])
-    made = (-0.2, 1.5, 0.4, -0.8)  # robust standard deviations, see `SIGNS`
-    delta = 0.1 * np.stack([made[i] * grey + made[i + 2] * (1 - grey) for i in (0, 1)])
-    delta = delta.astype(np.float32)
+    signs = (-0.2, 1.5, 0.4, -0.8)  # robust standard deviations, see `SIGNS`
+    delta = 0.1 * np.stack([signs[i] * grey + signs[i + 2] * (1 - grey) for i in (0, 1)])
+    return delta.astype(np.float32), mask, tissues, signs
 
-    def factors(asked, change=delta, most=2.0, where=mask):
-        return balance_effect(change, where, tissues, asked, most, 1e4)[1]
 
+def test_each_tissue_is_brought_to_its_own_signs(two_tissues):
+    delta, mask, tissues, signs = two_tissues
+    made = made_signs(delta, mask, tissues, 1e6)
+    assert made == pytest.approx(signs, rel=1e-3)
     asked = (-0.3, 1.2, 0.5, -1.2)
-    np.testing.assert_allclose(factors(asked), [1.5, 0.8, 1.25, 1.5], rtol=0.01)
-    balanced = balance_effect(delta, mask, tissues, asked, 2.0, 1e4)[0]
-    np.testing.assert_allclose(balanced[1, 0], 0.12, rtol=0.01)
-    np.testing.assert_allclose(balanced[1, -1], -0.12, rtol=0.01)
-    np.testing.assert_allclose(factors((-9.0, 0.1, 0.4, -0.8)), [2.0, 0.5, 1, 1], rtol=0.01)
-    # what points the other way or nowhere is left alone
-    np.testing.assert_array_equal(factors((0.3, -1.5, -0.4, 0.8)), 1)
-    np.testing.assert_array_equal(factors(asked, 0.1 * delta)[[0, 2]], 1)
-    np.testing.assert_array_equal(factors(asked, where=mask & ~mask), 1)
+    factors = sign_factors(made, asked, 2.0)
+    np.testing.assert_allclose(factors, [1.5, 0.8, 1.25, 1.5], rtol=1e-3)
+    scaled = scale_signs(delta, tissues, factors)
+    assert made_signs(scaled, mask, tissues, 1e6) == pytest.approx(asked, rel=1e-3)
+    fluid = np.concatenate([tissues[:1] + 0.5, 0.5 * tissues[1:]])
+    np.testing.assert_allclose(scale_signs(delta, fluid, factors), scaled, rtol=1e-5)
+
+
+def test_factors_are_bounded_and_follow_what_is_asked_without_a_step():
+    made = (-0.2, 1.5, 0.4, -0.8)
+    np.testing.assert_allclose(sign_factors(made, (-9.0, 0.1, 0.4, -0.8), 2.0), [2, 0.5, 1, 1])
+    # nothing, or the other way round, is asked for: as weak as may be
+    for asked in ((0.3, -1.5, -0.4, 0.8), (0.0,) * 4, (-1e-4, 1e-4, 1e-4, -1e-4)):
+        np.testing.assert_array_equal(sign_factors(made, asked, 2.0), 0.5)
+    np.testing.assert_array_equal(sign_factors((0.04,) * 4, (2.0, -2.0, 0.0, 1.0), 2.0), 1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lesionforge.generator.quality import check_effect, check_images, check_lesion
+from lesionforge.generator.quality import check_effect, check_images, check_lesion, check_signs
 from lesionforge.generator.recipe import SynthesisConfig
 
 
@@ -63,3 +63,19 @@ def test_lesions(sound):
 def test_effect_limits(effect, asked, passes):
     config = SynthesisConfig(min_effect_sd=0.2, min_effect_share=0.25)
     assert (check_effect(effect, asked, config) == []) == passes
+
+
+@pytest.mark.parametrize(
+    ("made", "least", "passes"),
+    [
+        ((-0.1, 0.3, 0.0, 0.0), 0.0, True),
+        ((0.1, -0.3, 0.0, 0.0), 0.0, False),
+        ((0.0, 0.0, 1.0, -1.0), 0.0, True),
+        ((0.0, 0.0, 1.0, -1.0), 0.5, False),
+        ((0.1, -0.3, 0.0, 0.0), -1.0, True),
+        ((0.0, 0.0, 0.0, 0.0), 0.0, True),  # the effect's own check tells
+    ],
+)
+def test_signs_that_turn_round_are_found(made, least, passes):
+    found = check_signs(made, (-0.5, 1.5, 0.0, 0.0), SynthesisConfig(min_sign_cosine=least))
+    assert [r.reason for r in found] == ([] if passes else ["signs"])

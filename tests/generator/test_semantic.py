@@ -17,8 +17,9 @@ def test_semantic_map_channels(toy_cohort):
     assert image.shape == (len(SEMANTIC), *brain.shape)
     assert image.dtype == np.float32
     np.testing.assert_array_equal(image[:3], tissues)
-    for channel, sign in zip(image[4:], signs, strict=True):
-        np.testing.assert_allclose(channel, sign * image[3], rtol=1e-6)
+    _, grey, white = tissues
+    np.testing.assert_allclose(image[4], image[3] * (0.4 * grey + 0.0 * white), atol=1e-6)
+    np.testing.assert_allclose(image[5], image[3] * (2.0 * white - 1.5 * grey), atol=1e-6)
     assert image[3][lesion].mean() > 0.6
     assert (image[3][~ndimage.binary_dilation(lesion, iterations=6)] == 0).all()
     assert (image[3][tissues.sum(0) == 0] == 0).all()

@@ -32,7 +32,9 @@ SMALL = GeneratorConfig(
     channels=(8, 8, 8), hidden=4, style_dim=4, discriminator_width=4, steps=4, checkpoint_every=4,
     batch_size=1, patch=16, precision="32-true", accelerator="cpu",
 )  # fmt: skip
-EASY = {"min_effect_sd": 0.0, "min_effect_share": 0.0, "device": "cpu"}
+EASY = {
+    "min_effect_sd": 0.0, "min_effect_share": 0.0, "min_sign_cosine": -1.0, "device": "cpu"
+}  # fmt: skip
 INSERT = SynthesisConfig(mode="insert", **EASY)
 WHOLE = SynthesisConfig(mode="whole", **EASY)
 PASTE = SynthesisConfig(mode="paste", **EASY)
@@ -155,6 +157,29 @@ def test_replaying_the_saved_spec_gives_the_same_voxels(mode, request, trained, 
         )
         if subject.group == "patient":
             np.testing.assert_array_equal(made.volumes["label-lesion_mask"], read_lesion(subject))
+
+
+@pytest.mark.parametrize(("loud", "most"), [(1.5, 4.0), (0.6, 4.0), (0.6, 1.0), (-0.6, 4.0)])
+def test_lesions_do_to_each_tissue_what_was_asked(loud, most, inserted, trained, read, monkeypatch):
+    """A generator's effect is brought to what was asked; one that turns signs round is refused."""
+
+    def told(network, semantic, style, noise_seed, *, tile, device, part):
+        window = (slice(None), *(slice(*ends) for ends in part))
+        return (0.4 * semantic[:3].sum(0) + 0.1 * loud * semantic[4:])[window]
+
+    monkeypatch.setattr("lesionforge.generator.render.apply_generator", told)
+    asked = (-0.5, 0.8, 0.3, -0.5)
+    spec = SynthesisSpec.from_json(sidecar_of(inserted, "sub-syn0001")["Spec"])
+    spec = replace(spec, lesion=replace(spec.lesion, signs=asked, conspicuity=0.1))
+    config = SynthesisConfig(max_gain=most, device="cpu")
+    made = render_synthetic(spec, read, load_generator(trained), config)
+    signs, gains = made.checks["SignsSD"], made.checks["Gain"]
+    assert ("signs" in [r.reason for r in made.rejections]) == (loud < 0)
+    if loud > 0 and most > 1:
+        assert signs == pytest.approx(asked, abs=0.08)
+    if most == 1:
+        assert gains == [1] * 4
+        assert signs[1] < 0.65 * asked[1]
 
 
 def test_insert_keeps_the_host_bit_for_bit_beyond_the_feather(inserted, toy_cohort, toy_grid):

@@ -46,6 +46,15 @@ class Label:
     reason: str
     withdrawn: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse a mask that is withdrawn and given at once.
+
+        Raises:
+            DataError: see above.
+        """
+        if self.withdrawn and self.mask is not None:
+            raise DataError("A label that is withdrawn has no mask.")
+
 
 def set_path(cohort: Path, name: str) -> Path:
     """Return the table of the label set `name`.

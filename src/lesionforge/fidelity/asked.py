@@ -13,6 +13,7 @@ from lesionforge.seeding import stream
 
 SHOWN = 0.5  # a lesion shows if it is measured at this share of what was asked
 LIMIT = 0.98
+LEAST = 0.3  # conspicuity that shares are taken of; weaker lesions have none to speak of
 FEWEST = 6  # lesions that a rank correlation is worth looking at for
 NEIGHBOURS = 5
 CALIPER = 0.5  # standard deviations of conspicuity; lesions further apart are not equal
@@ -94,8 +95,16 @@ def _order(asked: np.ndarray, seen: np.ndarray) -> Finding:
 
 
 def _signs(made: Sequence[Portrait]) -> list[Finding]:
-    """Compare what was asked of grey and of white matter with what the images show."""
-    known = [(p.asked_signs, p.shown.signs) for p in made if p.asked_signs and p.shown]
+    """Compare what was asked of grey and of white matter with what the images show.
+
+    Both are shares of the strength, whose order `_order` judges: a generator that makes strong and
+    weak lesions of one look does not keep signs.
+    """
+    known = [
+        (np.array(p.asked_signs) / p.asked, np.array(p.shown.signs) / max(p.shown.total, LEAST))
+        for p in made
+        if p.asked_signs and p.asked and p.shown
+    ]
     if len(known) < FEWEST:
         return []
     asked, seen = (np.array([row[i] for row in known]) for i in (0, 1))
@@ -106,7 +115,10 @@ def _signs(made: Sequence[Portrait]) -> list[Finding]:
         return [Finding("conditioning", name, None, "higher", "", why=why)]
     orders = [float(spearmanr(asked[:, i], seen[:, i]).statistic) for i in varied]
     each = ", ".join(f"{SIGNS[i]} {order:.2f}" for i, order in zip(varied, orders, strict=True))
-    sentence = f"Mean of the rank correlations of what was asked with what is measured: {each}."
+    sentence = (
+        "Mean of the rank correlations of what was asked with what is measured, as shares of the "
+        f"strength: {each}."
+    )
     return [Finding("conditioning", name, float(np.mean(orders)), "higher", sentence)]
 
 

@@ -46,39 +46,33 @@ def effect_size(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> floa
     return float(np.sqrt((change**2).sum(0).mean()))
 
 
-def balance_effect(
-    delta: np.ndarray,
-    mask: np.ndarray,
-    tissues: np.ndarray,
-    signs: Signs,
-    max_gain: float,
-    voxel_mm3: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bring an effect on grey and on white matter to the `signs` asked for, in T1w and in FLAIR.
-
-    A sign that is weaker than `LEAST_SIGN` or points the other way is left as it is, and no factor
-    lies beyond `max_gain` or its inverse. Each voxel takes the factors of its own mix of tissues.
+def made_signs(delta: np.ndarray, mask: np.ndarray, tissues: np.ndarray, voxel_mm3: float) -> Signs:
+    """Return what an effect does to grey and to white matter, in robust standard deviations.
 
     Args:
-        delta: (2, X, Y, Z) effect as the generator made it.
-        mask: (X, Y, Z) bool, the lesion.
+        delta: (2, X, Y, Z) effect.
+        mask: (X, Y, Z) bool, the lesion, at least one voxel.
         tissues: (3, X, Y, Z) healthy probabilities of CSF, GM and WM.
-        signs: effects that are asked for, robust standard deviations.
-        max_gain: largest factor, 1 or more.
         voxel_mm3: volume of a voxel.
-
-    Returns:
-        The balanced effect (2, X, Y, Z) and the four factors in the order of `signs`.
     """
-    factors = np.ones(4, dtype=np.float32)
-    if not mask.any():
-        return delta, factors
-    made = tissue_signs(delta[:, mask] / ROBUST_SD, tissues[:, mask], voxel_mm3)
-    for i, (wanted, found) in enumerate(zip(signs, made, strict=True)):
-        if abs(found) >= LEAST_SIGN and wanted * found > 0:
-            factors[i] = np.clip(wanted / found, 1 / max_gain, max_gain)
-    change = np.tensordot((factors - 1).reshape(2, 2).T, tissues[1:], 1)
-    return delta * (1 + change), factors
+    return tissue_signs(delta[:, mask] / ROBUST_SD, tissues[:, mask], voxel_mm3)
+
+
+def sign_factors(made: Signs, asked: Signs, max_gain: float) -> np.ndarray:
+    """Return factors (4,) that bring the signs that were `made` to those `asked` for.
+
+    None lies beyond `max_gain` or its inverse, so a sign that is not asked for, or the other way
+    round, is weakened as far as may be. One below `LEAST_SIGN` has no direction and is left alone.
+    """
+    ratio = [a / m if abs(m) >= LEAST_SIGN else 1.0 for m, a in zip(made, asked, strict=True)]
+    return np.clip(ratio, 1 / max_gain, max_gain).astype(np.float32)
+
+
+def scale_signs(delta: np.ndarray, tissues: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Multiply an effect (2, X, Y, Z) by the factors (4,) of each voxel's mix of grey and white."""
+    solid = tissues[1:]
+    share = solid / np.maximum(solid.sum(0), 1e-3)
+    return delta * (1 + np.tensordot((factors - 1).reshape(2, 2).T, share, 1))
 
 
 def reach_gain(delta: np.ndarray, mask: np.ndarray, target: float, max_gain: float) -> float:

@@ -37,7 +37,7 @@ def brain_l1(fake: Tensor, real: Tensor, semantic: Tensor) -> Tensor:
     Args:
         fake: (B, 2, X, Y, Z).
         real: (B, 2, X, Y, Z).
-        semantic: (B, 5, X, Y, Z); the first three channels sum to 1 in the brain.
+        semantic: (B, C, X, Y, Z); the first three channels sum to 1 in the brain.
     """
     brain = semantic[:, :3].sum(1, keepdim=True).float()
     return ((fake - real).float().abs() * brain).sum() / (2 * brain.sum()).clamp_min(1)
@@ -51,7 +51,7 @@ def lesion_l1(fake: Tensor, real: Tensor, semantic: Tensor) -> Tensor:
     Args:
         fake: (B, 2, X, Y, Z).
         real: (B, 2, X, Y, Z).
-        semantic: (B, 5, X, Y, Z); channel 3 is the soft lesion.
+        semantic: (B, C, X, Y, Z); channel 3 is the soft lesion.
     """
     lesion = semantic[:, 3:4].float()
     difference = ((fake - real).float().abs() * lesion).sum((1, 2, 3, 4)) / 2

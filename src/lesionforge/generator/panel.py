@@ -13,7 +13,7 @@ def draw_panel(real: Tensor, made: Tensor, semantic: Tensor) -> np.ndarray:
     Args:
         real: (B, 2, X, Y, Z) in [0, 1].
         made: (B, 2, X, Y, Z) in [0, 1].
-        semantic: (B, 5, X, Y, Z).
+        semantic: (B, C, X, Y, Z).
 
     Returns:
         (3, height, width) float32 in [0, 1].

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from lesionforge.evaluation.conspicuity import Signs
 from lesionforge.generator.recipe import SynthesisConfig
 
 CONNECTIVITY = np.ones((3, 3, 3), bool)
@@ -54,6 +55,22 @@ def check_lesion(lesion: np.ndarray, brain: np.ndarray) -> list[Rejection]:
     if (lesion & ~brain).any():
         found.append(Rejection("brain", f"{int((lesion & ~brain).sum())} voxels leave the brain"))
     return found
+
+
+def check_signs(made: Signs, asked: Signs, config: SynthesisConfig) -> list[Rejection]:
+    """Check that what a lesion does to grey and white matter points where it was asked to.
+
+    Args:
+        made: `lesionforge.generator.compose.made_signs` of what was added.
+        asked: signs of the spec.
+        config: its `min_sign_cosine` is the limit.
+    """
+    sizes = float(np.linalg.norm(made) * np.linalg.norm(asked))
+    cosine = float(np.dot(made, asked)) / sizes if sizes > 0 else 0.0
+    if cosine >= config.min_sign_cosine:
+        return []
+    told, wanted = (" ".join(f"{sign:+.2f}" for sign in signs) for signs in (made, asked))
+    return [Rejection("signs", f"{told} SD where {wanted} were asked, cosine {cosine:.2f}")]
 
 
 def check_effect(effect_sd: float, asked_sd: float, config: SynthesisConfig) -> list[Rejection]:

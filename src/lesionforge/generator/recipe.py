@@ -30,11 +30,13 @@ class SynthesisConfig:
         warp_mm: whole: root mean square displacement of the anatomy; above 0.
         warp_scale_mm: whole: distance over which the displacement changes.
         mix_styles: whole: mix the style codes of two training scans of one site.
-        max_gain: an effect that is weaker than asked for is strengthened by at most this factor; 1
-            leaves the generator's effect as it is.
+        max_gain: an effect is brought to the signs and the strength asked for by at most this
+            factor, or its inverse, in each sign; 1 leaves the generator's effect as it is.
         min_effect_sd: a lesion must change its voxels by at least this much (root mean square over
             both images, in robust standard deviations), or it is drawn again.
         min_effect_share: and by at least this share of the conspicuity asked for.
+        min_sign_cosine: least cosine between what a lesion does to grey and white matter, in T1w
+            and FLAIR, and what was asked for.
         plan: table of lesions to make (a `plan.tsv`, perhaps edited; see `lesionforge.masks.plan`);
             none draws one.
         flaw_share: share of the synthetic controls that carry a deliberate flaw and no lesion (hard
@@ -56,6 +58,7 @@ class SynthesisConfig:
     max_gain: float = 2.0
     min_effect_sd: float = 0.2
     min_effect_share: float = 0.25
+    min_sign_cosine: float = 0.0
     plan: str | None = None
     flaw_share: float = 0.0
     flaw_kinds: tuple[FlawKind, ...] = get_args(FlawKind)
@@ -73,6 +76,7 @@ class SynthesisConfig:
         _within("min_effect_sd", self.min_effect_sd, 0, 10)
         _within("min_effect_share", self.min_effect_share, 0, 1)
         _within("flaw_share", self.flaw_share, 0, 1)
+        _within("min_sign_cosine", self.min_sign_cosine, -1, 1)
         _within("max_attempts", self.max_attempts, 1, 1000)
         once = set(self.flaw_kinds)
         if not once or len(once) != len(self.flaw_kinds) or not once <= set(get_args(FlawKind)):

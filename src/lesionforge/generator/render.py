@@ -12,12 +12,14 @@ from lesionforge.evaluation.conspicuity import NO_SIGNS, SIGNS, measure_conspicu
 from lesionforge.generator.anatomy import Anatomy, bend_anatomy
 from lesionforge.generator.apply import apply_generator
 from lesionforge.generator.compose import (
-    balance_effect,
     effect_size,
     feather_weight,
     fit_intensities,
     insert_effect,
+    made_signs,
     reach_gain,
+    scale_signs,
+    sign_factors,
 )
 from lesionforge.generator.flaws import apply_flaw
 from lesionforge.generator.paste import copy_tissue
@@ -27,6 +29,7 @@ from lesionforge.generator.quality import (
     check_flaw,
     check_images,
     check_lesion,
+    check_signs,
 )
 from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
 from lesionforge.generator.semantic import semantic_map
@@ -95,6 +98,10 @@ def render_synthetic(
         rejections += check_lesion(lesion, anatomy.brain)
         asked = spec.lesion.conspicuity if spec.lesion is not None else 0.0
         rejections += check_effect(effect, asked, config)
+        if spec.lesion is not None and lesion.any():
+            made = made_signs(images - before, lesion, anatomy.healed, anatomy.grid.voxel_mm3)
+            rejections += check_signs(made, spec.lesion.signs, config)
+            strength["SignsSD"] = [round(sign, 4) for sign in made]
         checks |= {"EffectSD": round(effect, 4), **strength}
         try:
             checks |= _lesion_figures(spec, anatomy, lesion, (before, images))
@@ -157,9 +164,12 @@ class _Passes:
         if asked is None:
             return delta, UNCHANGED
         tissues, voxel_mm3 = self.anatomy.healed, self.anatomy.grid.voxel_mm3
-        delta, factors = balance_effect(delta, self.lesion, tissues, asked.signs, most, voxel_mm3)
-        gain = np.float32(reach_gain(delta, self.lesion, asked.conspicuity, most))
-        return gain * delta, gain * factors
+        made = made_signs(delta, self.lesion, tissues, voxel_mm3)
+        factors = sign_factors(made, asked.signs, most)
+        balanced = scale_signs(delta, tissues, factors)
+        gain = np.float32(reach_gain(balanced, self.lesion, asked.conspicuity, most))
+        factors = np.clip(gain * factors, 1 / most, most)
+        return scale_signs(delta, tissues, factors), factors
 
     def _style(self) -> np.ndarray:
         lacking = [name for name in self.spec.styles if name not in self.trained.styles]

@@ -1,22 +1,21 @@
 """What the generator is told: healthy tissue classes of a host, a soft lesion, its signs."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from scipy import ndimage
 
 from lesionforge.cohort.subject import TISSUES
-from lesionforge.evaluation.conspicuity import SIGNS
+from lesionforge.evaluation.conspicuity import Signs
 
-SEMANTIC = (*TISSUES, "lesion", *SIGNS)
+SEMANTIC = (*TISSUES, "lesion", "T1w effect", "FLAIR effect")
 LESION_SIGMA_VOXELS = 0.7
 
 
-def semantic_map(tissues: np.ndarray, lesion: np.ndarray, signs: Sequence[float]) -> np.ndarray:
-    """Stack what the generator reads: CSF, GM, WM, soft lesion, soft lesion times each sign.
+def semantic_map(tissues: np.ndarray, lesion: np.ndarray, signs: Signs) -> np.ndarray:
+    """Stack what the generator reads: CSF, GM, WM, soft lesion, and what it does to T1w and FLAIR.
 
-    One number of strength would not do: of lesions that are brighter and lesions that are darker
-    than healthy tissue the generator would learn the mean, which is no lesion.
+    The effect of a voxel is that of its mix of tissues. One number of strength would not do: of
+    lesions that are brighter and lesions that are darker than healthy tissue the generator would
+    learn the mean, which is no lesion.
 
     Args:
         tissues: (3, X, Y, Z) probabilities (healed where a real lesion was).
@@ -30,8 +29,8 @@ def semantic_map(tissues: np.ndarray, lesion: np.ndarray, signs: Sequence[float]
     if lesion.any():
         soft = ndimage.gaussian_filter(lesion.astype(np.float32), LESION_SIGMA_VOXELS, truncate=3)
         soft *= np.asarray(tissues).sum(0) > 0
-    told = np.stack([soft, *(soft * np.float32(sign) for sign in signs)])
-    return np.concatenate([np.asarray(tissues, dtype=np.float32), told]).astype(np.float32)
+    effect = np.tensordot(np.reshape(signs, (2, 2)).T, tissues[1:], 1)
+    return np.concatenate([tissues, soft[None], soft * effect]).astype(np.float32)
 
 
 def smoothstep(x: np.ndarray) -> np.ndarray:

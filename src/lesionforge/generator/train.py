@@ -116,6 +116,8 @@ def load_generator(folder: Path) -> TrainedGenerator:
             synthesizer = Synthesizer(config)
         synthesizer.load_state_dict(load_file(path))
         found = sha256(path)
+        if record["semantic"] != list(SEMANTIC):
+            raise DataError(f"it was told {record['semantic']}, not {list(SEMANTIC)}")
         if found != record["weights_sha256"]:
             raise DataError(f"its SHA-256 is {found}, not the {record['weights_sha256']} recorded")
     except (OSError, RuntimeError, SafetensorError, KeyError, TypeError, ValueError) as error:

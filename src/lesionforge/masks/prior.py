@@ -238,6 +238,6 @@ def _lesion(
 
 def _lesion_from_json(values: dict[str, Any]) -> Lesion:
     x, y, z = values["centroid_mm"]
-    i, j, k, m = values["signs"]
+    i, j, k, m = (float(sign) for sign in values["signs"])
     place = {"centroid_mm": (x, y, z), "signs": (i, j, k, m)}
     return Lesion(**{**values, **place, "growth": Growth(**values["growth"])})

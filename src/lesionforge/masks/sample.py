@@ -138,7 +138,9 @@ def _signs(prior: MaskPrior, shown: float, rng: np.random.Generator) -> Signs:
     width = max(0.6 * float(values.std()), 0.1)
     weight = np.exp(-0.5 * ((values - shown) / width) ** 2) + 1e-6
     like = prior.lesions[rng.choice(len(values), p=weight / weight.sum())]
-    scale = float(np.clip(shown / max(like.conspicuity, 1e-3), 1 / MAX_SCALE, MAX_SCALE))
+    size = float(np.sqrt(np.square(like.signs).sum() / 2))  # noise is not taken off, as in `shown`
+    strength = max(like.conspicuity, size, 1e-3)
+    scale = float(np.clip(shown / strength, 1 / MAX_SCALE, MAX_SCALE))
     signs = np.array(like.signs) * scale * np.exp(JITTER * rng.normal(size=len(like.signs)))
     i, j, k, m = (float(sign) for sign in signs)
     return i, j, k, m

@@ -91,7 +91,8 @@ class MaskSpec:
         """
         try:
             spec = cls(**values)
-            (x, y, z), (a, b, c), (i, j, k, m) = spec.seed_mm, spec.axis, spec.signs
+            (x, y, z), (a, b, c) = spec.seed_mm, spec.axis
+            i, j, k, m = (float(sign) for sign in spec.signs)
         except (TypeError, ValueError) as error:
             raise DataError(f"This is no mask spec ({error}). Synthesize the set again.") from None
         return dataclasses.replace(spec, seed_mm=(x, y, z), axis=(a, b, c), signs=(i, j, k, m))
