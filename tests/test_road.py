@@ -21,7 +21,8 @@ cohort:
 splits: {validation_patients: 1, validation_controls: 1, test_patients: 2, test_controls: 2}
 generator: {steps: 4, checkpoint_every: 2, channels: [8, 8, 8], hidden: 4, discriminator_width: 4,
             patch: 24, batch_size: 1}
-synthetic: {spade: {mode: insert, min_effect_sd: 0.0, min_effect_share: 0.0}}
+synthetic:
+  spade: {mode: insert, min_effect_sd: 0.0, min_effect_share: 0.0, min_sign_cosine: -1.0}
 detector: {steps: 6, epoch_steps: 3, patch: 24, filters: [4, 8, 8, 8], batch_size: 2}
 regimes:
   baseline: {patients: 2, controls: 2}
@@ -216,3 +217,7 @@ def test_folds_cross_fit_everything_and_the_report_says_what_is_missing(road, tm
     assert metrics["regimes"]["baseline"]["sensitivity"]["n"] == 7
     assert metrics["gap_recovered"]["value"] is None
     assert "expanded" in metrics["gap_recovered"]["why"]
+    notes = [w for w in metrics["warnings"] if "Not in this report" in w]
+    assert all("expanded (seed 0, fold" in note for note in notes)
+    assert all("4 training patients were asked for" in note for note in notes)
+    assert sum(note.count("fold ") for note in notes) == 2

@@ -201,11 +201,20 @@ def outdated(study: Study, cells: list[Cell]) -> list[str]:
     return notes
 
 
-def why_missing(study: Study, regime: str, seed: int, fold: int | None) -> str:
-    """Say why a cell is not in a report."""
-    where = f"{regime}, seed {seed}" + ("" if fold is None else f", fold {fold}")
-    why = shortage(study, regime, fold) or "It is not trained yet."
-    return f"Not in this report: {where}. {why}"
+def why_missing(study: Study, missing: Iterable[tuple[str, int, int | None]]) -> list[str]:
+    """Say why cells (regime, seed, fold) are not in a report: one line for each regime and reason.
+
+    One that is out of reach is so for every seed.
+    """
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for regime, seed, fold in missing:
+        where = f"seed {seed}" + ("" if fold is None else f", fold {fold}")
+        why = shortage(study, regime, fold) or "Not trained yet."
+        found.setdefault((regime, why), {})[where] = None
+    return [
+        f"Not in this report: {regime} ({'; '.join(where)}). {why}"
+        for (regime, why), where in found.items()
+    ]
 
 
 def shortage(study: Study, regime: str, fold: int | None) -> str | None:

@@ -209,7 +209,7 @@ def compare(study: Study, model: str = "detector") -> Path:
     """
     with recorded(study, "compare"):
         cells, missing = arms.finished_cells(study, model)
-        notes = [arms.why_missing(study, *cell) for cell in missing]
+        notes = arms.why_missing(study, missing)
         confounding = study.cohort_root / "confounding.json"
         if confounding.exists() and read_json(confounding)["is_high"]:
             notes.append(read_json(confounding)["text"])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lesionforge.report.gallery import axial, crop, disagreements, lesion_slice
+from lesionforge.report.gallery import axial, compared, crop, disagreements, lesion_slice
 
 
 def test_disagreements_are_taken_by_turns_in_order():
@@ -17,6 +17,12 @@ def test_disagreements_are_taken_by_turns_in_order():
     assert kinds == {"gained": 3, "lost": 1, "otherwise": 1}
     assert chosen == ["sub-1", "sub-7", "sub-4", "sub-2"]
     assert disagreements({"a": base, "b": base})[0] == []
+
+
+def test_gains_are_between_baseline_and_augmented_where_they_are():
+    assert compared(["baseline", "expanded", "augmented"]) == ("baseline", "augmented")
+    assert compared(["baseline", "expanded"]) == ("baseline", "expanded")
+    assert compared(["copy_paste"]) == ("copy_paste", "copy_paste")
 
 
 def test_pictures_are_shown_as_radiologists_read_them():

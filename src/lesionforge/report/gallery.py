@@ -108,6 +108,17 @@ def crop(brain: np.ndarray, voxel_mm: tuple[float, ...]) -> tuple[slice, slice]:
     return slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1]))
 
 
+def compared(regimes: Sequence[str]) -> tuple[str, str]:
+    """Return the two regimes that gains and losses are between: baseline and augmented, if there.
+
+    Args:
+        regimes: at least one, in the order of the report.
+    """
+    if {"baseline", "augmented"} <= set(regimes):
+        return "baseline", "augmented"
+    return regimes[0], regimes[min(1, len(regimes) - 1)]
+
+
 def disagreements(
     detected: dict[str, dict[str, bool]], limit: int = 8
 ) -> tuple[list[str], dict[str, int]]:
@@ -121,9 +132,7 @@ def disagreements(
         The ids (first by name of each kind, never by look) and the count of each kind.
     """
     patients = sorted(next(iter(detected.values())))
-    base, other = (list(detected) * 2)[:2]
-    if {"baseline", "augmented"} <= set(detected):
-        base, other = "baseline", "augmented"
+    base, other = compared(list(detected))
     kinds: dict[str, list[str]] = {"gained": [], "lost": [], "otherwise": []}
     for name in patients:
         row = {regime: found[name] for regime, found in detected.items()}

@@ -126,6 +126,7 @@ def _draw_disagreements(
         for regime, members in runs.items()
     }
     chosen, kinds = gallery.disagreements(detected)
+    base, other = gallery.compared(list(detected))
     subjects = {s.id: s for s in cohort}
     strips, lacking = [], []
     for name in tqdm(chosen, desc="draw patients", unit="patient", disable=not chosen):
@@ -137,8 +138,9 @@ def _draw_disagreements(
         strips.append(gallery.disagreement_strip(subjects[name], pairs, metrics["rules"], folder))
     note = (
         f"In seed {next(iter(runs.values()))[0].cell.seed} the regimes disagree on "
-        f"{sum(kinds.values())} of {metrics['test']['patients']} test patients: {kinds['gained']} "
-        f"gained and {kinds['lost']} lost by synthetic data, {kinds['otherwise']} others. Shown: "
+        f"{sum(kinds.values())} of {metrics['test']['patients']} test patients: {other} gains "
+        f"{kinds['gained']} and loses {kinds['lost']} of them against {base}, "
+        f"{kinds['otherwise']} are found or missed by another regime alone. Shown: "
         f"{len(strips)}, taken by turns from each kind in the order of their names."
     )
     if lacking:
