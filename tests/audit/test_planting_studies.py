@@ -6,6 +6,7 @@ import pytest
 from tests.conftest import write_toy_cohort
 
 from expert_minutes import ARMS, UNIT, ask_expert, carry_out, choose_by_chance, count_actions
+from keep_plantings import copy_tables
 from label_audit import measure_recovered, share_found
 from lesionforge.audit.next_cases import NextConfig, inspect_actions, label_actions, plan
 from lesionforge.audit.worth import Worth
@@ -222,3 +223,26 @@ def test_a_folder_made_with_something_else_is_refused(tmp_path):
     check_made_with(tmp_path, {"minutes": 60})
     with pytest.raises(DataError, match="other settings"):
         check_made_with(tmp_path, {"minutes": 61})
+
+
+def test_finished_plantings_are_kept_whole_and_put_back(tmp_path):
+    begun, done = tmp_path / "audit/right/seed-1", tmp_path / "audit/right/seed-0"
+    for cell in (begun, done):
+        (cell / "logs").mkdir(parents=True)
+        for name in ("training.json", "made_with.json", "logs/hparams.json", "x.safetensors"):
+            (cell / name).write_text(f"{cell.name} {name}")
+    (done / "subjects.tsv").write_text("table")
+    (tmp_path / "audit/summary.json").write_text("{}")
+    kept, again = tmp_path / "kept", tmp_path / "again"
+    assert copy_tables(tmp_path / "audit", kept) == 4
+    names = ["made_with.json", "seed-0", "subjects.tsv", "training.json"]
+    assert sorted(p.name for p in (kept / "right").rglob("*")) == names
+    (again / "right/seed-0").mkdir(parents=True)
+    (again / "right/seed-0/made_with.json").write_text("seed-0 made_with.json")
+    assert copy_tables(kept, again) == 4
+    assert (again / "right/seed-0/subjects.tsv").read_text() == "table"
+    (again / "right/seed-0/made_with.json").write_text("other settings")
+    with pytest.raises(DataError, match="other settings"):
+        copy_tables(kept, again)
+    with pytest.raises(DataError, match="no finished planting"):
+        copy_tables(tmp_path / "nothing", again)

@@ -1,0 +1,70 @@
+"""Keep what the studies of planted label errors have found so far, and take it up elsewhere.
+
+    python benchmarks/keep_plantings.py keep FOLDER --config configs/label_audit.yaml
+    python benchmarks/keep_plantings.py restore FOLDER --config configs/label_audit.yaml
+
+`keep` copies the small tables of the study's `label-audit/` (lists, candidates, subjects, what each
+was made with; no weights, maps or logs) into a folder. `restore` puts them back beside a cohort
+that was prepared anew from the same configuration: `label_audit.py` and `next_cases_study.py` then
+go on with the plantings that are missing. A planting is kept whole: a training that has not ended
+is left out, and so is what stands behind it only.
+"""
+
+import argparse
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from arguments import read_arguments
+from lesionforge.errors import DataError
+
+logger = logging.getLogger("keep_plantings")
+SMALL = (".tsv", ".json")
+UNFINISHED = "training.json"  # begun, and no table yet
+
+
+def small_tables(folder: Path) -> Iterator[Path]:
+    """Yield the tables of a study's `label-audit` folder, without those of unfinished trainings."""
+    for path in sorted(folder.rglob("*")):
+        cell = path.parent
+        begun = (cell / UNFINISHED).exists() and not (cell / "subjects.tsv").exists()
+        inside = any(part in ("logs", "probability") for part in path.parts)
+        if path.suffix in SMALL and not begun and not inside:
+            yield path
+
+
+def copy_tables(source: Path, target: Path) -> int:
+    """Copy the tables of `source` to `target`; return how many there were.
+
+    Raises:
+        DataError: `source` has none, or `target` holds another version of one.
+    """
+    tables = list(small_tables(source))
+    if not tables:
+        raise DataError(f"{source} holds no finished planting.")
+    for path in tables:
+        place = target / path.relative_to(source)
+        if place.exists() and path.name == "made_with.json":
+            if place.read_bytes() != path.read_bytes():
+                raise DataError(f"{place} was made with other settings than {path}.")
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+    return len(tables)
+
+
+def main() -> None:
+    """Keep or restore."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("keep", "restore"))
+    parser.add_argument("folder", type=Path, help="where the tables are kept")
+    own, study = read_arguments(parser)
+    ends = (study.root / "label-audit", own.folder)
+    source, target = ends if own.what == "keep" else ends[::-1]
+    logger.info("%d tables of %s are in %s", copy_tables(source, target), source, target)
+
+
+if __name__ == "__main__":
+    main()
