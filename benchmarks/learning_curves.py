@@ -70,6 +70,9 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         bars = [value - rows["low95"], rows["high95"] - value]
         axis.errorbar(rows["steps"], value, bars, marker="o", capsize=3, label=name)
     axis.set(xlabel="steps", ylabel="sensitivity at 0.5 FP a patient", ylim=(0, 1), xscale="log")
+    numbers = sorted(table["steps"].unique())
+    axis.set_xticks(numbers, [f"{n:,}" for n in numbers])
+    axis.minorticks_off()
     axis.legend()
     figure.savefig(path, dpi=120)
 
