@@ -7,7 +7,14 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from lesionforge.cohort.subject import Subject, read_brain, read_images, read_lesion
+from lesionforge.cohort.subject import (
+    Subject,
+    read_brain,
+    read_grid,
+    read_images,
+    read_lesion,
+    read_tissues,
+)
 from lesionforge.detector.augment import (
     AugmentSpec,
     change_intensities,
@@ -15,6 +22,7 @@ from lesionforge.detector.augment import (
     sample_augment,
 )
 from lesionforge.detector.module import DetectorConfig
+from lesionforge.detector.unusual import unusual_places
 from lesionforge.errors import DataError
 from lesionforge.seeding import stream
 
@@ -31,6 +39,7 @@ class Case:
         volume: (3, X, Y, Z) float16: T1w and FLAIR standardised, lesion (0 or 1).
         brain: (N, 3) int16 indices of brain voxels.
         lesion: (M, 3) int16 indices of lesion voxels; M is 0 in controls.
+        unusual: (K, 3) int16 indices of voxels that look unusual beyond the lesion; K may be 0.
     """
 
     id: str
@@ -38,6 +47,7 @@ class Case:
     volume: np.ndarray
     brain: np.ndarray
     lesion: np.ndarray
+    unusual: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -66,8 +76,12 @@ def brain_box(brain: np.ndarray) -> Box:
     return ranges[0], ranges[1], ranges[2]
 
 
-def read_case(subject: Subject) -> Case:
+def read_case(subject: Subject, unusual: bool = False) -> Case:
     """Read a training subject.
+
+    Args:
+        subject: real or synthetic.
+        unusual: look for unusual places too.
 
     Raises:
         DataError: its brain mask is empty, or it is a patient without a lesion.
@@ -81,10 +95,15 @@ def read_case(subject: Subject) -> Case:
             "a control."
         )
     box = brain_box(brain | lesion)
-    images = standardise(read_images(subject), brain)[(slice(None), *box)]
+    inner = (slice(None), *box)
+    images = standardise(read_images(subject), brain)[inner]
     volume = np.concatenate([images, lesion[box][None]]).astype(np.float16)
+    odd = np.empty((0, 3), np.int16)
+    if unusual:
+        tissues, voxel_mm = read_tissues(subject)[inner], read_grid(subject).voxel_mm
+        odd = unusual_places(images, tissues, brain[box], lesion[box], voxel_mm)
     places = [np.argwhere(mask[box]).astype(np.int16) for mask in (brain, lesion)]
-    return Case(subject.id, subject.synthetic, volume, places[0], places[1])
+    return Case(subject.id, subject.synthetic, volume, places[0], places[1], odd)
 
 
 class PatchDataset(Dataset):
@@ -113,12 +132,18 @@ class PatchDataset(Dataset):
         foreground = int((position + 1) * share + 1e-9) > int(position * share + 1e-9)
         number = self._choose_case(rng, foreground)
         case = self.cases[number]
-        places = case.lesion if foreground else case.brain
+        odd = not foreground and self._is_odd(rng, case)
+        places = case.lesion if foreground else case.unusual if odd else case.brain
         jitter = rng.integers(-(self.config.patch // 4), self.config.patch // 4 + 1, 3)
-        centre = places[rng.integers(len(places))] + (jitter if foreground else 0)
+        centre = places[rng.integers(len(places))] + (jitter if foreground or odd else 0)
         centre = _draw_inside(centre, case.volume.shape[1:], self.config.patch)
         augment = sample_augment(self.config.augment, rng)
         return PatchSpec(number, (int(centre[0]), int(centre[1]), int(centre[2])), augment)
+
+    def _is_odd(self, rng: np.random.Generator, case: Case) -> bool:
+        """Draw whether a patch that need not show a lesion is centred at an unusual place."""
+        share = self.config.unusual_share
+        return len(case.unusual) > 0 and rng.random() < share / (1 - self.config.foreground_share)
 
     def _choose_case(self, rng: np.random.Generator, foreground: bool) -> int:
         allowed = [i for i, case in enumerate(self.cases) if len(case.lesion) or not foreground]

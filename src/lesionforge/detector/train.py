@@ -72,7 +72,9 @@ def train_detector(
         logger.info("%s is trained already", folder)
         return folder / "detector.safetensors"
     write_json(folder / IDENTITY, {"identity": identity})
-    cases = [read_case(s) for s in tqdm(training, desc="read training subjects", unit="subject")]
+    odd = config.unusual_share > 0
+    people = tqdm(training, desc="read training subjects", unit="subject")
+    cases = [read_case(s, odd) for s in people]
     module, seconds = _fit(cases, folder, config, seed)
     record |= {"seconds": round(seconds, 1), "usual_figures": _usual_figures(training)}
     record["identity"] = identity
