@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import ndimage
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tests.conftest import toy_volumes
 
-from conftest import toy_volumes
 from lesionforge.cohort.bids import expected_files, write_subject
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.generator.anatomy import read_anatomy
