@@ -212,14 +212,14 @@ def test_training_learns_the_contrast_and_the_lesion(subjects, tmp_path):
     semantic = np.zeros((len(SEMANTIC), 16, 16, 16), dtype=np.float32)
     semantic[1, :8], semantic[2, 8:] = 1, 1
     lesion = semantic.copy()
-    lesion[3:, 3:6, 6:10, 6:10] = 1
+    lesion[3:, 3:6, 6:10, 6:10] = np.reshape((1.0, -1.0, 2.5), (3, 1, 1, 1))  # as the toy's lesions
     style = generator.styles[subjects[0].id]
     plain, ill = (apply_generator(generator.network, m, style, 0) for m in (semantic, lesion))
     t1w, flair = plain
     assert t1w[10:14].mean() - t1w[2:6].mean() > 0.05  # 0.15 in truth
     assert flair[2:6].mean() - flair[10:14].mean() > 0.03  # 0.1 in truth
     effect = (ill - plain)[1]
-    assert effect[3:6, 6:10, 6:10].mean() > 0.02  # 0.05 to 0.19 over seeds
+    assert effect[3:6, 6:10, 6:10].mean() > 0.05  # 0.19 to 0.27 over seeds
     assert np.abs(effect[12:]).max() < 0.01
 
 
