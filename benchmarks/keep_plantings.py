@@ -6,8 +6,8 @@
 `keep` copies the small tables of the study's `label-audit/` (lists, candidates, subjects, what each
 was made with; no weights, maps or logs) into a folder. `restore` puts them back beside a cohort
 that was prepared anew from the same configuration: `label_audit.py` and `next_cases_study.py` then
-go on with the plantings that are missing. A planting is kept whole: a training that has not ended
-is left out, and so is what stands behind it only.
+go on with the plantings that are missing. Trainings that have not ended are left out. What is there
+already gives way to what is copied, unless it was made with other settings.
 """
 
 import argparse
@@ -18,19 +18,20 @@ from pathlib import Path
 
 from arguments import read_arguments
 from lesionforge.errors import DataError
+from lesionforge.training import IDENTITY
 
 logger = logging.getLogger("keep_plantings")
 SMALL = (".tsv", ".json")
-UNFINISHED = "training.json"  # begun, and no table yet
+LARGE = {"logs", "probability"}
 
 
 def small_tables(folder: Path) -> Iterator[Path]:
     """Yield the tables of a study's `label-audit` folder, without those of unfinished trainings."""
     for path in sorted(folder.rglob("*")):
         cell = path.parent
-        begun = (cell / UNFINISHED).exists() and not (cell / "subjects.tsv").exists()
-        inside = any(part in ("logs", "probability") for part in path.parts)
-        if path.suffix in SMALL and not begun and not inside:
+        unfinished = (cell / IDENTITY).exists() and not (cell / "subjects.tsv").exists()
+        large = LARGE & set(path.relative_to(folder).parts)
+        if path.suffix in SMALL and not unfinished and not large:
             yield path
 
 
@@ -38,7 +39,7 @@ def copy_tables(source: Path, target: Path) -> int:
     """Copy the tables of `source` to `target`; return how many there were.
 
     Raises:
-        DataError: `source` has none, or `target` holds another version of one.
+        DataError: `source` has none, or something in `target` was made with other settings.
     """
     tables = list(small_tables(source))
     if not tables:

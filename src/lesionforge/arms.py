@@ -202,15 +202,12 @@ def outdated(study: Study, cells: list[Cell]) -> list[str]:
 
 
 def why_missing(study: Study, missing: Iterable[tuple[str, int, int | None]]) -> list[str]:
-    """Say why cells (regime, seed, fold) are not in a report: one line for each regime and reason.
-
-    One that is out of reach is so for every seed.
-    """
-    found: dict[tuple[str, str], dict[str, None]] = {}
+    """Say why cells (regime, seed, fold) are not in a report, a line for each regime and reason."""
+    found: dict[tuple[str, str], list[str]] = {}
     for regime, seed, fold in missing:
         where = f"seed {seed}" + ("" if fold is None else f", fold {fold}")
         why = shortage(study, regime, fold) or "Not trained yet."
-        found.setdefault((regime, why), {})[where] = None
+        found.setdefault((regime, why), []).append(where)
     return [
         f"Not in this report: {regime} ({'; '.join(where)}). {why}"
         for (regime, why), where in found.items()

@@ -99,3 +99,8 @@ def test_bad_sets_are_refused(cohort):
     table.write_text("\n".join(table.read_text().splitlines()[:-1]) + "\n")
     with pytest.raises(DataError, match="does not name every subject"):
         read_labelled(cohort, "v2")
+
+
+def test_a_withdrawn_label_has_no_mask():
+    with pytest.raises(DataError, match="has no mask"):
+        Label(np.ones((2, 2, 2), bool), "human", "R", "seen", withdrawn=True)

@@ -3,7 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
-from lesionforge.detector.unusual import CLEARANCE_MM, TOP_SHARE, unusual_places
+from lesionforge.detector.unusual import TOP_SHARE, unusual_places
+from lesionforge.masks.host import CLEARANCE_MM
 from lesionforge.seeding import stream
 
 SHAPE, MM = (40, 44, 40), (2.5, 2.5, 2.5)

@@ -5,7 +5,8 @@ import pytest
 from scipy import ndimage
 
 from lesionforge.errors import DataError
-from lesionforge.evaluation.conspicuity import measure_conspicuity, tissue_signs
+from lesionforge.evaluation.conspicuity import measure_conspicuity
+from lesionforge.evaluation.signs import measure_signs
 from lesionforge.seeding import stream
 
 SHAPE = (40, 44, 40)
@@ -78,12 +79,12 @@ def test_what_is_done_to_grey_and_to_white_matter_is_told_apart():
 def test_a_tissue_that_the_lesion_lacks_takes_the_mean():
     values = np.full((2, 50), [[1.0], [-2.0]])
     mix = np.stack([np.zeros(50), np.ones(50), np.zeros(50)])
-    assert tissue_signs(values, mix, 8.0) == pytest.approx((1.0, -2.0, 1.0, -2.0))
+    assert measure_signs(values, mix, 8.0) == pytest.approx((1.0, -2.0, 1.0, -2.0))
     values[1, :5] = 9.0
     mix[:, :5] = [[0], [0], [1]]
-    little = tissue_signs(values, mix, 1.0)  # 5 mm3 of white matter say little
+    little = measure_signs(values, mix, 1.0)  # 5 mm3 of white matter say little
     assert -1.0 < little[3] < 0.5
-    assert tissue_signs(values, mix, 1e3)[3] == pytest.approx(9.0, abs=0.3)
+    assert measure_signs(values, mix, 1e3)[3] == pytest.approx(9.0, abs=0.3)
 
 
 @pytest.mark.parametrize("voxels", [10, 200])

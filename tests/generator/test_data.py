@@ -7,7 +7,8 @@ import torch
 
 from lesionforge.cohort.subject import read_brain, read_images, read_lesion
 from lesionforge.errors import DataError
-from lesionforge.evaluation.conspicuity import NO_SIGNS, measure_conspicuity
+from lesionforge.evaluation.conspicuity import measure_conspicuity
+from lesionforge.evaluation.signs import NO_SIGNS
 from lesionforge.generator.data import PatchBatches, Scan, StepSampler, read_scan
 from lesionforge.generator.module import GeneratorConfig
 from lesionforge.volume import write_volume

@@ -121,6 +121,7 @@ def draw_phantom(
 ) -> PhantomSpec:
     """Draw a phantom of `version`; it does not depend on how many others a cohort has."""
     name, difficulty = phantom_id(group, number), DIFFICULTY[version]
+    ill = group == "patient"
 
     def rng(part: str) -> np.random.Generator:
         return stream(seed, "phantom", name, part)
@@ -139,9 +140,7 @@ def draw_phantom(
         t1w=t1w,
         flair=_draw_scan(rng("FLAIR"), scanner.flair, voxel_mm, difficulty, after=t1w),
         confounders=_draw_confounders(rng("confounders"), difficulty),
-        lesion=_draw_lesion(rng("lesion"), difficulty, difficulty.lesions)
-        if group == "patient"
-        else None,
+        lesion=_draw_lesion(rng("lesion"), difficulty, difficulty.lesions) if ill else None,
         mimics=_draw_mimics(rng("mimics"), difficulty),
     )
 

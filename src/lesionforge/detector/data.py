@@ -98,12 +98,12 @@ def read_case(subject: Subject, unusual: bool = False) -> Case:
     inner = (slice(None), *box)
     images = standardise(read_images(subject), brain)[inner]
     volume = np.concatenate([images, lesion[box][None]]).astype(np.float16)
-    odd = np.empty((0, 3), np.int16)
+    places = [np.argwhere(mask[box]).astype(np.int16) for mask in (brain, lesion)]
+    places.append(np.empty((0, 3), np.int16))
     if unusual:
         tissues, voxel_mm = read_tissues(subject)[inner], read_grid(subject).voxel_mm
-        odd = unusual_places(images, tissues, brain[box], lesion[box], voxel_mm)
-    places = [np.argwhere(mask[box]).astype(np.int16) for mask in (brain, lesion)]
-    return Case(subject.id, subject.synthetic, volume, places[0], places[1], odd)
+        places[-1] = unusual_places(images, tissues, brain[box], lesion[box], voxel_mm)
+    return Case(subject.id, subject.synthetic, volume, *places)
 
 
 class PatchDataset(Dataset):
@@ -132,15 +132,15 @@ class PatchDataset(Dataset):
         foreground = int((position + 1) * share + 1e-9) > int(position * share + 1e-9)
         number = self._choose_case(rng, foreground)
         case = self.cases[number]
-        odd = not foreground and self._is_odd(rng, case)
-        places = case.lesion if foreground else case.unusual if odd else case.brain
+        unusual = not foreground and self._is_unusual(rng, case)
+        places = case.lesion if foreground else case.unusual if unusual else case.brain
         jitter = rng.integers(-(self.config.patch // 4), self.config.patch // 4 + 1, 3)
-        centre = places[rng.integers(len(places))] + (jitter if foreground or odd else 0)
+        centre = places[rng.integers(len(places))] + (jitter if foreground or unusual else 0)
         centre = _draw_inside(centre, case.volume.shape[1:], self.config.patch)
         augment = sample_augment(self.config.augment, rng)
         return PatchSpec(number, (int(centre[0]), int(centre[1]), int(centre[2])), augment)
 
-    def _is_odd(self, rng: np.random.Generator, case: Case) -> bool:
+    def _is_unusual(self, rng: np.random.Generator, case: Case) -> bool:
         """Draw whether a patch that need not show a lesion is centred at an unusual place."""
         share = self.config.unusual_share
         return len(case.unusual) > 0 and rng.random() < share / (1 - self.config.foreground_share)

@@ -72,12 +72,11 @@ def train_detector(
         logger.info("%s is trained already", folder)
         return folder / "detector.safetensors"
     write_json(folder / IDENTITY, {"identity": identity})
-    odd = config.unusual_share > 0
     people = tqdm(training, desc="read training subjects", unit="subject")
-    cases = [read_case(s, odd) for s in people]
+    cases = [read_case(s, unusual=config.unusual_share > 0) for s in people]
     module, seconds = _fit(cases, folder, config, seed)
-    record |= {"seconds": round(seconds, 1), "usual_figures": _usual_figures(training)}
-    record["identity"] = identity
+    record["seconds"] = round(seconds, 1)
+    record |= {"usual_figures": _usual_figures(training), "identity": identity}
     _write_result(folder, module, record)
     return folder / "detector.safetensors"
 

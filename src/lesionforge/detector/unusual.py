@@ -6,12 +6,15 @@ show one, and a detector learns late what it must not find. This finds them with
 
 import numpy as np
 from scipy import ndimage
+from scipy.stats import median_abs_deviation
+
+from lesionforge.evaluation.conspicuity import predict_from_tissues
+from lesionforge.masks.host import CLEARANCE_MM
 
 LOCAL_MM = 20.0  # slower changes belong to the coil or the anatomy
 SMOOTH_MM = 4.0  # faster ones to noise
 SOLID = 0.7  # least probability of grey and white matter together
 TOP_SHARE = 0.01  # of the brain; 6 times as many lesions are near such a place as near any other
-CLEARANCE_MM = 10.0
 
 
 def unusual_places(
@@ -23,8 +26,8 @@ def unusual_places(
 ) -> np.ndarray:
     """Find where T1w and FLAIR are least like what the tissue mix predicts.
 
-    Each image is predicted by a linear fit of the tissue probabilities over the brain; residuals
-    are taken against their local mean, smoothed and divided by their robust standard deviation.
+    Each image is predicted from the tissue mix of the whole brain; residuals are taken against
+    their local mean, smoothed and divided by their robust standard deviation.
 
     Args:
         images: (2, X, Y, Z) T1w and FLAIR in any units.
@@ -44,20 +47,13 @@ def unusual_places(
         return np.empty((0, 3), np.int16)
     power = np.zeros(brain.shape)
     for image in images:
-        left = _residual(image, tissues, brain)
+        left = image - predict_from_tissues(image, tissues, brain)
         left = left - _smooth(left, solid, LOCAL_MM, voxel_mm)
         left = _smooth(left, solid, SMOOTH_MM, voxel_mm)
-        power += (left / (1.4826 * np.median(np.abs(left[allowed])) + 1e-6)) ** 2
+        power += (left / (median_abs_deviation(left[allowed], scale="normal") + 1e-6)) ** 2
     wanted = min(max(1, round(TOP_SHARE * int(brain.sum()))), int(allowed.sum()))
     least = np.partition(power[allowed], -wanted)[-wanted]
     return np.argwhere(allowed & (power >= least)).astype(np.int16)
-
-
-def _residual(image: np.ndarray, tissues: np.ndarray, brain: np.ndarray) -> np.ndarray:
-    mix = tissues[:, brain].T.astype(np.float64)
-    normal = mix.T @ mix + 1e-3 * np.eye(len(tissues))
-    level = np.linalg.solve(normal, mix.T @ image[brain].astype(np.float64))
-    return (image - np.tensordot(level, tissues, 1)) * brain
 
 
 def _smooth(

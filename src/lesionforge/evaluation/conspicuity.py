@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from lesionforge.errors import DataError
+from lesionforge.evaluation.signs import Signs, mean_effect, measure_signs
 
 ROBUST_SD = 0.1  # of a prepared image, see `lesionforge.cohort.subject.read_images`
 RIM_MM = (5.0, 15.0)
@@ -13,17 +14,6 @@ WIDER_RIM_MM = (2.0, 40.0)
 MIN_RIM_VOXELS = 40
 REGION_MM = 4.0  # over which effects are averaged
 OUTLIER_SD = 3.0  # residuals of the rim beyond this belong to something else than noise
-# Of a tissue; with less of it a lesion's sign there leans to its mean effect. Effects planted into
-# healthy phantoms came back with the least error for 50 to 100.
-HOLD_MM3 = 100.0
-Signs = tuple[float, float, float, float]
-NO_SIGNS: Signs = (0.0, 0.0, 0.0, 0.0)
-SIGNS = (
-    "T1w in grey matter",
-    "FLAIR in grey matter",
-    "T1w in white matter",
-    "FLAIR in white matter",
-)
 
 
 @dataclass(frozen=True)
@@ -33,9 +23,8 @@ class Conspicuity:
     Attributes:
         t1w: mean T1w difference from what the tissue mix predicts, in robust standard deviations.
         flair: the same for FLAIR.
-        signs: the same apart for grey and white matter, in the order of `SIGNS`: a lesion may be
-            bright in the cortex and dark beneath. Noise of 0.3 to 0.4 where the tissues under the
-            lesion are an estimate.
+        signs: the same for grey and white matter apart, see `measure_signs`; their noise is 0.3 to
+            0.4 where the tissues under the lesion are an estimate.
         blur: share of the T1w gradient between the tissues that is lost inside the lesion; 0 is as
             sharp as around it, 1 no edge left, negative sharper.
         total: root mean square of the regional effect in both images beyond noise, in robust
@@ -105,42 +94,15 @@ def describe_effect(
     """Sum up an effect that `lesion_effect` has found; the other arguments as there."""
     mix = tissues[(slice(None), *found.box)][:, found.inside]
     values = found.values[:, found.inside]
-    t1w, flair = _mean_effect(values, mix)
+    t1w, flair = mean_effect(values, mix)
     seen = images[0][found.box]
     return Conspicuity(
         t1w=float(t1w),
         flair=float(flair),
-        signs=tissue_signs(values, mix, float(np.prod(voxel_mm))),
+        signs=measure_signs(values, mix, float(np.prod(voxel_mm))),
         blur=_blur(seen, found.predicted[0], found.inside, found.rim, voxel_mm),
         total=_total(found.values, found.inside, found.rim, voxel_mm),
     )
-
-
-def tissue_signs(values: np.ndarray, mix: np.ndarray, voxel_mm3: float) -> Signs:
-    """Tell apart what a lesion does to grey and to white matter.
-
-    Ridge regression of the effect on the tissue mix, drawn towards the mean effect by as much as
-    `HOLD_MM3` of either tissue would; so a tissue that the lesion hardly reaches has the mean.
-
-    Args:
-        values: (2, N) effect on T1w and FLAIR at the lesion's voxels.
-        mix: (3, N) probabilities of CSF, GM and WM there.
-        voxel_mm3: volume of a voxel.
-
-    Returns:
-        Effects in the units of `values`, in the order of `SIGNS`.
-    """
-    solid = mix[1:].T.astype(np.float64)
-    mean = _mean_effect(values, mix)
-    hold = HOLD_MM3 / voxel_mm3
-    normal = solid.T @ solid + hold * np.eye(2)
-    grey, white = np.linalg.solve(normal, solid.T @ values.T.astype(np.float64) + hold * mean)
-    return float(grey[0]), float(grey[1]), float(white[0]), float(white[1])
-
-
-def _mean_effect(values: np.ndarray, mix: np.ndarray) -> np.ndarray:
-    """Return the mean effect (2,) on T1w and FLAIR, fluid left out."""
-    return np.average(values, axis=1, weights=np.clip(1 - mix[0], 0.05, 1))
 
 
 def lesion_effect(
@@ -168,7 +130,7 @@ def lesion_effect(
     box = _box(inside, WIDER_RIM_MM[1], voxel_mm)
     near, mix = images[(slice(None), *box)], tissues[(slice(None), *box)]
     rim = _rim(np.asarray(lesion, bool)[box], np.asarray(brain, bool)[box], voxel_mm)
-    predicted = np.stack([_predict(image, mix, rim) for image in near])
+    predicted = np.stack([predict_from_tissues(image, mix, rim) for image in near])
     return LesionEffect((near - predicted) / ROBUST_SD, predicted, inside[box], rim, box)
 
 
@@ -191,12 +153,20 @@ def _rim(lesion: np.ndarray, brain: np.ndarray, voxel_mm: tuple[float, ...]) -> 
     )
 
 
-def _predict(image: np.ndarray, tissues: np.ndarray, rim: np.ndarray) -> np.ndarray:
-    """Predict an image from its tissue mix by least squares in the rim, twice, outliers left out.
+def predict_from_tissues(image: np.ndarray, tissues: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Predict an image from its tissue mix by least squares, repeated with outliers left out.
 
-    A weak pull towards the rim's mean holds tissues that the rim lacks.
+    A weak pull towards the median holds tissues that are lacking where it is fitted.
+
+    Args:
+        image: (X, Y, Z) in any units.
+        tissues: (3, X, Y, Z) probabilities of CSF, GM and WM.
+        where: (X, Y, Z) bool, the voxels that it is fitted to.
+
+    Returns:
+        (X, Y, Z) the prediction everywhere.
     """
-    mix, values = tissues[:, rim].T.astype(np.float64), image[rim].astype(np.float64)
+    mix, values = tissues[:, where].T.astype(np.float64), image[where].astype(np.float64)
     keep = np.ones(len(values), bool)
     for _ in range(3):
         centre = float(np.median(values[keep]))

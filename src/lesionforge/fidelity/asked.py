@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import spearmanr
 
-from lesionforge.evaluation.conspicuity import SIGNS, Conspicuity
+from lesionforge.evaluation.conspicuity import Conspicuity
+from lesionforge.evaluation.signs import SIGNS
 from lesionforge.evaluation.statistics import quantiles, wilson
 from lesionforge.fidelity.finding import Finding
 from lesionforge.fidelity.portrait import Portrait

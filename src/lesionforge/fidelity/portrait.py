@@ -12,7 +12,8 @@ from lesionforge.cohort.subject import (
     read_images,
     read_tissues,
 )
-from lesionforge.evaluation.conspicuity import Conspicuity, Signs, describe_effect, lesion_effect
+from lesionforge.evaluation.conspicuity import Conspicuity, describe_effect, lesion_effect
+from lesionforge.evaluation.signs import Signs
 from lesionforge.fidelity.features import around_features, lesion_features, whole_features
 from lesionforge.masks.descriptors import describe_mask, largest_component
 from lesionforge.masks.healing import heal_tissues

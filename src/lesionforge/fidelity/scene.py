@@ -156,11 +156,11 @@ def _spec(subject: Subject) -> SynthesisSpec:
 def _synthetic(subject: Subject, place: np.ndarray | None, ill: bool) -> Portrait:
     known = read_json(json_path(subject, "T1w"))
     checks = known["QualityChecks"] if ill else {}
-    asked = known["Spec"]["lesion"] if ill else None
+    lesion = _spec(subject).lesion if ill else None
     return replace(
         draw_portrait(subject, place, known["Host"]),
         asked=checks.get("ConspicuityAsked"),
-        asked_signs=tuple(asked["signs"]) if asked else None,
+        asked_signs=None if lesion is None else lesion.signs,
         before=checks.get("ConspicuityBefore"),
     )
 

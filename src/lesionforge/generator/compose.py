@@ -3,11 +3,11 @@
 import numpy as np
 from scipy import ndimage
 
-from lesionforge.evaluation.conspicuity import Signs, tissue_signs
+from lesionforge.evaluation.conspicuity import ROBUST_SD
+from lesionforge.evaluation.signs import Signs, measure_signs, mix_signs
 from lesionforge.generator.semantic import smoothstep
 
 MEDIAN = 0.5
-ROBUST_SD = 0.1  # of a prepared image, see `lesionforge.cohort.subject.read_images`
 LEAST_SIGN = 0.05  # robust standard deviations; a weaker mean effect has no direction
 
 
@@ -55,7 +55,7 @@ def made_signs(delta: np.ndarray, mask: np.ndarray, tissues: np.ndarray, voxel_m
         tissues: (3, X, Y, Z) healthy probabilities of CSF, GM and WM.
         voxel_mm3: volume of a voxel.
     """
-    return tissue_signs(delta[:, mask] / ROBUST_SD, tissues[:, mask], voxel_mm3)
+    return measure_signs(delta[:, mask] / ROBUST_SD, tissues[:, mask], voxel_mm3)
 
 
 def sign_factors(made: Signs, asked: Signs, max_gain: float) -> np.ndarray:
@@ -72,7 +72,7 @@ def scale_signs(delta: np.ndarray, tissues: np.ndarray, factors: np.ndarray) -> 
     """Multiply an effect (2, X, Y, Z) by the factors (4,) of each voxel's mix of grey and white."""
     solid = tissues[1:]
     share = solid / np.maximum(solid.sum(0), 1e-3)
-    return delta * (1 + np.tensordot((factors - 1).reshape(2, 2).T, share, 1))
+    return delta * (1 + mix_signs(factors - 1, share))
 
 
 def reach_gain(delta: np.ndarray, mask: np.ndarray, target: float, max_gain: float) -> float:

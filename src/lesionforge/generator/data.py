@@ -10,7 +10,8 @@ from torch.utils.data import Dataset, Sampler
 
 from lesionforge.cohort.subject import Subject
 from lesionforge.errors import DataError
-from lesionforge.evaluation.conspicuity import NO_SIGNS, Signs, measure_conspicuity
+from lesionforge.evaluation.conspicuity import measure_conspicuity
+from lesionforge.evaluation.signs import NO_SIGNS, Signs
 from lesionforge.generator.anatomy import Anatomy, read_anatomy
 from lesionforge.generator.module import GeneratorConfig
 from lesionforge.generator.network import TISSUE_CHANNELS

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from lesionforge.evaluation.conspicuity import Signs
+from lesionforge.evaluation.signs import Signs
 from lesionforge.generator.recipe import SynthesisConfig
 
 CONNECTIVITY = np.ones((3, 3, 3), bool)

@@ -8,7 +8,8 @@ import numpy as np
 
 from lesionforge.cohort.subject import TISSUES
 from lesionforge.errors import DataError
-from lesionforge.evaluation.conspicuity import NO_SIGNS, SIGNS, measure_conspicuity
+from lesionforge.evaluation.conspicuity import measure_conspicuity
+from lesionforge.evaluation.signs import NO_SIGNS, SIGNS
 from lesionforge.generator.anatomy import Anatomy, bend_anatomy
 from lesionforge.generator.apply import apply_generator
 from lesionforge.generator.compose import (
@@ -190,11 +191,7 @@ def _insert(passes: _Passes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise DataError(f"{spec.host} was bent; `insert` keeps real images and cannot bend them.")
     ill = spec.group == "patient"
     if not ill and spec.noise_seed == spec.null_noise_seed:
-        return (
-            images,
-            images,
-            UNCHANGED,
-        )  # the two passes would be the same
+        return images, images, UNCHANGED  # the two passes would be the same
     voxel_mm = passes.anatomy.grid.voxel_mm
     weight = feather_weight(passes.lesion, passes.config.feather_mm, voxel_mm)
     weight *= passes.anatomy.brain

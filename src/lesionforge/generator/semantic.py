@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from lesionforge.cohort.subject import TISSUES
-from lesionforge.evaluation.conspicuity import Signs
+from lesionforge.evaluation.signs import Signs, mix_signs
 
 SEMANTIC = (*TISSUES, "lesion", "T1w effect", "FLAIR effect")
 LESION_SIGMA_VOXELS = 0.7
@@ -20,7 +20,7 @@ def semantic_map(tissues: np.ndarray, lesion: np.ndarray, signs: Signs) -> np.nd
     Args:
         tissues: (3, X, Y, Z) probabilities (healed where a real lesion was).
         lesion: (X, Y, Z) bool; it is blurred by `LESION_SIGMA_VOXELS`, so that borders are soft.
-        signs: how the lesion shows, see `lesionforge.evaluation.conspicuity.tissue_signs`.
+        signs: how the lesion shows, see `lesionforge.evaluation.signs`.
 
     Returns:
         (len(SEMANTIC), X, Y, Z) float32.
@@ -29,8 +29,8 @@ def semantic_map(tissues: np.ndarray, lesion: np.ndarray, signs: Signs) -> np.nd
     if lesion.any():
         soft = ndimage.gaussian_filter(lesion.astype(np.float32), LESION_SIGMA_VOXELS, truncate=3)
         soft *= np.asarray(tissues).sum(0) > 0
-    effect = np.tensordot(np.reshape(signs, (2, 2)).T, tissues[1:], 1)
-    return np.concatenate([tissues, soft[None], soft * effect]).astype(np.float32)
+    effect = soft * mix_signs(signs, tissues[1:])
+    return np.concatenate([tissues, soft[None], effect]).astype(np.float32)
 
 
 def smoothstep(x: np.ndarray) -> np.ndarray:

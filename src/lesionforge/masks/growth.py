@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lesionforge.errors import MaskError
-from lesionforge.evaluation.conspicuity import NO_SIGNS
+from lesionforge.evaluation.signs import NO_SIGNS
 from lesionforge.masks.descriptors import describe_mask
 from lesionforge.masks.host import Host
 from lesionforge.masks.render import domain, grow

@@ -12,7 +12,8 @@ from tqdm import tqdm
 from lesionforge.cohort.regions import REGIONS
 from lesionforge.cohort.subject import Subject, read_images, read_lesion
 from lesionforge.errors import ConfigError, DataError, MaskError
-from lesionforge.evaluation.conspicuity import Conspicuity, Signs, measure_conspicuity
+from lesionforge.evaluation.conspicuity import Conspicuity, measure_conspicuity
+from lesionforge.evaluation.signs import Signs, as_signs
 from lesionforge.masks.descriptors import describe_mask, largest_component
 from lesionforge.masks.growth import Growth, fit_growth
 from lesionforge.masks.host import Host, read_host
@@ -238,6 +239,5 @@ def _lesion(
 
 def _lesion_from_json(values: dict[str, Any]) -> Lesion:
     x, y, z = values["centroid_mm"]
-    i, j, k, m = (float(sign) for sign in values["signs"])
-    place = {"centroid_mm": (x, y, z), "signs": (i, j, k, m)}
+    place = {"centroid_mm": (x, y, z), "signs": as_signs(values["signs"])}
     return Lesion(**{**values, **place, "growth": Growth(**values["growth"])})

@@ -4,7 +4,7 @@ import numpy as np
 
 from lesionforge.cohort.regions import REGIONS
 from lesionforge.errors import MaskError
-from lesionforge.evaluation.conspicuity import Signs
+from lesionforge.evaluation.signs import Signs, as_signs
 from lesionforge.masks.descriptors import PLACES, describe_mask
 from lesionforge.masks.growth import Growth, inwards
 from lesionforge.masks.host import Host
@@ -141,9 +141,7 @@ def _signs(prior: MaskPrior, shown: float, rng: np.random.Generator) -> Signs:
     size = float(np.sqrt(np.square(like.signs).sum() / 2))  # noise is not taken off, as in `shown`
     strength = max(like.conspicuity, size, 1e-3)
     scale = float(np.clip(shown / strength, 1 / MAX_SCALE, MAX_SCALE))
-    signs = np.array(like.signs) * scale * np.exp(JITTER * rng.normal(size=len(like.signs)))
-    i, j, k, m = (float(sign) for sign in signs)
-    return i, j, k, m
+    return as_signs(np.array(like.signs) * scale * np.exp(JITTER * rng.normal(size=4)))
 
 
 def _growth(prior: MaskPrior, volume: float, rng: np.random.Generator) -> Growth:

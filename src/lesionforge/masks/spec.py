@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lesionforge.errors import ConfigError, DataError
-from lesionforge.evaluation.conspicuity import Signs
+from lesionforge.evaluation.signs import Signs, as_signs
 from lesionforge.masks.descriptors import PLACES
 
 Style = Literal["ribbon", "blob"]
@@ -92,7 +92,7 @@ class MaskSpec:
         try:
             spec = cls(**values)
             (x, y, z), (a, b, c) = spec.seed_mm, spec.axis
-            i, j, k, m = (float(sign) for sign in spec.signs)
+            signs = as_signs(spec.signs)
         except (TypeError, ValueError) as error:
             raise DataError(f"This is no mask spec ({error}). Synthesize the set again.") from None
-        return dataclasses.replace(spec, seed_mm=(x, y, z), axis=(a, b, c), signs=(i, j, k, m))
+        return dataclasses.replace(spec, seed_mm=(x, y, z), axis=(a, b, c), signs=signs)
