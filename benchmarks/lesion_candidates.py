@@ -49,9 +49,11 @@ def candidate_features(evidence: Evidence, candidate: Candidate) -> dict[str, fl
 
 def read_finished(folder: Path, study: Study) -> CellTables:
     """Read a finished cell and refuse leaks; its numbers of subjects are those of its lineage."""
-    lineage = read_json(folder / "lineage.json")["training"]
-    real = sum(name in sources for name, sources in lineage.items())
-    cell = Cell(folder.name, 0, None, folder, real, 0, len(lineage) - real)
+    known = read_json(folder / "lineage.json")
+    real = {name for name, sources in known["training"].items() if name in sources}
+    made, ill = known["training"].keys() - real, set(known["patients"])
+    counts = [len(part) for who in (real, made) for part in (who & ill, who - ill)]
+    cell = Cell(folder.name, 0, None, folder, *counts)
     tables = read_cell(cell, study.rules)
     check_lineage([tables])
     return tables

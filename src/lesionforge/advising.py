@@ -15,6 +15,7 @@ from lesionforge.cohort.labels import read_labelled
 from lesionforge.cohort.subject import Subject, read_lesion
 from lesionforge.detector.predict import load_detector
 from lesionforge.errors import DataError
+from lesionforge.generator.verify import verify_synthetic
 from lesionforge.provenance import read_json, read_tsv, write_json, write_tsv
 from lesionforge.recording import recorded
 from lesionforge.report.cells import read_cell
@@ -140,6 +141,7 @@ def _predicted(
     if set is not None:
         root = study.synthetic_root(set, seed, fold)
         seen = standing(root)  # by a person, who need not look again
+        verify_synthetic(root)
         made = [s for s in bids.read_cohort(root) if s.id not in seen]
         ill = [s for s in made if s.group == "patient"]
         shows = highest_probabilities(

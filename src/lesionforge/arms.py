@@ -12,14 +12,14 @@ from lesionforge.cohort.joining import with_joined
 from lesionforge.cohort.labels import drawn_by_model, read_joined, read_labelled
 from lesionforge.cohort.subject import Subject
 from lesionforge.detector import regimes
-from lesionforge.errors import ConfigError, DataError
+from lesionforge.errors import ConfigError, DataError, LineageError, named
 from lesionforge.generator.verify import verify_synthetic
 from lesionforge.provenance import read_json
 from lesionforge.report.cells import Cell
 from lesionforge.study import Study
 
-KEPT = ("subjects.tsv", "candidates.tsv", "lineage.json", "rules.json")
-"""What the report's figures are made of, all text."""
+KEPT = ("candidates.tsv", "lineage.json", "rules.json", "detector.json", "subjects.tsv")
+"""What the report's figures are made of, all text; the last marks a cell as finished."""
 MODEL_LABELS = "model_labels.json"
 """Of a kept cell: whose masks a model drew, where there are any."""
 
@@ -63,6 +63,13 @@ def cell_subjects(study: Study, regime: str, seed: int, fold: int | None) -> Cel
         chosen, study.regimes["baseline"], table, seed, real, synthetic, rejected
     )
     roles = dict(zip(table["participant_id"], table["role"], strict=True))
+    strangers = sorted(s.id for s in real if s.id not in roles)
+    if strangers:
+        raise LineageError(
+            f"{study.splits_path(fold)} gives no role to {named(strangers)}, who joined the cohort "
+            "after it was drawn. Leave them out (`cohort.prepare.exclude`), or give the study "
+            "another name and prepare it anew."
+        )
     held_out = [s for s in real if roles[s.id] in ("validation", "test")]
     return CellSubjects(training, held_out, roles)
 
@@ -129,15 +136,16 @@ def finished_cells(
                 continue
             counts = (regime.patients, regime.controls) if regime.real else (0, 0)
             made = (regime.synthetic_count("patient"), regime.synthetic_count("control"))
-            behind = study.regimes["baseline"].patients if any(made) else 0
             by_model = len(_kept_model_labels(study, name, seed, fold, folder))
-            labels = max(counts[0], behind) - by_model
+            labels = _patients_behind(study, regime) - by_model
             source = regime.synthetic or ""
             mode = study.synthetic[source].mode if source else ""
             numbers = (*counts, *made, labels)
-            cells.append(Cell(name, seed, fold, folder, *numbers, source, mode, by_model))
+            kind = (source, mode, by_model, study.folds)
+            cells.append(Cell(name, seed, fold, folder, *numbers, *kind))
     if not cells:
-        raise DataError(f"{study.root} has no trained detector. Run train_detector first.")
+        how = "Run train_detector" if model == "detector" else "Run import-predictions"
+        raise DataError(f"{study.root} has no finished cell of `{model}`. {how} first.")
     return cells, missing
 
 
@@ -146,11 +154,16 @@ def model_labels(study: Study, regime: str, seed: int, fold: int | None) -> list
     drawn = drawn_by_model(study.cohort_root, study.labels)
     if not drawn:
         return []
-    chosen = study.regimes[regime]
-    behind = study.regimes["baseline"].patients if chosen.synthetic_count("patient") else 0
-    n = max(chosen.patients if chosen.real else 0, behind)
+    n = _patients_behind(study, study.regimes[regime])
     order = splits.first_in_order(read_splits(study, fold), "patient", n, seed)
     return sorted(drawn & set(order))
+
+
+def _patients_behind(study: Study, regime: regimes.Regime) -> int:
+    """Count the real patients behind a regime: its own, or the baseline's behind its set."""
+    augmented = any(regime.synthetic_count(group) for group in ("patient", "control"))
+    behind = study.regimes["baseline"].patients if augmented else 0
+    return max(regime.patients if regime.real else 0, behind)
 
 
 def _kept_model_labels(
@@ -176,11 +189,11 @@ def labelled_by_model(study: Study, cells: list[Cell]) -> list[str]:
 def synthetic_counts(study: Study, name: str, seed: int, fold: int | None) -> tuple[int, int]:
     """Return how many synthetic patients and controls a set must have for the largest dose.
 
-    As many controls as patients; those that a person has rejected are made up for.
+    Those that a person has rejected are made up for.
     """
-    n = study.synthetic_count(name)
     bad = inspection.count_rejected(study.synthetic_root(name, seed, fold))
-    return n + bad["patient"], n + bad["control"]
+    patients, controls = (study.synthetic_count(name, g) + bad[g] for g in ("patient", "control"))
+    return patients, controls
 
 
 def outdated(study: Study, cells: list[Cell]) -> list[str]:
@@ -218,9 +231,10 @@ def shortage(study: Study, regime: str, fold: int | None) -> str | None:
     """Say why a cohort is too small for a regime, or None if it is not."""
     if not study.splits_path(fold).exists():
         return None
-    table = read_splits(study, fold)
+    table, asked = read_splits(study, fold), study.regimes[regime]
     try:
-        splits.first_in_order(table, "patient", study.regimes[regime].patients, study.seeds[0])
+        splits.first_in_order(table, "patient", asked.patients, study.seeds[0])
+        splits.first_in_order(table, "control", asked.controls, study.seeds[0])
     except ConfigError as error:
         return str(error)
     return None

@@ -12,7 +12,7 @@ from lesionforge.cohort.confounding import measure_confounding
 from lesionforge.cohort.phantom import write_phantoms
 from lesionforge.cohort.prepare import prepare_cohort, prepare_one
 from lesionforge.detector import predict, train
-from lesionforge.detector.detect import detect_scan, find_pairs
+from lesionforge.detector.detect import detect_scan, find_pairs, is_detected
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.generator import synthesize as synthesis
 from lesionforge.generator import train as generator_training
@@ -129,8 +129,8 @@ def synthesize(
         set: name of the synthetic set.
         n: synthetic patients (default: what the largest dose of the study's regimes asks for, and
             as many more as a person has rejected).
-        n_controls: synthetic controls (default: as many, and without --n as many more as of them
-            were rejected).
+        n_controls: synthetic controls (default: as many as --n; without it what the largest dose
+            asks for, and as many more as a person has rejected).
         seed: only this seed (default: all of the study's).
         fold: only this fold (default: all, with --folds).
         inspect: share of the set that a person looks at; 0 writes no page.
@@ -182,8 +182,15 @@ def train_detector(
     """
     if regime is not None:
         arms.check_regime(study, regime)
-    for one_seed, one_fold in study.cells(seed, fold):
-        for name in study.regimes if regime is None else (regime,):
+    cells = list(study.cells(seed, fold))
+    names = tuple(study.regimes) if regime is None else (regime,)
+    if study.detector.devices * study.detector.num_nodes > 1 and len(cells) * len(names) > 1:
+        raise ConfigError(
+            "With more than one device each cell is a run of its own: name its --regime and --seed"
+            + (" and --fold." if study.folds else ".")
+        )
+    for one_seed, one_fold in cells:
+        for name in names:
             why_not = arms.shortage(study, name, one_fold)
             if why_not and regime is None:
                 logger.warning("Regime %s is left out: %s", name, why_not)
@@ -224,14 +231,16 @@ def compare(study: Study, model: str = "detector") -> Path:
             name: study.synthetic_root(name, study.seeds[0], study.fold_numbers[0])
             for name in study.synthetic
         }
-        audits = [root / "audit.json" for root in roots.values()]
+        made = {n: root for n, root in roots.items() if (root / "participants.tsv").exists()}
+        audits = [root / "audit.json" for root in made.values()]
         return page.write_report(
             metrics,
             cells,
             arms.real_subjects(study),
-            {name: accepted(root) for name, root in roots.items() if root.exists()},
+            {name: accepted(root) for name, root in made.items()},
             [read_json(path) for path in audits if path.exists()],
             study.report_root(model),
+            (study.rules, study.evaluation),
         )
 
 
@@ -243,6 +252,10 @@ def regime_table(study: Study, model: str) -> str:
 def detect(weights: str, scans: list[str], out: str = "detected") -> None:
     """Look for lesions in new scans with a trained detector. Research use only.
 
+    Every candidate is listed with its score; the thresholds that a study chose on its validation
+    subjects are in its report (`tables/seeds.tsv`). Scans that are done are passed over, and those
+    that cannot be used are named at the end.
+
     Args:
         weights: folder of a trained detector (`runs/<study>/detector/<regime>/seed-<S>`).
         scans: files (`*_T1w.nii.gz` and `*_FLAIR.nii.gz`, paired by the name before the last `_`)
@@ -250,8 +263,20 @@ def detect(weights: str, scans: list[str], out: str = "detected") -> None:
         out: folder for candidates.tsv, the probability map on the T1w's grid and a page, for each
             scan.
     """
-    pairs = find_pairs([Path(scan) for scan in scans])
-    for name, (t1w, flair) in pairs.items():
+    failed = []
+    for name, (t1w, flair) in find_pairs([Path(scan) for scan in scans]).items():
+        folder = Path(out) / name
+        page = folder / scan_page.PAGE
+        if page.exists() and is_detected(Path(weights), t1w, flair, folder):
+            logger.info("%s is done already: %s", name, page)
+            continue
+        page.unlink(missing_ok=True)
         logger.info("%s: %s, %s", name, t1w, flair)
-        found = detect_scan(Path(weights), t1w, flair, Path(out) / name)
-        scan_page.write_scan_page(found, Path(out) / name)
+        try:
+            found = detect_scan(Path(weights), t1w, flair, folder)
+        except DataError as error:
+            failed.append(f"{name}: {error}")
+        else:
+            scan_page.write_scan_page(found, folder)
+    if failed:
+        raise DataError("Not every scan could be used:\n- " + "\n- ".join(failed))

@@ -90,6 +90,8 @@ class Study:
             raise ConfigError(
                 "`regimes` must contain `baseline`, the arm others are compared with."
             )
+        if self.regimes["baseline"].synthetic is not None:
+            raise ConfigError("`baseline` is the arm of real subjects alone: no `synthetic` there.")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ConfigError(f"`seeds` must be one or more different numbers, got {self.seeds}.")
         if self.folds == 1 or self.folds < 0:
@@ -173,7 +175,7 @@ class Study:
             for one_seed in self.seeds if seed is None else (seed,):
                 yield one_seed, one_fold
 
-    def synthetic_count(self, name: str) -> int:
-        """Return how many synthetic patients the largest dose of a set asks for."""
-        asked = [r.dose * r.patients for r in self.regimes.values() if r.synthetic == name]
-        return max((round(n) for n in asked), default=0)
+    def synthetic_count(self, name: str, group: str) -> int:
+        """Return how many `patient`s or `control`s of a set its largest dose asks for."""
+        asked = [r.synthetic_count(group) for r in self.regimes.values() if r.synthetic == name]
+        return max(asked, default=0)

@@ -20,7 +20,6 @@ from lesionforge.fidelity.finding import Finding
 from lesionforge.fidelity.found import NAME, found_finding
 from lesionforge.fidelity.judge import FidelityConfig, judge
 from lesionforge.fidelity.scene import read_scene
-from lesionforge.generator.verify import verify_synthetic
 from lesionforge.provenance import write_json, write_tsv
 from lesionforge.recording import recorded
 from lesionforge.report import synthetic_page, trace_page
@@ -69,7 +68,6 @@ def _audit_set(
 ) -> None:
     name, regime = names
     root = study.synthetic_root(name, *cell)
-    verify_synthetic(root)
     behind = arms.baseline_subjects(study, *cell)
     fresh = arms.fresh_subjects(study, behind, fidelity.against, cell[1])
     made = inspection.accepted(root)

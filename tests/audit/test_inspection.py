@@ -169,7 +169,7 @@ def test_what_is_rejected_never_trains_and_is_made_up_for(runs, capsys, caplog):
     assert call(runs, "synthesize", "--set", "paste") == 0
     assert {p: sha256(p) for p in before} == before
     assert ids(read_cohort(set_of(runs)))[:4] == [f"sub-syn000{i}" for i in (1, 2, 3, 4)]
-    assert len(read_cohort(set_of(runs))) == 7  # controls were not rejected, none is added
+    assert len(read_cohort(set_of(runs))) == 6  # controls were not rejected, none is added
     chosen = training(runs)
     assert "sub-syn0002" not in chosen
     assert [n for n in chosen if "syn" in n] == ["sub-syn0001", "sub-syn0003", "sub-syn0004"]
@@ -221,7 +221,7 @@ def test_the_table_is_only_appended_to_and_the_last_verdict_counts(runs):
     assert record(runs, saved(runs, {"sub-syc0001": "an infarct"}), by="B") == 0
     assert count_rejected(root) == {"patient": 0, "control": 1}
     study = study_of(runs)
-    assert arms.synthetic_counts(study, "paste", 0, None) == (3, 4)
+    assert arms.synthetic_counts(study, "paste", 0, None) == (3, 3)
     table = pd.read_csv(root / "inspected.tsv", sep="\t")
     assert list(table.columns)[:5] == ["participant_id", "verdict", "by", "when", "reason"]
 
@@ -267,7 +267,7 @@ def test_a_verdict_falls_with_the_volumes_it_was_about(runs):
     subject = read_cohort(root)[0]
     shutil.rmtree(root / "sub-syn0001")
     assert rejected(root) == []
-    assert arms.synthetic_counts(study_of(runs), "paste", 0, None) == (3, 3)
+    assert arms.synthetic_counts(study_of(runs), "paste", 0, None) == (3, 2)
     assert call(runs, "synthesize", "--set", "paste") == 0  # the same again: it stands again
     assert rejected(root) == ["sub-syn0001"]
     sidecar = read_json(json_path(subject, "T1w"))

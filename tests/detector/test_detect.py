@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lesionforge import stages
 from lesionforge.cohort.prepare import PreparedScan
 from lesionforge.cohort.quality import COLUMNS
 from lesionforge.cohort.subject import read_brain, read_images, read_lesion
@@ -146,6 +147,33 @@ def test_the_record_says_which_files_and_weights(trained_detector, scan_files, p
     assert record["t1w"]["sha256"] == sha256(scan_files / "sub-x_T1w.nii.gz")
     assert record["weights_sha256"] == sha256(trained_detector / "detector.safetensors")
     assert record["rules"]["candidate_threshold"] == 0.4
+
+
+def test_scans_that_are_done_are_passed_over_and_bad_ones_stop_nobody(
+    trained_detector, scan_files, prepared, known, tmp_path, monkeypatch
+):
+    for suffix in ("T1w", "FLAIR"):
+        (scan_files / f"sub-a_{suffix}.nii.gz").write_bytes(b"no image")
+
+    def prepare(t1w, *others):
+        tried.append(t1w.name)
+        if t1w.name == "sub-a_T1w.nii.gz":
+            raise DataError("is no NIfTI file")
+        return prepared
+
+    monkeypatch.setattr(detect, "prepare_scan", prepare)
+    tried: list[str] = []
+    call = (str(trained_detector), [str(scan_files)], str(tmp_path / "out"))
+    for _ in range(2):
+        with pytest.raises(DataError, match="sub-a: is no NIfTI file"):
+            stages.detect(*call)
+    assert tried == ["sub-a_T1w.nii.gz", "sub-x_T1w.nii.gz", "sub-a_T1w.nii.gz"]
+    assert (tmp_path / "out/sub-x/index.html").exists()
+    rules = {"candidate_threshold": 0.4, "min_volume_mm3": 250.0}
+    write_json(trained_detector / "rules.json", rules)
+    with pytest.raises(DataError, match="sub-a"):
+        stages.detect(*call)
+    assert tried[-1] == "sub-x_T1w.nii.gz"
 
 
 def test_the_page_stands_alone_and_escapes(trained_detector, scan_files, prepared, known, tmp_path):

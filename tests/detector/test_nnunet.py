@@ -10,9 +10,10 @@ import pytest
 
 from lesionforge.cohort.subject import Subject, read_grid, read_lesion
 from lesionforge.detector.nnunet import FOLDS, draw_folds, export, import_maps
-from lesionforge.errors import DataError, LineageError
+from lesionforge.errors import DataError, GeometryError, LineageError
 from lesionforge.evaluation.matching import CandidateRules
 from lesionforge.provenance import read_json, read_tsv
+from lesionforge.volume import grid as make_grid
 from lesionforge.volume import read_volume, write_volume
 
 RULES = CandidateRules()
@@ -52,7 +53,7 @@ def exported(toy_cohort: list[Subject], held_out: list[Subject], tmp_path: Path)
 
 
 def test_images_and_labels_are_those_of_the_cohort(
-    exported: Path, toy_cohort: list[Subject]
+    exported: Path, toy_cohort: list[Subject], held_out: list[Subject]
 ) -> None:
     patient, control = toy_cohort[0], toy_cohort[6]
     for channel, path in enumerate((patient.t1w, patient.flair)):
@@ -63,6 +64,9 @@ def test_images_and_labels_are_those_of_the_cohort(
     assert not read_volume(exported / "labelsTr" / f"{control.id}.nii.gz").data.any()
     assert len(list((exported / "imagesTs").iterdir())) == 4
     assert not list(exported.rglob(f"labels*/{toy_cohort[5].id}*"))
+    (exported / "dataset.json").unlink()  # as a killed export leaves it
+    export(toy_cohort[:5], held_out, exported, 0)
+    assert (exported / "dataset.json").exists()
     with pytest.raises(DataError, match="is there already"):
         export(toy_cohort[:5], [], exported, 0)
 
@@ -136,6 +140,11 @@ def test_maps_that_are_no_maps_are_refused(
         write_volume(path, data, grid)
         with pytest.raises(DataError, match=words):
             run()
+    moved = grid.matrix.copy()
+    moved[0, 3] += 5
+    write_volume(path, lesion * np.float32(0.5), make_grid(grid.shape, moved))
+    with pytest.raises(GeometryError, match="another grid"):
+        run()
     path.unlink()
     np.savez(tmp_path / "out" / f"{patient.id}.npz", softmax=np.zeros(3))
     with pytest.raises(DataError, match="not what nnU-Net saves"):

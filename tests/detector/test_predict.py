@@ -19,7 +19,7 @@ from lesionforge.detector.predict import (
 from lesionforge.errors import DataError, LineageError
 from lesionforge.evaluation.matching import CandidateRules
 from lesionforge.provenance import read_json, read_tsv, write_json
-from lesionforge.volume import read_volume
+from lesionforge.volume import read_volume, write_volume
 
 from .conftest import TINY
 
@@ -132,17 +132,44 @@ def test_a_killed_prediction_resumes_to_the_same_tables(
         assert (other / name).read_bytes() == (trained_detector / name).read_bytes()
 
 
-def test_maps_of_other_weights_do_not_count(trained_detector, held_out, roles):
+@pytest.mark.parametrize("part", ["WeightsSHA256", "VolumesSHA256"])
+def test_maps_of_other_weights_or_images_do_not_count(trained_detector, held_out, roles, part):
     predict_subjects(trained_detector, held_out, roles, RULES)
     before = (trained_detector / "subjects.tsv").read_bytes()
-    write_json(trained_detector / "probability" / "made_by.json", {"weights_sha256": "other"})
-    name = f"{held_out[0].id}_probability.nii.gz"
+    maps = trained_detector / "probability"
+    sidecar = maps / f"{held_out[0].id}_probability.json"
+    write_json(sidecar, {**read_json(sidecar), part: "other"})
     shutil.copy(
-        trained_detector / "probability" / f"{held_out[1].id}_probability.nii.gz",
-        trained_detector / "probability" / name,
+        maps / f"{held_out[1].id}_probability.nii.gz", maps / f"{held_out[0].id}_probability.nii.gz"
     )
     predict_subjects(trained_detector, held_out, roles, RULES)
     assert (trained_detector / "subjects.tsv").read_bytes() == before
+
+
+def test_a_subject_that_was_prepared_again_is_predicted_again(
+    trained_detector, held_out, roles, tmp_path
+):
+    predict_subjects(trained_detector, held_out, roles, RULES)
+    root = Path(shutil.copytree(held_out[0].root, tmp_path / "again"))
+    again = replace(held_out[0], root=root)
+    volume = read_volume(again.flair)
+    write_volume(again.flair, volume.data[::-1].copy(), volume.grid)
+    path = trained_detector / "probability" / f"{again.id}_probability.nii.gz"
+    before = read_volume(path).data
+    predict_subjects(trained_detector, [again, *held_out[1:]], roles, RULES)
+    assert not np.array_equal(read_volume(path).data, before)
+
+
+def test_tables_under_way_do_not_count_as_complete(trained_detector, held_out, roles, monkeypatch):
+    predict_subjects(trained_detector, held_out, roles, RULES)
+    monkeypatch.setattr(predict, "evaluate_subject", _killed)
+    with pytest.raises(KeyboardInterrupt):
+        predict_subjects(trained_detector, held_out, roles, replace(RULES, min_volume_mm3=1.0))
+    assert not (trained_detector / "subjects.tsv").exists()
+
+
+def _killed(*args):
+    raise KeyboardInterrupt
 
 
 def test_training_subjects_are_not_predicted(trained_detector, toy_cohort, held_out, roles):

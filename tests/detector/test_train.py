@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from lesionforge.detector import train
 from lesionforge.detector.module import DetectorConfig
 from lesionforge.detector.train import train_detector
-from lesionforge.errors import DataError, LineageError
+from lesionforge.errors import DataError, LesionForgeError, LineageError
 from lesionforge.provenance import read_json, read_tsv
 
 CONFIG = DetectorConfig(
@@ -130,9 +130,28 @@ def test_what_is_written_says_where_it_comes_from(trained, training):
 
 def test_lineage_names_everybody_behind_synthetic_subjects(training):
     synthetic = replace(training[0], id="sub-syn1", synthetic=True, sources=("sub-p09", "sub-p08"))
-    assert train.lineage([synthetic])["sub-syn1"] == ["sub-p08", "sub-p09"]
+    control = replace(training[0], id="sub-c09", group="control", sources=("sub-c09",))
+    assert train.lineage([synthetic, control]) == {
+        "training": {"sub-syn1": ["sub-p08", "sub-p09"], "sub-c09": ["sub-c09"]},
+        "real_subjects": ["sub-c09", "sub-p08", "sub-p09"],
+        "patients": ["sub-syn1"],
+    }
     with pytest.raises(LineageError, match="sub-syn1"):
         train.lineage([replace(synthetic, sources=())])
+
+
+def test_a_training_that_diverges_says_so_and_can_begin_again(training, tmp_path, monkeypatch):
+    def diverge(self):
+        self.curve = [(1, float("nan"), 0.1)]
+
+    monkeypatch.setattr(train.DetectorModule, "on_train_end", diverge)
+    with pytest.raises(LesionForgeError, match=r"diverged .*`detector.learning_rate`"):
+        train_detector(training, tmp_path, CONFIG, 0)
+    assert not (tmp_path / "checkpoint.ckpt").exists()
+    assert not (tmp_path / "detector.json").exists()
+    monkeypatch.undo()
+    train_detector(training, tmp_path, replace(CONFIG, learning_rate=1e-4), 0)
+    assert (tmp_path / "detector.json").exists()
 
 
 def test_a_finished_detector_is_left_as_it_is(trained, training):

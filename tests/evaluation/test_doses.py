@@ -20,7 +20,7 @@ def arm(make_outcome):
         hits = np.where(np.arange(N) < found, 0.9, NONE)
         false = [[0.5] if i % 2 else [] for i in range(N)]
         outcomes = {0: make_outcome(hits, false, [[] for _ in range(10)])}
-        return Arm(regime, patients, dose, source, mode, outcomes, {0: validation})
+        return Arm(regime, patients, patients, dose, source, mode, outcomes, {0: validation})
 
     return make
 

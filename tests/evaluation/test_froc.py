@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from picai_eval.metrics import Metrics
 
-from lesionforge.evaluation.froc import curve, mean_curve, sensitivity_at
+from lesionforge.evaluation.froc import control_rate, curve, mean_curve, sensitivity_at
 from lesionforge.evaluation.outcomes import NONE
 from lesionforge.seeding import stream
 
@@ -88,3 +88,12 @@ def test_a_tie_of_hit_and_false_positive_counts_both(make_outcome):
         [0.3, 1.0, 1.0, 2.0],
     ]
     assert sensitivity_at(outcome, np.ones((1, 1)), np.array([0.5]))[0, 0] == 0
+
+
+def test_false_positives_of_controls_are_those_at_the_lowest_allowed_threshold(make_outcome):
+    false = [[0.8], [0.5], [0.45], [0.4], [0.35], [0.2], *[[]] * 4]
+    controls = [[0.36], [0.37], [0.38], [0.4], *[[]] * 6]
+    outcome = make_outcome([0.9, 0.1, *[NONE] * 8], false, controls)
+    assert control_rate([outcome], 0.5) == pytest.approx(0.4)
+    assert control_rate([outcome], 0.1) == 0.0
+    assert np.isnan(control_rate([make_outcome([0.9], [[]], [])], 0.5))

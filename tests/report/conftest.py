@@ -79,8 +79,12 @@ def write_cell(cell: Cell, roles: dict, subjects: list, training: dict, grid: Gr
     write_tsv(cell.folder / "subjects.tsv", pd.DataFrame(rows, columns=[*SUBJECT_COLUMNS, "role"]))
     write_json(cell.folder / "rules.json", asdict(RULES))
     real = sorted({s for sources in training.values() for s in sources})
-    write_json(cell.folder / "lineage.json", {"training": training, "real_subjects": real})
-    write_json(cell.folder / "detector.json", {"weights_sha256": f"{cell.seed:064d}"})
+    ill = [i for i in training if i.startswith(("sub-p", "sub-syn"))]
+    known = {"training": training, "real_subjects": real, "patients": ill}
+    write_json(cell.folder / "lineage.json", known)
+    made_with = {"config": {"steps": 300, "workers": cell.seed}, "precision": "32-true"}
+    weights = {"weights_sha256": f"{cell.seed:064d}"}
+    write_json(cell.folder / "detector.json", weights | made_with)
     step = np.arange(0, 300, 5)
     loss = 0.4 + 1.2 * np.exp(-step / 80) + stream(cell.seed, cell.regime).normal(0, 0.05, 60)
     write_tsv(cell.folder / "losses.tsv", pd.DataFrame({"step": step, "loss": loss}))
@@ -122,6 +126,7 @@ def build_bench(
                     0,
                     source="spade" if n_synthetic else "",
                     mode="insert" if n_synthetic else "",
+                    folds=folds,
                 )
                 write_cell(cell, roles, cohort, training, grid)
                 cells.append(cell)

@@ -56,6 +56,15 @@ def test_a_baseline_outside_expanded_is_refused(cells):
         check_lineage(changed(cells, victim, training=training))
 
 
+@pytest.mark.parametrize(("knob", "value"), [("steps", 5000), ("precision", "bf16-mixed")])
+def test_arms_that_were_trained_otherwise_are_refused(cells, knob, value):
+    victim = of(cells, "augmented")
+    other = changed(cells, victim, made_with={**victim.made_with, knob: value})
+    with pytest.raises(LineageError, match=f"augmented, seed 0 were trained with different {knob}"):
+        check_lineage(other)
+    check_lineage(changed(cells, victim, made_with={}))  # trained by another tool
+
+
 def test_augmented_from_outside_the_baseline_is_refused(cells):
     victim = of(cells, "augmented")
     with pytest.raises(LineageError, match="goes back to sub-p07"):
@@ -77,15 +86,19 @@ def test_all_problems_are_told_at_once(cells):
 def test_other_rules_and_other_counts_are_refused(bench):
     with pytest.raises(DataError, match="evaluated with the rules"):
         read_cell(bench.cells[0], CandidateRules(min_volume_mm3=7))
-    with pytest.raises(LineageError, match="trained on 8 real and 0 synthetic"):
-        read_cell(replace(bench.cells[0], n_patients=9), RULES)
+    with pytest.raises(LineageError, match=r"8 real subjects .4 of them patients.; .* 5 patients"):
+        read_cell(replace(bench.cells[0], n_patients=5), RULES)
+    with pytest.raises(LineageError, match=r"8 real subjects .4 of them patients.; .* 5 patients"):
+        read_cell(replace(bench.cells[0], n_patients=5, n_controls=3), RULES)
+    with pytest.raises(LineageError, match="0 synthetic subjects"):
+        read_cell(replace(bench.cells[0], n_synthetic_patients=1), RULES)
     with pytest.raises(DataError, match="missing"):
         read_cell(replace(bench.cells[0], folder=bench.root / "nowhere"), RULES)
 
 
 def test_runs_that_lack_a_fold_are_left_out(cells):
     folded = [
-        CellTables(**{**vars(t), "cell": replace(t.cell, fold=fold)})
+        CellTables(**{**vars(t), "cell": replace(t.cell, fold=fold, folds=2)})
         for t in cells
         for fold in (0, 1)
         if (t.cell.regime, t.cell.seed, fold) != ("augmented", 1, 1)
@@ -94,3 +107,5 @@ def test_runs_that_lack_a_fold_are_left_out(cells):
     assert list(runs["augmented"]) == [0]
     assert list(runs["baseline"]) == [0, 1]
     assert warnings == ["augmented, seed 1 is left out: fold(s) 1 are not trained yet."]
+    three = [CellTables(**{**vars(t), "cell": replace(t.cell, folds=3)}) for t in folded]
+    assert complete_runs(three)[0] == {}  # nobody has trained fold 2

@@ -34,6 +34,7 @@ def make_report(bench, cells, out, data="phantom", synthetic=None):
         {"spade": bench.synthetic} if synthetic is None else synthetic,
         [],
         out,
+        (CandidateRules(), CONFIG),
     )
     return metrics, path
 

@@ -179,3 +179,12 @@ def test_masks_of_a_model_are_outside_the_label_budget_and_the_label_saving(
     sizes = [metrics["regimes"][arm]["n_patients"] for arm in ("baseline", "expanded")]
     saved = label_saving(gap, sizes[0], sizes[1] - 2)
     assert found["label_saving"]["value"] == pytest.approx(saved.value)
+
+
+def test_the_order_of_the_regimes_changes_nothing(bench, metrics):
+    turned = measure(bench.cells[::-1])
+    assert next(iter(turned["regimes"])) == "baseline"
+    ours = {(p["a"], p["b"]): p for p in turned["comparisons"]}
+    for pair in metrics["comparisons"]:
+        if pair["a"] == "baseline":
+            assert ours[pair["a"], pair["b"]] == pair

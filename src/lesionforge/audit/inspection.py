@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from lesionforge.cohort.bids import json_path, read_cohort
 from lesionforge.cohort.subject import Subject
 from lesionforge.errors import ConfigError, DataError, named
+from lesionforge.generator.verify import verify_synthetic
 from lesionforge.provenance import read_json, read_tsv, sha256_json, write_tsv
 from lesionforge.seeding import draw_turn, stream
 
@@ -135,7 +136,12 @@ def rejected(root: Path) -> list[str]:
 
 
 def accepted(root: Path) -> list[Subject]:
-    """Read those of a synthetic set whom no person has rejected: what trains, and what is shown."""
+    """Read those of a synthetic set whom no person has rejected: what trains, and what is shown.
+
+    Raises:
+        DataError: files are missing or damaged, see `verify_synthetic`.
+    """
+    verify_synthetic(root)
     bad = rejected(root)
     return [subject for subject in read_cohort(root) if subject.id not in bad]
 

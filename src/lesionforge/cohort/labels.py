@@ -84,7 +84,7 @@ def new_set_path(cohort: Path, name: str) -> Path:
 
 def label_sets(cohort: Path) -> list[str]:
     """Return the names of a cohort's label sets, `original` first."""
-    return [ORIGINAL, *sorted(path.stem for path in (cohort / "labels").glob("*.tsv"))]
+    return [ORIGINAL, *sorted(path.stem for path in (cohort / "labels").glob("[!.]*.tsv"))]
 
 
 def read_labelled(cohort: Path, name: str = ORIGINAL) -> list[Subject]:

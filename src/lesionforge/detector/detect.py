@@ -94,6 +94,18 @@ def _files(path: Path) -> list[Path]:
     return sorted(p for p in path.rglob("*.nii*") if _SCAN.fullmatch(p.name))
 
 
+def is_detected(weights: Path, t1w: Path, flair: Path, out: Path) -> bool:
+    """Tell whether `out` holds what these weights and rules found in these very files."""
+    if not (out / "detection.json").exists():
+        return False
+    known = read_json(out / "detection.json")
+    return (known["weights_sha256"], known["t1w"]["sha256"], known["flair"]["sha256"]) == (
+        sha256(weights / "detector.safetensors"),
+        sha256(t1w),
+        sha256(flair),
+    ) and known["rules"] == asdict(_rules(weights))
+
+
 def detect_scan(weights: Path, t1w: Path, flair: Path, out: Path) -> Detection:
     """Prepare one scan, predict, and write what was found to `out`.
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from lesionforge.cohort.subject import Subject, read_grid
 from lesionforge.detector.predict import write_tables
 from lesionforge.detector.train import lineage
-from lesionforge.errors import DataError
+from lesionforge.errors import DataError, GeometryError
 from lesionforge.evaluation.matching import CandidateRules
 from lesionforge.provenance import write_json
 from lesionforge.seeding import stream
@@ -27,8 +27,9 @@ def export(training: list[Subject], held_out: list[Subject], folder: Path, seed:
     """Write `imagesTr`, `labelsTr`, `imagesTs`, `dataset.json` and `splits_final.json`.
 
     Channel 0 is T1w, 1 is FLAIR; controls have empty labels; validation and test subjects are in
-    `imagesTs`. The folds are drawn from the real training subjects: a synthetic one never
-    validates, and trains only where none of its sources validates.
+    `imagesTs`; `dataset.json` comes last and marks them complete. The folds are drawn from the real
+    training subjects: a synthetic one never validates, and trains only where none of its sources
+    validates.
 
     Args:
         training: of a regime, real and synthetic.
@@ -42,7 +43,7 @@ def export(training: list[Subject], held_out: list[Subject], folder: Path, seed:
     Raises:
         DataError: the folder is there already, or there are fewer than two real patients.
     """
-    if folder.exists():
+    if (folder / "dataset.json").exists():
         raise DataError(f"{folder} is there already. Delete it, or choose another --number.")
     folds = draw_folds(training, seed)
     for subject in tqdm(training, desc=f"write {folder.name}", unit="subject"):
@@ -50,7 +51,7 @@ def export(training: list[Subject], held_out: list[Subject], folder: Path, seed:
         _write_label(subject, folder / "labelsTr")
     for subject in tqdm(held_out, desc="write held-out subjects", unit="subject"):
         _write_images(subject, folder / "imagesTs")
-    write_json(folder / "lineage.json", {"training": lineage(training)})
+    write_json(folder / "lineage.json", lineage(training))
     write_json(folder / "splits_final.json", folds)
     write_json(
         folder / "dataset.json",
@@ -131,6 +132,7 @@ def import_maps(
 
     Raises:
         DataError: maps are missing (all are named), or hold something else.
+        GeometryError: a map lies on another grid than its subject.
         LineageError: a held-out subject stands behind a training subject.
     """
     found = {s.id: _find(predictions, s) for s in held_out}
@@ -140,9 +142,8 @@ def import_maps(
             f"{predictions} lacks the maps of {len(lacking)} held-out subjects: "
             f"{', '.join(lacking[:10])}. Predict imagesTs with --save_probabilities."
         )
-    sources = lineage(training)
-    everyone = sorted({source for ids in sources.values() for source in ids})
-    write_json(folder / "lineage.json", {"training": sources, "real_subjects": everyone})
+    (folder / "subjects.tsv").unlink(missing_ok=True)  # of a former import
+    write_json(folder / "lineage.json", lineage(training))
 
     def probability_of(subject: Subject) -> Volume:
         volume = _read_map(found[subject.id] or predictions, subject)
@@ -170,7 +171,13 @@ def _read_map(path: Path, subject: Subject) -> Volume:
         except (OSError, ValueError, KeyError, IndexError, BadZipFile) as error:
             raise DataError(f"{path} is not what nnU-Net saves ({error}).") from None
     else:
-        data = read_volume(path).data
+        volume = read_volume(path)
+        if not volume.grid.matches(grid):
+            raise GeometryError(
+                f"{path} lies on another grid (shape or affine) than {subject.id}. Predict the "
+                "exported images themselves, and do not resample what comes out."
+            )
+        data = volume.data
     if data.shape != grid.shape:
         raise DataError(f"{path} has shape {data.shape}, {subject.id} has {grid.shape}.")
     if not np.isfinite(data).all() or data.min() < 0 or data.max() > 1 + 1e-3:

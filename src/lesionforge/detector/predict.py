@@ -22,6 +22,7 @@ from lesionforge.detector.network import LOGIT_LIMIT, build_network, load_networ
 from lesionforge.errors import DataError, LineageError
 from lesionforge.evaluation.matching import (
     CANDIDATE_COLUMNS,
+    NEGLIGIBLE,
     SUBJECT_COLUMNS,
     CandidateRules,
     evaluate_subject,
@@ -30,7 +31,6 @@ from lesionforge.hardware import find_device
 from lesionforge.provenance import read_json, sha256, write_json, write_tsv
 from lesionforge.volume import Volume, read_volume, write_volume
 
-NEGLIGIBLE = 0.005
 WINDOWS_AT_ONCE = 4
 
 
@@ -152,7 +152,7 @@ def predict_subjects(
 
     Writes `probability/<id>_probability.nii.gz` (0 where below 0.005, for small files),
     `candidates.tsv` and `subjects.tsv`, both with a `role` column. Maps that these weights made
-    are kept; `subjects.tsv` comes last.
+    of the same images are kept.
 
     Args:
         folder: of a trained detector.
@@ -170,15 +170,13 @@ def probability_maps(folder: Path) -> Callable[[Subject], Volume]:
     """Return what gives the map of a subject by a trained detector; maps are kept and reused.
 
     Args:
-        folder: of the detector; maps of other weights in it are dropped.
+        folder: of the detector; maps of other weights or images in it are made anew.
 
     Raises:
         DataError: the detector is missing or damaged.
     """
     detector = load_detector(folder)
-    maps = folder / "probability"
-    _drop_maps_of_other_weights(maps, detector)
-    return lambda subject: _saved_probability(maps, subject, detector)
+    return lambda subject: _saved_probability(folder / "probability", subject, detector)
 
 
 def write_tables(
@@ -189,6 +187,8 @@ def write_tables(
     probability_of: Callable[[Subject], Volume],
 ) -> None:
     """Find the candidates in held-out subjects' maps and write `candidates.tsv`, `subjects.tsv`.
+
+    `subjects.tsv` comes last and marks them complete.
 
     Args:
         folder: with the `lineage.json` of what made the maps.
@@ -204,6 +204,7 @@ def write_tables(
     leaks = [s.id for s in subjects if trained_on & {s.id, *s.sources}]
     if leaks:
         raise LineageError(f"The detector in {folder} was trained on {', '.join(leaks)}.")
+    (folder / "subjects.tsv").unlink(missing_ok=True)
     candidates: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for subject in tqdm(subjects, desc="predict", unit="subject"):
@@ -226,20 +227,16 @@ def write_tables(
     write_tsv(folder / "subjects.tsv", pd.DataFrame(rows, columns=[*SUBJECT_COLUMNS, "role"]))
 
 
-def _drop_maps_of_other_weights(folder: Path, detector: TrainedDetector) -> None:
-    made_by = folder / "made_by.json"
-    if made_by.exists() and read_json(made_by)["weights_sha256"] == detector.sha256:
-        return
-    for path in folder.glob("*_probability.nii.gz"):
-        path.unlink()
-    write_json(made_by, {"weights_sha256": detector.sha256})
-
-
 def _saved_probability(folder: Path, subject: Subject, detector: TrainedDetector) -> Volume:
     """Read a subject's map, or predict and write it; both give the same values."""
     path = folder / f"{subject.id}_probability.nii.gz"
-    if not path.exists():
+    sidecar = folder / f"{subject.id}_probability.json"
+    volumes = [sha256(volume) for volume in (subject.t1w, subject.flair, subject.brain)]
+    made_from = {"WeightsSHA256": detector.sha256, "VolumesSHA256": volumes}
+    if not (path.exists() and sidecar.exists() and read_json(sidecar) == made_from):
+        sidecar.unlink(missing_ok=True)
         brain = read_volume(subject.brain)
         data = predict_probability(detector, read_images(subject), brain.data > 0.5)
         write_volume(path, np.where(data < NEGLIGIBLE, np.float32(0), data), brain.grid)
+        write_json(sidecar, made_from)
     return read_volume(path)

@@ -95,7 +95,8 @@ def training_subjects(
     turned_down = len(synthetic) - len(fit)
     added = [s for g in ("patient", "control") for s in _first(regime, g, fit, turned_down)]
     training = [known[i] for i in chosen] + added
-    _check_sources(training, splits)
+    check_sources(training)
+    _check_roles(training, splits)
     _check_origin(added, set(_real_ids(baseline, splits, seed)))
     return training
 
@@ -124,15 +125,23 @@ def _without(turned_down: int) -> str:
     return f" besides {turned_down} subject(s) that a person rejected" if turned_down else ""
 
 
-def _check_sources(training: Iterable[Subject], splits: pd.DataFrame) -> None:
-    """Refuse a training volume behind which stands anyone but a training subject."""
-    roles = dict(zip(splits["participant_id"], splits["role"], strict=True))
+def check_sources(training: Iterable[Subject]) -> None:
+    """Refuse training subjects that do not say which real subjects stand behind them.
+
+    Raises:
+        LineageError: with their ids.
+    """
     orphans = [s.id for s in training if not any(s.sources)]
     if orphans:
         raise LineageError(
             f"It is not recorded which real subjects stand behind {named(orphans)}. "
             "Synthesize them again."
         )
+
+
+def _check_roles(training: Iterable[Subject], splits: pd.DataFrame) -> None:
+    """Refuse a training volume behind which stands anyone but a training subject."""
+    roles = dict(zip(splits["participant_id"], splits["role"], strict=True))
     leaks = [
         f"{s.id} goes back to {source} ({roles.get(source, 'unknown')})"
         for s in training

@@ -20,7 +20,8 @@ from lesionforge.cohort.subject import Subject
 from lesionforge.detector.data import Case, PatchDataset, StepSampler, read_case
 from lesionforge.detector.module import DetectorConfig, DetectorModule
 from lesionforge.detector.network import LOGIT_LIMIT, PRIOR, network_state
-from lesionforge.errors import LesionForgeError, LineageError
+from lesionforge.detector.regimes import check_sources
+from lesionforge.errors import LesionForgeError
 from lesionforge.hardware import resolve_precision
 from lesionforge.provenance import (
     atomic,
@@ -57,6 +58,7 @@ def train_detector(
     Raises:
         DataError: `folder` holds a detector of another configuration, seed or training set.
         LineageError: a training subject does not say who stands behind it.
+        LesionForgeError: the training was stopped, or its loss is no number.
     """
     record = {
         "config": asdict(config),
@@ -91,19 +93,22 @@ def _usual_figures(training: Sequence[Subject]) -> dict[str, tuple[float, float]
     return usual_figures(figures[figures["participant_id"].isin([s.id for s in real])])
 
 
-def lineage(training: Sequence[Subject]) -> dict[str, list[str]]:
-    """Return the real ids behind each training subject.
+def lineage(training: Sequence[Subject]) -> dict[str, Any]:
+    """Return the content of `lineage.json`: who trains, and who stands behind it.
+
+    Returns:
+        `training` (each subject's id to the real ids behind it), `real_subjects` (all of those) and
+        `patients` (who of `training` has a lesion).
 
     Raises:
-        LineageError: a subject has none.
+        LineageError: it is not known who stands behind a subject.
     """
-    orphans = [s.id for s in training if not s.sources]
-    if orphans:
-        raise LineageError(
-            f"It is not recorded which real subjects stand behind {', '.join(orphans)}. "
-            "Synthesize them again."
-        )
-    return {s.id: sorted(s.sources) for s in training}
+    check_sources(training)
+    return {
+        "training": {s.id: sorted(s.sources) for s in training},
+        "real_subjects": sorted({source for s in training for source in s.sources}),
+        "patients": [s.id for s in training if s.group == "patient"],
+    }
 
 
 def _fit(
@@ -148,20 +153,25 @@ def _fit(
 
 def _write_result(folder: Path, module: DetectorModule, record: dict[str, Any]) -> None:
     """Write the weights and tables; `detector.json` comes last and marks them complete."""
+    curve = pd.DataFrame(module.curve, columns=["step", "loss", "learning_rate"])
+    final_loss = float(curve["loss"].tail(50).mean())
+    if not math.isfinite(final_loss):
+        for name in ("checkpoint.ckpt", IDENTITY):  # nothing of it is worth going on with
+            (folder / name).unlink(missing_ok=True)
+        raise LesionForgeError(
+            f"{folder}: the training diverged (its last losses are {final_loss}). Lower "
+            "`detector.learning_rate` and train again."
+        )
     with atomic(folder / "detector.safetensors") as part:
         save_file(network_state(module.network), part)
-    curve = pd.DataFrame(module.curve, columns=["step", "loss", "learning_rate"])
     write_tsv(folder / "losses.tsv", curve)
-    sources = sorted({i for ids in record["lineage"].values() for i in ids})
-    write_json(
-        folder / "lineage.json", {"training": record.pop("lineage"), "real_subjects": sources}
-    )
+    write_json(folder / "lineage.json", record.pop("lineage"))
     write_json(
         folder / "detector.json",
         {
             **record,
             "weights_sha256": sha256(folder / "detector.safetensors"),
-            "final_loss": float(curve["loss"].tail(50).mean()),
+            "final_loss": final_loss,
             "precision": resolve_precision(module.config.precision, module.config.accelerator),
             "threads": torch.get_num_threads(),
             "environment": environment(),

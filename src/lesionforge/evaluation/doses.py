@@ -31,6 +31,7 @@ class Arm:
     Attributes:
         regime: its name.
         patients: real training patients.
+        outlined: those of them whose lesion was outlined by hand.
         dose: synthetic patients per real one.
         source: name of its synthetic set; empty without one.
         mode: how the set was made; empty without one.
@@ -41,6 +42,7 @@ class Arm:
 
     regime: str
     patients: int
+    outlined: int
     dose: float
     source: str
     mode: str
@@ -187,8 +189,5 @@ def _worth(
     else:
         b, a, e = found
         gap = gap_recovered((b[0], a[0], e[0]), (b[1:], a[1:], e[1:]))
-        saving = label_saving(gap, base.patients, more.patients)
-    return {
-        name: {"value": x.value, "ci95": None if x.ci95 is None else list(x.ci95), "why": x.why}
-        for name, x in (("gap_recovered", gap), ("label_saving", saving))
-    }
+        saving = label_saving(gap, base.outlined, more.outlined)
+    return {"gap_recovered": gap.to_json(), "label_saving": saving.to_json()}

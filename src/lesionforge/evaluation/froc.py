@@ -99,3 +99,13 @@ def mean_curve(outcomes: list[Outcome]) -> np.ndarray:
     sensitivity = np.mean([c[r, 2] for c, r in zip(curves, rows, strict=True)], axis=0)
     controls = np.mean([c[r, 3] for c, r in zip(curves, rows, strict=True)], axis=0)
     return np.stack([rates, sensitivity, controls], axis=1)
+
+
+def control_rate(outcomes: list[Outcome], rate: float) -> float:
+    """Return the false positives a control, mean over seeds, at the matched operating point.
+
+    Its threshold is each seed's lowest with at most `rate` false positives a patient; NaN without
+    controls.
+    """
+    curves = [curve(outcome) for outcome in outcomes]
+    return float(np.mean([one[one[:, 1] <= rate + 1e-9][-1, 3] for one in curves]))

@@ -17,6 +17,8 @@ from lesionforge.errors import ConfigError, DataError, GeometryError
 from lesionforge.volume import Grid
 
 CONNECTIVITY = 26
+NEGLIGIBLE = 0.005
+"""Probabilities below this are kept as 0, for small files."""
 DICE_THRESHOLD = 0.5
 CANDIDATE_COLUMNS = (
     "participant_id",
@@ -62,9 +64,13 @@ class CandidateRules:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("candidate_threshold", "min_overlap"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"`{name}` must be in [0, 1), got {getattr(self, name)}.")
+        if not NEGLIGIBLE <= self.candidate_threshold < 1:
+            raise ConfigError(
+                f"`candidate_threshold` must be in [{NEGLIGIBLE:g}, 1), since maps hold nothing "
+                f"below; got {self.candidate_threshold}."
+            )
+        if not 0 <= self.min_overlap < 1:
+            raise ConfigError(f"`min_overlap` must be in [0, 1), got {self.min_overlap}.")
         for name in ("min_volume_mm3", "tolerance_mm"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"`{name}` must be 0 or more, got {getattr(self, name)}.")

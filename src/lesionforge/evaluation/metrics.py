@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from lesionforge.evaluation.bootstrap import Resamples, over_seeds, weighted_mean
-from lesionforge.evaluation.froc import mean_curve, sensitivity_at
+from lesionforge.evaluation.froc import control_rate, mean_curve, sensitivity_at
 from lesionforge.evaluation.outcomes import Outcome
 from lesionforge.evaluation.statistics import (
     EvaluationConfig,
@@ -87,12 +87,11 @@ def _froc(outcomes: Outcomes, draws: Resamples, rate: float) -> dict[str, Any]:
     corners = mean_curve(list(outcomes.values()))
     band = matched_replicates(outcomes, draws, BAND_RATES)
     reading = matched_replicates(outcomes, draws, np.array([rate]))[:, 0]
-    reached = corners[corners[:, 0] <= rate + 1e-9][-1]
     return {
         "sensitivity_at_half_fp": {
             **_share(reading, len(next(iter(outcomes.values())).patients)),
             "false_positives_per_patient": rate,
-            "false_positives_per_control": float(reached[2]),
+            "false_positives_per_control": control_rate(list(outcomes.values()), rate),
         },
         "froc": corners[:, :2].tolist(),
         "froc_controls": corners[:, [0, 2]].tolist(),

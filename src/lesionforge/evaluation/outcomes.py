@@ -122,7 +122,7 @@ def outcome(
     if patients["lesion_scores"].isna().any():
         empty = ", ".join(ids[patients["lesion_scores"].isna()])
         raise DataError(
-            f"Test patients without a lesion in their mask: {empty}. Mend their masks, or make "
+            f"Held-out patients without a lesion in their mask: {empty}. Mend their masks, or make "
             "them controls in participants.tsv, and prepare the cohort again."
         )
     hit = candidates["hit"] == 1

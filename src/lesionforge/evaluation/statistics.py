@@ -1,6 +1,7 @@
 """Intervals, paired tests and the two headline ratios, for counts of patients."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import optimize, stats
@@ -124,6 +125,11 @@ class Estimate:
     ci95: tuple[float, float] | None
     why: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as metrics.json holds it."""
+        ci95 = None if self.ci95 is None else list(self.ci95)
+        return {"value": self.value, "ci95": ci95, "why": self.why}
+
 
 def quantiles(replicates: np.ndarray) -> tuple[float, float]:
     """Return the 2.5 % and 97.5 % quantiles of bootstrap replicates (B,).
@@ -176,6 +182,8 @@ def label_saving(gap: Estimate, n_baseline: int, n_expanded: int) -> Estimate:
     """
     if gap.value is None or gap.ci95 is None:
         return Estimate(None, None, gap.why)
+    if n_baseline < 1:
+        return Estimate(None, None, "No label of the baseline was outlined by hand.")
     if n_expanded <= n_baseline:
         return Estimate(None, None, "Expanded has no more training patients than baseline.")
 

@@ -25,7 +25,7 @@ def read_arm(
         name: of the regime.
         runs: seed to its cells.
         outcomes: seed to what was found on the test subjects.
-        counts: `n_patients` and `n_synthetic_patients` of its training.
+        counts: of its training, as metrics.json holds them.
         config: the matched rate.
     """
     cell = next(iter(runs.values()))[0].cell
@@ -33,6 +33,7 @@ def read_arm(
     return Arm(
         regime=name,
         patients=patients,
+        outlined=patients - counts.get("n_model_labels", 0),
         dose=counts["n_synthetic_patients"] / patients if patients else float("inf"),
         source=cell.source,
         mode=cell.mode,

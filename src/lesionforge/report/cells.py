@@ -1,7 +1,7 @@
 """The trained detectors that a report compares: their tables, and the refusal of every leak."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,9 @@ import pandas as pd
 from lesionforge.errors import DataError, LineageError, named
 from lesionforge.evaluation.matching import CandidateRules
 from lesionforge.provenance import read_json, read_tsv
+
+FREE = ("workers", "accelerator", "devices", "num_nodes", "precision")
+"""Knobs of a training that its result does not depend on, or that `made_with` has resolved."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Cell:
         source: name of the synthetic set; empty without one.
         mode: how the set was made.
         n_model_labels: patients behind all of them whose masks a model drew; not in `n_labels`.
+        folds: how many the study has; 0 without cross-fitting.
     """
 
     regime: str
@@ -43,6 +47,7 @@ class Cell:
     source: str = ""
     mode: str = ""
     n_model_labels: int = 0
+    folds: int = 0
 
     @property
     def labels(self) -> int:
@@ -69,12 +74,16 @@ class CellTables:
         subjects: `subjects.tsv`.
         candidates: `candidates.tsv`.
         training: training id to the real ids behind it.
+        training_patients: who of them has a lesion; None where it was not recorded.
+        made_with: configuration and precision of the training; empty where another tool trained.
     """
 
     cell: Cell
     subjects: pd.DataFrame
     candidates: pd.DataFrame
     training: dict[str, list[str]]
+    training_patients: frozenset[str] | None = None
+    made_with: dict[str, Any] = field(default_factory=dict)
 
     def ids(self, role: str) -> list[str]:
         """Return the sorted ids of `validation` or `test`."""
@@ -118,25 +127,37 @@ def read_cell(cell: Cell, rules: CandidateRules) -> CellTables:
     candidates = read_tsv(
         cell.folder / "candidates.tsv", participant_id=str, score=float, hit=int, hit_strict=int
     )
-    tables = CellTables(
-        cell, subjects, candidates, read_json(cell.folder / "lineage.json")["training"]
-    )
+    lineage = read_json(cell.folder / "lineage.json")
+    patients = frozenset(lineage["patients"]) if "patients" in lineage else None
+    made_with = _made_with(cell.folder / "detector.json")
+    tables = CellTables(cell, subjects, candidates, lineage["training"], patients, made_with)
     _check_counts(tables)
     return tables
 
 
+def _made_with(record: Path) -> dict[str, Any]:
+    """Return what must be alike in cells that are compared, as far as it was recorded."""
+    known = read_json(record) if record.exists() else {}
+    config = {k: v for k, v in known.get("config", {}).items() if k not in FREE}
+    return {**config, "precision": known["precision"]} if config else {}
+
+
 def _check_counts(tables: CellTables) -> None:
-    cell, real = tables.cell, len(tables.real)
-    said = (
-        cell.n_patients + cell.n_controls,
-        cell.n_synthetic_patients + cell.n_synthetic_controls,
-    )
-    if (real, len(tables.training) - real) != said:
-        raise LineageError(
-            f"{cell.folder} was trained on {real} real and {len(tables.training) - real} synthetic "
-            f"subjects; the study says {said[0]} and {said[1]}. Train it again, or give the study "
-            "another name."
-        )
+    cell, real, ill = tables.cell, tables.real, tables.training_patients
+    said = {
+        "real": (cell.n_patients, cell.n_controls),
+        "synthetic": (cell.n_synthetic_patients, cell.n_synthetic_controls),
+    }
+    for kind, members in (("real", real), ("synthetic", tables.training.keys() - real)):
+        patients, controls = said[kind]
+        uneven = ill is not None and len(members & ill) != patients
+        if uneven or len(members) != patients + controls:
+            parts = "" if ill is None else f" ({len(members & ill)} of them patients)"
+            raise LineageError(
+                f"{cell.folder} was trained on {len(members)} {kind} subjects{parts}; the study "
+                f"says {patients} patients and {controls} controls. Train it again, or give the "
+                "study another name."
+            )
 
 
 def check_lineage(cells: list[CellTables]) -> None:
@@ -144,8 +165,9 @@ def check_lineage(cells: list[CellTables]) -> None:
 
     Raises:
         LineageError: with the ids, when a validation or test subject stands behind a training
-            volume, regimes differ in their validation or test subjects, `baseline` is not a subset
-            of `expanded`, or `augmented` goes back to somebody outside the baseline's training set.
+            volume, regimes differ in their validation or test subjects or in how they were trained,
+            `baseline` is not a subset of `expanded`, or `augmented` goes back to somebody outside
+            the baseline's training set.
     """
     problems: list[str] = []
     for tables in cells:
@@ -165,9 +187,29 @@ def check_lineage(cells: list[CellTables]) -> None:
                     f"{first.cell.name} and {tables.cell.name} differ in their {role} subjects: "
                     + named(sorted(other))
                 )
+    problems += _unlike_trainings(cells)
     problems += _nesting_problems({(t.cell.regime, t.cell.seed, t.cell.fold): t for t in cells})
     if problems:
         raise LineageError("The regimes cannot be compared:\n- " + "\n- ".join(problems))
+
+
+def _unlike_trainings(cells: list[CellTables]) -> list[str]:
+    """Name the knobs in which cells differ from the first one: a difference may be theirs."""
+    known = [tables for tables in cells if tables.made_with]
+    problems = []
+    for tables in known[1:]:
+        first = known[0]
+        knobs = sorted(
+            name
+            for name in first.made_with.keys() | tables.made_with.keys()
+            if first.made_with.get(name) != tables.made_with.get(name)
+        )
+        if knobs:
+            problems.append(
+                f"{first.cell.name} and {tables.cell.name} were trained with different "
+                f"{', '.join(knobs)}"
+            )
+    return problems
 
 
 def _nesting_problems(cells: dict[tuple[str, int, int | None], CellTables]) -> list[str]:
@@ -198,14 +240,12 @@ def complete_runs(
         Regime to seed to its cells (one a fold), and a warning for each run left out.
     """
     grouped: dict[str, dict[int, list[CellTables]]] = {}
-    folds: set[Any] = set()
     for tables in cells:
         grouped.setdefault(tables.cell.regime, {}).setdefault(tables.cell.seed, []).append(tables)
-        folds.add(tables.cell.fold)
     warnings = []
     for regime, seeds in grouped.items():
         for seed, members in list(seeds.items()):
-            lacking = folds - {t.cell.fold for t in members}
+            lacking = set(range(members[0].cell.folds)) - {t.cell.fold for t in members}
             if lacking:
                 names = ", ".join(str(f) for f in sorted(lacking))
                 warnings.append(

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from lesionforge.evaluation.matching import CandidateRules
 from lesionforge.evaluation.statistics import EvaluationConfig
 from lesionforge.provenance import environment, read_json, write_json, write_tsv
 from lesionforge.report import figures, gallery, tables
-from lesionforge.report.cells import Cell, CellTables, complete_runs, read_cell
+from lesionforge.report.cells import Cell, CellTables, read_cell
 from lesionforge.report.html import write_page
 from lesionforge.report.results import score_threshold
 from lesionforge.report.synthetic_page import by_part, headline
@@ -27,7 +27,6 @@ COMMANDS = (
     "scripts/train_detector.py --config CONFIG",
     "scripts/compare_regimes.py --config CONFIG",
 )
-NO_SYNTHETIC = "There is no synthetic set yet."
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ def write_report(
     synthetic: dict[str, list[Subject]],
     audits: list[dict[str, Any]],
     out: Path,
+    judged: tuple[CandidateRules, EvaluationConfig],
 ) -> Path:
     """Write the report to `out`; reads files only, so it can be rebuilt without training.
 
@@ -60,6 +60,7 @@ def write_report(
         synthetic: name of a synthetic set to its subjects.
         audits: what `audit-synthetic` has found out about them.
         out: folder for index.html, metrics.json, tables/ and figures/.
+        judged: rules of candidates and hits, and the operating points, of `metrics`.
 
     Returns:
         The path of index.html.
@@ -77,7 +78,9 @@ def write_report(
         regimes=list(metrics["regimes"]),
         colours={n: figures.colour(n, list(metrics["regimes"])) for n in metrics["regimes"]},
         charts=charts,
-        disagreements=_draw_disagreements(metrics, cells, cohort, out / "figures" / "patients"),
+        disagreements=_draw_disagreements(
+            metrics, _runs_of_one_seed(metrics, cells, judged), cohort, out / "figures" / "patients"
+        ),
         audits=[
             {**a, "headline": headline(a["findings"]), "parts": by_part(a["findings"])}
             for a in audits
@@ -111,10 +114,13 @@ def _draw_charts(metrics: dict[str, Any], cells: list[Cell], folder: Path) -> di
 
 
 def _draw_disagreements(
-    metrics: dict[str, Any], cells: list[Cell], cohort: list[Subject], folder: Path
+    metrics: dict[str, Any],
+    seen: tuple[dict[str, list[CellTables]], dict[Cell, float]],
+    cohort: list[Subject],
+    folder: Path,
 ) -> Disagreements:
-    """Draw the patients that the regimes disagree on, in the first seed that all have."""
-    runs, thresholds = _runs_of_one_seed(metrics, cells)
+    """Draw the patients that the regimes disagree on in `seen`, the runs of one seed."""
+    runs, thresholds = seen
     if len(runs) < 2:
         return Disagreements((), "There is only one regime, or no seed that all regimes have.")
     detected = {
@@ -159,22 +165,20 @@ def _test_patients(tables_of_cell: CellTables) -> Any:
 
 
 def _runs_of_one_seed(
-    metrics: dict[str, Any], cells: list[Cell]
+    metrics: dict[str, Any], cells: list[Cell], judged: tuple[CandidateRules, EvaluationConfig]
 ) -> tuple[dict[str, list[CellTables]], dict[Cell, float]]:
     """Read the cells of the first seed that all regimes have, and their score thresholds."""
     common = set.intersection(*(set(r["seeds"]) for r in metrics["regimes"].values()))
     if not common:
         return {}, {}
-    names = {field.name for field in fields(CandidateRules)}
-    rules = CandidateRules(**{k: v for k, v in metrics["rules"].items() if k in names})
-    rate = metrics["regimes"]["baseline"]["sensitivity_at_half_fp"]["false_positives_per_patient"]
-    config = EvaluationConfig(false_positives_per_subject=rate)
     seed = min(common)
-    chosen = [read_cell(cell, rules) for cell in cells if cell.seed == seed]
-    runs, _ = complete_runs(chosen)
+    chosen = [read_cell(cell, judged[0]) for cell in cells if cell.seed == seed]
     return (
-        {regime: members[seed] for regime, members in runs.items()},
-        {tables.cell: score_threshold(tables, rules, config) for tables in chosen},
+        {
+            regime: [tables for tables in chosen if tables.cell.regime == regime]
+            for regime in metrics["regimes"]
+        },
+        {tables.cell: score_threshold(tables, *judged) for tables in chosen},
     )
 
 
@@ -195,7 +199,7 @@ def _draw_synthesis(
 
 def _stage_records(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield what each stage recorded of its run, oldest first."""
-    records = [read_json(path) for path in sorted(folder.glob("*.json"))]
+    records = [read_json(path) for path in sorted(folder.glob("[!.]*.json"))]
     for record in sorted(records, key=lambda r: str(r.get("started"))):
         if record.get("status") != "running":
             yield record

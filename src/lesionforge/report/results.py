@@ -113,12 +113,13 @@ def read_outcomes(
 def _read_runs(
     cells: list[Cell], rules: CandidateRules
 ) -> tuple[dict[str, dict[int, list[CellTables]]], list[str]]:
+    """Read the complete runs, the baseline first: others are compared with it."""
     tables = [read_cell(cell, rules) for cell in cells]
     check_lineage(tables)
     runs, warnings = complete_runs(tables)
     if "baseline" not in runs:
         raise DataError("No complete run of the baseline. Run train_detector --regime baseline.")
-    return runs, warnings
+    return {"baseline": runs.pop("baseline"), **runs}, warnings
 
 
 def _outcomes(
@@ -244,10 +245,7 @@ def _gaps(outcomes: dict[str, Outcomes], draws: Resamples, rate: float) -> list[
 
 
 def _estimates(pair: list[Estimate], definition: str) -> dict[str, Any]:
-    first, second = (
-        {"value": e.value, "ci95": None if e.ci95 is None else list(e.ci95), "why": e.why}
-        for e in pair
-    )
+    first, second = (e.to_json() for e in pair)
     return {**first, "definition": definition, "at_half_fp": second}
 
 

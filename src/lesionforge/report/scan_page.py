@@ -12,6 +12,7 @@ from lesionforge.report.gallery import PREDICTION_COLOUR, cut, write_tile
 from lesionforge.report.html import data_uri, write_page
 
 SHOWN = 5
+PAGE = "index.html"
 VIEWS = ("axial", "coronal", "sagittal")
 
 
@@ -26,7 +27,7 @@ def write_scan_page(found: Detection, out: Path) -> Path:
         The page's path.
     """
     return write_page(
-        out / "index.html",
+        out / PAGE,
         "scan.html",
         name=found.name,
         record=found.record,

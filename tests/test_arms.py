@@ -1,0 +1,53 @@
+"""Who is asked for in a study's arms, and what is said when somebody is not there."""
+
+import pandas as pd
+import pytest
+from tests.conftest import write_toy_cohort
+
+from lesionforge import arms
+from lesionforge.cohort.splits import SplitConfig, draw_splits, write_splits
+from lesionforge.detector.regimes import Regime
+from lesionforge.errors import ConfigError, LineageError
+from lesionforge.study import Study
+
+REGIMES = {
+    "baseline": Regime(2, 3),
+    "augmented": Regime(2, 3, synthetic="spade", dose=2.0),
+    "patients": Regime(2, 0, synthetic="spade", dose=3.0),
+    "controls": Regime(2, 9),
+}
+
+
+@pytest.fixture
+def study(tmp_path, toy_grid):
+    """Five patients and five controls, of whom one each validates and tests."""
+    made = Study(name="toy", runs=str(tmp_path), regimes=REGIMES)
+    people = write_toy_cohort(made.cohort_root, toy_grid, patients=5, controls=5)
+    rows = [(s.id, s.group, s.site) for s in people]
+    table = pd.DataFrame(rows, columns=["participant_id", "group", "site"])
+    write_splits(made.splits_path(None), draw_splits(table, SplitConfig(1, 1, 1, 1), [0]))
+    return made
+
+
+def test_a_set_has_what_the_largest_doses_of_either_group_ask_for(study):
+    assert arms.synthetic_counts(study, "spade", 0, None) == (6, 6)
+    assert arms.synthetic_counts(study, "other", 0, None) == (0, 0)
+
+
+def test_a_regime_with_too_few_controls_is_told_apart(study):
+    assert arms.shortage(study, "baseline", None) is None
+    assert "9 training controls were asked for" in str(arms.shortage(study, "controls", None))
+    (said,) = arms.why_missing(study, [("controls", 0, None), ("controls", 1, None)])
+    assert said.startswith("Not in this report: controls (seed 0; seed 1). 9 training controls")
+
+
+def test_somebody_who_joined_after_the_splits_is_named(study, toy_grid):
+    assert len(arms.cell_subjects(study, "baseline", 0, None).training) == 5
+    write_toy_cohort(study.cohort_root, toy_grid, patients=6, controls=5)
+    with pytest.raises(LineageError, match="gives no role to sub-p06"):
+        arms.cell_subjects(study, "baseline", 0, None)
+
+
+def test_the_baseline_is_real():
+    with pytest.raises(ConfigError, match="real subjects alone"):
+        Study(regimes={"baseline": Regime(2, 2, synthetic="spade")})
