@@ -4,10 +4,11 @@
     python benchmarks/keep_plantings.py restore FOLDER --config configs/label_audit.yaml
 
 `keep` copies the small tables of the study's `label-audit/` (lists, candidates, subjects, what each
-was made with; no weights, maps or logs) into a folder. `restore` puts them back beside a cohort
-that was prepared anew from the same configuration: `label_audit.py` and `next_cases_study.py` then
-go on with the plantings that are missing. Trainings that have not ended are left out. What is there
-already gives way to what is copied, unless it was made with other settings.
+was made with; no weights, maps or logs, nor cells whose weights a later step has still to read)
+into a folder. `restore` puts them back beside a cohort that was prepared anew from the same
+configuration: `label_audit.py` and `next_cases_study.py` then go on with the plantings that are
+missing. Trainings that have not ended are left out. What is there already gives way to what is
+copied, unless it was made with other settings.
 """
 
 import argparse
@@ -28,11 +29,25 @@ LARGE = {"logs", "probability"}
 def small_tables(folder: Path) -> Iterator[Path]:
     """Yield the tables of a study's `label-audit` folder, without those of unfinished trainings."""
     for path in sorted(folder.rglob("*")):
-        cell = path.parent
+        cell, parts = path.parent, path.relative_to(folder).parts
         unfinished = (cell / IDENTITY).exists() and not (cell / "subjects.tsv").exists()
-        large = LARGE & set(path.relative_to(folder).parts)
-        if path.suffix in SMALL and not unfinished and not large:
+        large = LARGE & set(parts)
+        if path.suffix in SMALL and not (unfinished or large or _needed(folder, parts)):
             yield path
+
+
+def _needed(folder: Path, parts: tuple[str, ...]) -> bool:
+    """Tell whether a cell's weights or maps, which are not kept, have still to be read.
+
+    Cross-fitted detectors make a planting's list, and the detector of the given labels the lists of
+    minutes: before those are there, their cells are to be trained again elsewhere.
+    """
+    if parts[0].startswith("planting-"):
+        return len(parts) > 2 and not (folder / parts[0] / "ranking.tsv").exists()
+    if parts[0] == "baseline" and len(parts) > 2:
+        planting = parts[1].replace("seed-", "planting-")
+        return not (folder / "next" / planting / "random.tsv").exists()
+    return False
 
 
 def copy_tables(source: Path, target: Path) -> int:
@@ -44,12 +59,12 @@ def copy_tables(source: Path, target: Path) -> int:
     tables = list(small_tables(source))
     if not tables:
         raise DataError(f"{source} holds no finished planting.")
-    for path in tables:
-        place = target / path.relative_to(source)
-        if place.exists() and path.name == "made_with.json":
-            if place.read_bytes() != path.read_bytes():
-                raise DataError(f"{place} was made with other settings than {path}.")
-            continue
+    places = {path: target / path.relative_to(source) for path in tables}
+    for path, place in places.items():
+        made_with = path.name == "made_with.json" and place.exists()
+        if made_with and place.read_bytes() != path.read_bytes():
+            raise DataError(f"{place} was made with other settings than {path}; nothing is copied.")
+    for path, place in places.items():
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)
     return len(tables)

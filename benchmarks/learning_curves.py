@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--regimes", default="baseline,expanded", help="of the study")
     parser.add_argument("--seed", type=int, default=0, help="of the cells (default: 0)")
     own, study = read_arguments(parser)
-    numbers = sorted(int(n) for n in own.steps.split(","))
+    numbers = sorted({int(n) for n in own.steps.split(",")} - {study.detector.steps})
     regimes = own.regimes.split(",")
     for steps in numbers:
         for regime in regimes:

@@ -204,21 +204,20 @@ def train_arm(study: Study, arm: str, seed: int, labels: str, more: Collection[s
         more: ids of further training subjects.
 
     Returns:
-        The cell, with the number of patients as they are, whatever their labels say.
+        The cell, with patients and controls as the labels say, right or wrong.
     """
     names = [*labelled(study, seed), *sorted(more)]
-    right = right_labels(study)
+    given = {s.id: s for s in read_labelled(study.cohort_root, labels)}
     folder = study.root / "label-audit" / arm / f"seed-{seed}"
     set_file = None if labels == ORIGINAL else sha256(set_path(study.cohort_root, labels))
     facts = {"labels": labels, "set": set_file, "training": names}
     check_made_with(folder, {**facts, **settings(study)})
     if not (folder / "subjects.tsv").exists():
-        given = {s.id: s for s in read_labelled(study.cohort_root, labels)}
         train_detector([given[i] for i in names], folder, study.detector, seed)
         held_out = [*with_role(study, "validation"), *with_role(study, "test")]
         roles = splits.read_splits(study.splits_path(None)).set_index("participant_id")["role"]
         predict_subjects(folder, held_out, roles.to_dict(), study.rules)
-    ill = sum(right[i].group == "patient" for i in names)
+    ill = sum(given[i].group == "patient" for i in names)
     return Cell(arm, seed, None, folder, ill, len(names) - ill)
 
 

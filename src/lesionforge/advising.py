@@ -15,6 +15,7 @@ from lesionforge.cohort.labels import read_labelled
 from lesionforge.cohort.subject import Subject, read_lesion
 from lesionforge.detector.predict import load_detector
 from lesionforge.errors import DataError
+from lesionforge.fidelity.scene import new_lesions
 from lesionforge.generator.verify import verify_synthetic
 from lesionforge.provenance import read_json, read_tsv, write_json, write_tsv
 from lesionforge.recording import recorded
@@ -144,8 +145,10 @@ def _predicted(
         verify_synthetic(root)
         made = [s for s in bids.read_cohort(root) if s.id not in seen]
         ill = [s for s in made if s.group == "patient"]
+        behind_set = arms.baseline_subjects(study, seed, fold)
+        place = new_lesions(behind_set, study.synthetic[set])
         shows = highest_probabilities(
-            detector, ill, "synthetic patients", lambda p, s: p * read_lesion(s)
+            detector, ill, "synthetic patients", lambda p, s: p * place(s)
         )
         bad = {name: 1 - peak for name, peak in shows.items()}
         actions += cases.validate_actions(bad, worth, costs)

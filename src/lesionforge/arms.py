@@ -1,6 +1,6 @@
 """The arms of a study on disk: who trains and who is held out in a cell, which cells are done."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pandas as pd
 from lesionforge.audit import decisions, inspection
 from lesionforge.cohort import bids, splits
 from lesionforge.cohort.joining import with_joined
-from lesionforge.cohort.labels import drawn_by_model, read_joined, read_labelled
+from lesionforge.cohort.labels import ORIGINAL, drawn_by_model, read_joined, read_labelled
 from lesionforge.cohort.subject import Subject
 from lesionforge.detector import regimes
 from lesionforge.errors import ConfigError, DataError, LineageError, named
@@ -72,6 +72,29 @@ def cell_subjects(study: Study, regime: str, seed: int, fold: int | None) -> Cel
         )
     held_out = [s for s in real if roles[s.id] in ("validation", "test")]
     return CellSubjects(training, held_out, roles)
+
+
+def trained_subjects(study: Study, cell: Cell, ids: Collection[str]) -> list[Subject]:
+    """Read who trained a finished cell: also those whom a person has rejected since.
+
+    Args:
+        study: the study.
+        cell: the cell.
+        ids: of its training subjects.
+
+    Raises:
+        LineageError: somebody is no longer there.
+    """
+    people = read_labelled(study.cohort_root, study.labels)
+    if cell.source:
+        root = study.synthetic_root(cell.source, cell.seed, cell.fold)
+        verify_synthetic(root)
+        people += bids.read_cohort(root)
+    known = {s.id: s for s in people}
+    gone = sorted(set(ids) - known.keys())
+    if gone:
+        raise LineageError(f"{cell.name} was trained on {named(gone)}, who are not there any more.")
+    return [known[name] for name in ids]
 
 
 def real_subjects(study: Study) -> list[Subject]:
@@ -212,6 +235,24 @@ def outdated(study: Study, cells: list[Cell]) -> list[str]:
                 "and train it again."
             )
     return notes
+
+
+def changed_tests(study: Study) -> list[str]:
+    """Say which test labels of the study's label set differ from those that preparation found."""
+    if study.labels == ORIGINAL or not (study.cohort_root / "participants.tsv").exists():
+        return []
+    first = {s.id: (s.group, s.lesion_file) for s in read_labelled(study.cohort_root)}
+    tables = [read_splits(study, fold) for fold in study.fold_numbers]
+    tests = {name for table in tables for name in splits.members(table, "test")}
+    people = read_labelled(study.cohort_root, study.labels)
+    changed = [s.id for s in people if s.id in tests and (s.group, s.lesion_file) != first[s.id]]
+    if not changed:
+        return []
+    return [
+        f"The label set `{study.labels}` gives {len(changed)} test subject(s) other labels than "
+        f"preparation found ({named(changed)}). Labels that were looked at because a detector "
+        "contradicted them favour that detector: compare with `original` too."
+    ]
 
 
 def why_missing(study: Study, missing: Iterable[tuple[str, int, int | None]]) -> list[str]:

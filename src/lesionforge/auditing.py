@@ -64,7 +64,8 @@ def audit_labels(
 
     Needs detectors that have not seen the labels: with --folds K train the regime first, then every
     subject is judged by the fold that tests it. Without folds only validation and test subjects are
-    judged. Writes `audit/labels.tsv` and `audit/labels.html`.
+    judged, and test labels that are corrected after it favour the detectors under test: the report
+    names them. Writes `audit/labels.tsv` and `audit/labels.html`.
 
     Args:
         study: the study.

@@ -222,6 +222,7 @@ def compare(study: Study, model: str = "detector") -> Path:
             notes.append(read_json(confounding)["text"])
         notes += arms.outdated(study, cells)
         notes += arms.labelled_by_model(study, cells)
+        notes += arms.changed_tests(study)
         for note in notes:
             logger.warning("%s", note)
         metrics = results.compute_metrics(

@@ -30,8 +30,12 @@ def identify(record: dict[str, Any], subjects: Sequence[Subject]) -> str:
         subjects: the training subjects; all their volumes count, not only their ids.
     """
     config = {k: v for k, v in record["config"].items() if k != "workers"}
-    volumes = [[sha256(path) for path in expected_files(subject)] for subject in subjects]
-    return sha256_json({**record, "config": config, "volumes": volumes})
+    return sha256_json({**record, "config": config, "volumes": volume_checksums(subjects)})
+
+
+def volume_checksums(subjects: Sequence[Subject]) -> list[list[str]]:
+    """Return the SHA-256 of all volumes of each subject, its lesion mask among them."""
+    return [[sha256(path) for path in expected_files(subject)] for subject in subjects]
 
 
 def is_finished(folder: Path, record: str, identity: str) -> bool:

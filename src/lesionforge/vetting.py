@@ -1,6 +1,7 @@
 """Stages that vet a synthetic set: by figures beside real data, and by a person's eyes."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from lesionforge.fidelity import traces
 from lesionforge.fidelity.finding import Finding
 from lesionforge.fidelity.found import NAME, found_finding
 from lesionforge.fidelity.judge import FidelityConfig, judge
-from lesionforge.fidelity.scene import read_scene
+from lesionforge.fidelity.scene import new_lesions, read_scene
 from lesionforge.provenance import write_json, write_tsv
 from lesionforge.recording import recorded
 from lesionforge.report import synthetic_page, trace_page
@@ -73,7 +74,9 @@ def _audit_set(
     made = inspection.accepted(root)
     scene = read_scene(made, behind, fresh, study.synthetic[name], fidelity)
     findings, matches = judge(scene, fidelity.seed)
-    findings.append(_found(study, regime, cell, [s for s in made if s.group == "patient"]))
+    ill = [s for s in made if s.group == "patient"]
+    place = new_lesions(behind, study.synthetic[name])
+    findings.append(_found(study, regime, cell, ill, place))
     audit: dict[str, Any] = {
         "schema": 1,
         "set": name,
@@ -95,7 +98,11 @@ def _audit_set(
 
 
 def _found(
-    study: Study, regime: str, where: tuple[int, int | None], patients: list[Subject]
+    study: Study,
+    regime: str,
+    where: tuple[int, int | None],
+    patients: list[Subject],
+    place: Callable[[Subject], np.ndarray],
 ) -> Finding:
     """Look for the synthetic lesions with a regime's detector, if it is trained."""
     folder = study.detector_root(regime, *where)
@@ -109,7 +116,7 @@ def _found(
     members = tables.subjects[tables.subjects["role"] == "validation"]
     seen = outcome(tables.candidates, members, dict.fromkeys(members["participant_id"], threshold))
     usual = int(seen.detected.sum()), len(seen.patients)
-    return found_finding(load_detector(folder), patients, study.rules, threshold, usual)
+    return found_finding(load_detector(folder), patients, study.rules, threshold, usual, place)
 
 
 def trace_false_positives(
@@ -144,13 +151,16 @@ def trace_false_positives(
 
 
 def _trace_cell(study: Study, cell: Cell, other: Cell, role: str) -> None:
-    people = arms.cell_subjects(study, cell.regime, cell.seed, cell.fold)
     both = [read_cell(one, study.rules) for one in (cell, other)]
     thresholds = [score_threshold(one, study.rules, study.evaluation) for one in both]
     members = both[0].ids(role)
     mine, theirs = (t.candidates[t.candidates["participant_id"].isin(members)] for t in both)
     false = traces.false_candidates(mine, theirs, (thresholds[0], thresholds[1]))
-    lesions = traces.read_training_lesions(people.training)
+    training = arms.trained_subjects(study, cell, both[0].training)
+    behind = arms.baseline_subjects(study, cell.seed, cell.fold)
+    place_of = new_lesions(behind, study.synthetic[cell.source])
+    lesions = traces.read_training_lesions(training, place_of)
+    held_out = [s for s in arms.real_subjects(study) if s.id in members]
 
     def read(name: str) -> Volume:
         return read_volume(cell.probability(name))
@@ -158,10 +168,10 @@ def _trace_cell(study: Study, cell: Cell, other: Cell, role: str) -> None:
     def place(name: str, number: int) -> np.ndarray:
         return traces.candidate_place(read(name), study.rules, number)
 
-    found = traces.trace(false, people.held_out, read, study.rules, lesions)
+    found = traces.trace(false, held_out, read, study.rules, lesions)
     write_tsv(cell.folder / "false_positives.tsv", found)
     summary = traces.summarise(found, lesions)
-    known = {s.id: s for s in [*people.training, *people.held_out]}
+    known = {s.id: s for s in [*training, *held_out]}
     page = trace_page.write_trace_page(
         cell.folder / "false_positives.html",
         found,

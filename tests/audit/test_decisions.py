@@ -2,17 +2,19 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
 
+from lesionforge.audit import decision_log
 from lesionforge.audit.decision_log import SCHEMA, Decision, DecisionLog, log_path
 from lesionforge.audit.decisions import apply_decisions, decide
 from lesionforge.cohort.bids import read_cohort
 from lesionforge.cohort.labels import read_labelled
 from lesionforge.cohort.subject import read_grid, read_lesion
 from lesionforge.errors import DataError, GeometryError
-from lesionforge.provenance import read_tsv
+from lesionforge.provenance import read_tsv, write_tsv
 from lesionforge.volume import grid, write_volume
 
 APPEND = """
@@ -85,6 +87,24 @@ def test_the_file_refuses_changes(tmp_path, change):
     assert len(log.read()) == 1
 
 
+def test_a_log_whose_first_decision_never_came_is_empty_and_can_be_used(tmp_path):
+    path = tmp_path / "log.sqlite"
+    path.touch()  # as a process leaves it that is killed while it makes the log
+    assert DecisionLog(path).read() == []
+    assert DecisionLog(path).append(decision()) == 1
+
+
+def test_who_waits_too_long_for_the_log_is_told(tmp_path, monkeypatch):
+    log = DecisionLog(tmp_path / "log.sqlite")
+    log.append(decision())
+    monkeypatch.setattr(decision_log, "PATIENCE_S", 0.1)
+    with closing(sqlite3.connect(log.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DataError, match="Another process has been writing"):
+            log.append(decision())
+    assert len(log.read()) == 1
+
+
 def test_a_future_schema_and_a_strange_file_are_refused_untouched(tmp_path):
     log = DecisionLog(tmp_path / "log.sqlite")
     log.append(decision())
@@ -135,6 +155,15 @@ def test_decisions_make_a_new_label_set_and_overwrite_nothing(cohort, tmp_path):
     assert table.loc["sub-p02", "reader"] == "Reader 1"
     with pytest.raises(DataError, match="never changed"):
         apply_decisions(cohort, "original", "v2")
+
+
+def test_decisions_about_who_has_left_the_cohort_are_passed_over(cohort, caplog):
+    decide(cohort, "original", decision("sub-p01", "healthy"))
+    decide(cohort, "original", decision("sub-p06", "healthy"))
+    table = read_tsv(cohort / "participants.tsv")
+    write_tsv(cohort / "participants.tsv", table[table["participant_id"] != "sub-p06"])
+    assert apply_decisions(cohort, "original", "v2") == ["sub-p01"]
+    assert "passed over: sub-p06" in caplog.text
 
 
 def test_a_label_confirmed_in_another_set_is_taken_from_there(cohort):

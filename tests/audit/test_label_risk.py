@@ -115,3 +115,19 @@ def test_too_few_patients_and_bad_settings_are_refused(toy_cohort):
         replace(CONFIG, expected_rate=0)
     with pytest.raises(ConfigError, match="kinds"):
         replace(CONFIG, kinds=("swapped",))
+
+
+@pytest.mark.parametrize("controls", [0, 1])
+def test_a_cohort_of_patients_alone_can_be_audited(cohort, controls):
+    ill = [s for s in cohort[0] if s.group == "patient"]
+    well = [s for s in cohort[0] if s.group == "control"][:controls]
+    truth = {s.id: s for s in cohort[0]}
+
+    def read(subject):
+        return read_evidence(subject, prediction(truth[subject.id]), RULES)
+
+    table = audit_labels([*ill, *well], read, CONFIG).set_index("participant_id")
+    assert len(table) == 15 + controls
+    assert table.loc[[s.id for s in ill], "risk"].nunique() > 10
+    for subject in well:  # nothing to compare it with
+        assert table.loc[subject.id, "risk"] == CONFIG.expected_rate

@@ -6,7 +6,7 @@ import pytest
 from tests.conftest import write_toy_cohort
 
 from expert_minutes import ARMS, UNIT, ask_expert, carry_out, choose_by_chance, count_actions
-from keep_plantings import copy_tables
+from keep_plantings import copy_tables, small_tables
 from label_audit import measure_recovered, share_found
 from lesionforge.audit.next_cases import NextConfig, inspect_actions, label_actions, plan
 from lesionforge.audit.worth import Worth
@@ -225,6 +225,20 @@ def test_a_folder_made_with_something_else_is_refused(tmp_path):
         check_made_with(tmp_path, {"minutes": 61})
 
 
+def test_cells_whose_weights_are_still_to_be_read_are_not_kept(tmp_path):
+    audit = tmp_path / "audit"
+    for cell in ("planting-0/fold-0", "planting-1/fold-0", "baseline/seed-0", "baseline/seed-1"):
+        (audit / cell).mkdir(parents=True)
+        for name in ("training.json", "subjects.tsv"):
+            (audit / cell / name).write_text("")
+    (audit / "planting-0/ranking.tsv").write_text("")
+    (audit / "next/planting-0").mkdir(parents=True)
+    (audit / "next/planting-0/random.tsv").write_text("")
+    cells = {str(path.parent.relative_to(audit)) for path in small_tables(audit)}
+    whole = {"planting-0", "next/planting-0"}
+    assert cells == {"planting-0/fold-0", "baseline/seed-0"} | whole
+
+
 def test_finished_plantings_are_kept_whole_and_put_back(tmp_path):
     begun, done = tmp_path / "audit/right/seed-1", tmp_path / "audit/right/seed-0"
     for cell in (begun, done):
@@ -242,7 +256,9 @@ def test_finished_plantings_are_kept_whole_and_put_back(tmp_path):
     assert copy_tables(kept, again) == 4
     assert (again / "right/seed-0/subjects.tsv").read_text() == "table"
     (again / "right/seed-0/made_with.json").write_text("other settings")
+    (again / "right/seed-0/subjects.tsv").write_text("untouched")
     with pytest.raises(DataError, match="other settings"):
         copy_tables(kept, again)
+    assert (again / "right/seed-0/subjects.tsv").read_text() == "untouched"
     with pytest.raises(DataError, match="no finished planting"):
         copy_tables(tmp_path / "nothing", again)

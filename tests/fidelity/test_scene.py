@@ -11,7 +11,7 @@ from lesionforge.cohort.subject import Subject, read_lesion
 from lesionforge.errors import DataError, LineageError
 from lesionforge.fidelity.judge import FidelityConfig, Scene, judge, sample
 from lesionforge.fidelity.portrait import draw_portrait
-from lesionforge.fidelity.scene import read_scene
+from lesionforge.fidelity.scene import new_lesions, read_scene
 from lesionforge.fidelity.two_sample import classifier_test
 from lesionforge.generator.recipe import SynthesisConfig
 from lesionforge.generator.synthesize import synthesize
@@ -54,6 +54,16 @@ def test_everybody_is_portrayed_once(scene, pasted, fresh):
     for portrait, subject in zip(scene.patients, made, strict=False):
         mask = read_lesion(subject)
         assert portrait.shape["volume_mm3"] == pytest.approx(mask.sum() * 125)
+
+
+def test_a_new_lesion_is_told_from_its_hosts_own(behind, tmp_path):
+    ill = [s for s in behind if s.group == "patient"]
+    made = synthesize(ill, Path("none"), tmp_path, PASTE, MaskConfig(), n=2, n_controls=0, seed=0)
+    place = new_lesions(ill, PASTE)
+    for subject in made:
+        new, label = place(subject), read_lesion(subject)
+        assert (label & ~new).any()
+        assert not (new & ~label).any()
 
 
 def test_a_blurred_portrait_differs_and_has_the_same_lesion(scene):

@@ -71,7 +71,8 @@ def test_candidates_are_found_again_by_their_number(tested, probability):
 def test_a_false_positive_is_traced_to_the_lesion_it_is_like(toy_cohort, tested, probability):
     ill = [s for s in toy_cohort if s.group == "patient"]
     known = read_training_lesions(
-        [Subject(s.id, s.group, s.site, s.root, i < 2, (s.id,)) for i, s in enumerate(ill)]
+        [Subject(s.id, s.group, s.site, s.root, i < 2, (s.id,)) for i, s in enumerate(ill)],
+        read_lesion,
     )
     assert known.synthetic.tolist() == [True, True, False, False, False, False]
     false = candidates((tested.id, 2, 0.6, *known.centres_mm[0], 0)).assign(new=1)
@@ -100,4 +101,4 @@ def test_the_summary_counts_new_and_shared_apart():
 
 def test_without_synthetic_lesions_there_is_nothing_to_trace(toy_cohort):
     with pytest.raises(DataError, match="synthetic"):
-        read_training_lesions(toy_cohort)
+        read_training_lesions(toy_cohort, read_lesion)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from lesionforge.cohort.bids import json_path, read_cohort
 from lesionforge.cohort.subject import read_brain, read_images, read_lesion
@@ -93,6 +94,15 @@ def test_what_does_not_fit_is_refused(read):
     ill = replace(host, lesion=np.roll(read("sub-p01").lesion, 2, 0))
     with pytest.raises(MaskError, match="comes near the lesion"):
         copy_tissue(spec_of(0.0), ill, read, CONFIG)
+    two = read("sub-p01")
+    away = ndimage.distance_transform_edt(~two.lesion)
+    x, y, z = np.argwhere(two.brain & host.brain & (away > 1.9) & (away < 2.5))[0]
+    second = two.lesion.copy()
+    second[x, y, z] = True
+    with pytest.raises(MaskError, match="More of the lesion of sub-p01"):
+        copy_tissue(
+            spec_of(1.0), host, lambda _: replace(two, lesion=second, images=two.images), CONFIG
+        )
     wet = replace(host, healed=np.stack([host.brain, host.brain * 0.0, host.brain * 0.0]))
     with pytest.raises(MaskError, match="in the fluid"):
         copy_tissue(spec_of(0.0), wet, read, CONFIG)

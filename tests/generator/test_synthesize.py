@@ -26,7 +26,8 @@ from lesionforge.generator.render import render_synthetic
 from lesionforge.generator.synthesize import SynthesisConfig, synthesize, verify_synthetic
 from lesionforge.generator.train import load_generator, train_generator
 from lesionforge.masks.prior import MaskConfig, fit_prior
-from lesionforge.provenance import read_json, read_tsv, sha256
+from lesionforge.provenance import read_json, read_tsv, sha256, write_tsv
+from lesionforge.volume import read_volume, write_volume
 
 SMALL = GeneratorConfig(
     channels=(8, 8, 8), hidden=4, style_dim=4, discriminator_width=4, steps=4, checkpoint_every=4,
@@ -334,6 +335,30 @@ def test_hosts_without_controls_are_patients_and_both_lesions_are_labelled(
 def test_strangers_behind_the_generator_are_refused(toy_cohort, trained, tmp_path):
     with pytest.raises(LineageError, match="sub-p01"):
         synthesize(toy_cohort[1:], trained, tmp_path, INSERT, MASKS, n=1, n_controls=0, seed=0)
+
+
+def test_a_generator_of_former_volumes_is_refused(toy_cohort, trained, inserted, tmp_path):
+    root = Path(shutil.copytree(toy_cohort[0].root, tmp_path / "cohort"))
+    again = [replace(s, root=root) for s in toy_cohort]
+    set_of = Path(shutil.copytree(inserted, tmp_path / "set"))
+    synthesize(again, trained, set_of, INSERT, MASKS, n=1, n_controls=0, seed=0)  # the same
+    volume = read_volume(again[0].lesion)
+    write_volume(again[0].lesion, np.roll(volume.data, 1, 0), volume.grid)
+    with pytest.raises(DataError, match="have changed since"):
+        synthesize(again, trained, set_of, INSERT, MASKS, n=1, n_controls=0, seed=0)
+
+
+def test_a_site_without_hosts_is_named(toy_cohort, trained, tmp_path, caplog):
+    one_site = [replace(s, site="C") if s.group == "control" else s for s in toy_cohort]
+    synthesize(one_site, trained, tmp_path / "set", INSERT, MASKS, n=2, n_controls=0, seed=0)
+    assert "No patient's host is of site A" in caplog.text
+
+
+def test_the_plan_asks_for_the_sites_of_controls_too(make, tmp_path):
+    plan = tmp_path / "plan.tsv"
+    table = read_tsv(make(INSERT, n_controls=0) / "plan.tsv")
+    write_tsv(plan, table.assign(site="B"))
+    assert {s.site for s in read_cohort(make(replace(INSERT, plan=str(plan))))} == {"B"}
 
 
 def test_synthetic_subjects_are_no_sources(inserted, trained, tmp_path):

@@ -110,7 +110,8 @@ class DecisionLog:
         if not self.path.exists():
             return []
         with self._open() as connection:
-            self._check(connection)
+            if not self._check(connection):
+                return []  # another process is about to write the first decision, or was killed
             query = f"SELECT {', '.join(COLUMNS)} FROM decisions ORDER BY number"
             return [Decision(*row) for row in connection.execute(query)]
 
@@ -138,6 +139,13 @@ class DecisionLog:
             with closing(sqlite3.connect(self.path, PATIENCE_S, isolation_level=None)) as found:
                 found.execute("PRAGMA synchronous = FULL")
                 yield found
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise DataError(f"{self.path} cannot be used: {error}") from None
+            raise DataError(
+                f"Another process has been writing {self.path} for {PATIENCE_S:g} s. Nothing was "
+                "recorded: try again when it has ended."
+            ) from None
         except sqlite3.DatabaseError as error:
             raise DataError(f"{self.path} cannot be used as a log of decisions: {error}") from None
 

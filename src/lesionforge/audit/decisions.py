@@ -1,5 +1,6 @@
 """Decisions about labels, checked against the cohort, and the label sets that follow from them."""
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from lesionforge.cohort.labels import (
     write_label_set,
 )
 from lesionforge.cohort.subject import Subject, read_grid, read_lesion
-from lesionforge.errors import DataError, GeometryError
+from lesionforge.errors import DataError, GeometryError, named
 from lesionforge.provenance import sha256
 from lesionforge.volume import read_volume
+
+logger = logging.getLogger(__name__)
 
 
 def decide(
@@ -103,7 +106,9 @@ def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
 
 def _mask_in(cohort: Path, base: str, name: str) -> np.ndarray | None:
     """Return the mask of a subject in a label set; None for no lesion, or no label."""
-    subject = next(s for s in read_labelled(cohort, base) if s.id == name)
+    subject = next((s for s in read_labelled(cohort, base) if s.id == name), None)
+    if subject is None:  # no longer in the cohort
+        return None
     return read_lesion(subject) if subject.group == "patient" else None
 
 
@@ -141,6 +146,13 @@ def apply_decisions(cohort: Path, base: str, name: str) -> list[str]:
     decided, withdrawn = _standing(cohort, log)
     if not decided and not withdrawn:
         raise DataError(f"{log.path} holds no decision of a person: there is nothing to apply.")
+    known = {s.id for s in read_labelled(cohort, base)}
+    gone = sorted({*decided, *withdrawn} - known)
+    if gone:
+        logger.warning("Decisions about who is not in the cohort are passed over: %s", named(gone))
+    decided, withdrawn = (
+        {who: d for who, d in found.items() if who in known} for found in (decided, withdrawn)
+    )
     late = _late(cohort, base)
     new = {w: d for w, d in decided.items() if d.verdict != "confirm" or d.base != base}
     back = {

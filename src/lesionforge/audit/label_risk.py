@@ -89,10 +89,11 @@ def audit_labels(
         config: how.
 
     Returns:
-        One row a subject, riskiest first: rank, participant_id, group, site, risk in [0, 1],
-        suspected (the likeliest kind of error), consequence (share of the cohort's labelled lesion
-        volume that the label holds, or would hold if it is wrong), reasons in words, and every
-        signal of `SIGNALS`.
+        One row a subject, riskiest first: rank, participant_id, group, site, risk in [0, 1]
+        (`expected_rate` where there are too few labels of its sort to learn from), suspected (the
+        likeliest kind of error), consequence (share of the cohort's labelled lesion volume that the
+        label holds, or would hold if it is wrong), reasons in words, and every signal of
+        `SIGNALS`.
 
     Raises:
         DataError: there are too few patients to learn from.
@@ -109,11 +110,7 @@ def audit_labels(
     ]
     table = pd.DataFrame(rows)
     table["neighbours"] = _neighbours(table, config.neighbours)
-    judged = [
-        _judge(table[table["masked"] == masked], config)
-        for masked in (True, False)
-        if (table["masked"] == masked).any()
-    ]
+    judged = [_judge(table[table["masked"] == masked], config) for masked in (True, False)]
     found = pd.concat(judged, ignore_index=True)
     total = table.loc[table["masked"] & (table["kind"] == "given"), "volume_ml"].sum()
     found["consequence"] = found["volume_ml"] / total
@@ -186,18 +183,21 @@ def _neighbours(table: pd.DataFrame, neighbours: int) -> np.ndarray:
 
 def _judge(table: pd.DataFrame, config: LabelAuditConfig) -> pd.DataFrame:
     """Return the given labels of one sort with their risk, suspected error and reasons."""
-    words = SIGNALS if table["masked"].iloc[0] else WITHOUT_MASK
-    columns = [name for name in words if table[name].nunique() > 1]
     given = (table["kind"] == "given").to_numpy()
     judged = table[given].copy()
-    if given.all():  # nothing was planted to compare with
+    if given.all() or not given.any():  # nothing to compare with, or nothing to judge
         return judged.assign(risk=config.expected_rate, suspected="", reasons="")
+    words = SIGNALS if table["masked"].iloc[0] else WITHOUT_MASK
+    columns = [name for name in words if table[name].nunique() > 1]
     kinds = table["kind"].to_numpy()
     weight = _weights(kinds, config)
     values, groups = table[columns].to_numpy(dtype=float), table["participant_id"].to_numpy()
-    risk, suspected = np.zeros(len(table)), np.full(len(table), "", dtype=object)
+    risk = np.full(len(table), config.expected_rate)
+    suspected = np.full(len(table), "", dtype=object)
     contribution = np.zeros(values.shape)
     for train, held_out in GroupKFold(config.folds).split(values, groups=groups):
+        if len({"given", *kinds[train]}) != len({*kinds[train]}) or given[train].all():
+            continue  # without labels of either sort nothing is learnt about those held out
         scale = StandardScaler().fit(values[train])
         model = LogisticRegression(C=0.1, max_iter=2000)
         model.fit(scale.transform(values[train]), kinds[train], sample_weight=weight[train])

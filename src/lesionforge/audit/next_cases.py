@@ -31,7 +31,7 @@ FORMULAS: dict[ActionKind, str] = {
     "risk = (1 - risk of the label) x reader's error x (worth + harm)",
     "adjudicate": "gain = disagreement x (worth + harm) / 2; "
     "risk = reader's error x (worth + harm)",
-    "validate": "gain = chance that it is bad x worth of a synthetic patient; "
+    "validate": "gain = chance that it is bad x |worth of a synthetic patient|; "
     "risk = (1 - chance) x reader's error x the same",
     "look": "gain = sensitivity per false positive a subject x its share of them; risk = 0",
 }

@@ -32,7 +32,8 @@ def measure_worth(metrics: Mapping[str, Any]) -> Worth:
 
     Patients whose masks a model drew are no labels that anybody has spent time on. The slope of
     sensitivity (at the matched operating point) between the baseline and the regime
-    with most real patients, and between the baseline and the best synthetic regime.
+    with most real patients, and between the baseline and the best regime that adds synthetic
+    patients to the same real ones.
 
     Raises:
         DataError: no regime has more real patients than the baseline, so that the worth of a label
@@ -58,7 +59,11 @@ def measure_worth(metrics: Mapping[str, Any]) -> Worth:
         found = entry["sensitivity_at_half_fp"]["value"] - base["sensitivity_at_half_fp"]["value"]
         return 100 * float(found)
 
-    made = [e for e in regimes.values() if e["n_synthetic_patients"] and e["n_patients"]]
+    made = [
+        e
+        for e in regimes.values()
+        if e["n_synthetic_patients"] and e["n_patients"] == base["n_patients"]
+    ]
     per_volume = [gain(e) / e["n_synthetic_patients"] for e in made]
     basis = (
         f"{name} finds {gain(most):+.1f} points with {more} more labelled patients, at the matched "

@@ -16,6 +16,7 @@ from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 from lesionforge.cohort.bids import json_path, read_cohort
 from lesionforge.cohort.joining import Joined, join
@@ -25,6 +26,7 @@ from lesionforge.provenance import read_tsv, sha256, write_json, write_tsv, writ
 from lesionforge.volume import write_volume
 
 ORIGINAL, NONE = "original", "n/a"
+LOCK = ".labels.lock"
 Source = Literal["human", "model", "synthetic"]
 
 
@@ -136,6 +138,14 @@ def write_label_set(cohort: Path, name: str, base: str, labels: Mapping[str, Lab
         GeometryError: a mask has another shape than the subject's volumes.
     """
     path = new_set_path(cohort, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.parent / LOCK, mode=0o666):  # of two processes the later one finds the set
+        new_set_path(cohort, name)
+        _write_label_set(cohort, path, base, labels)
+
+
+def _write_label_set(cohort: Path, path: Path, base: str, labels: Mapping[str, Label]) -> None:
+    name = path.stem
     subjects = read_labelled(cohort, base)
     late = {s.id for s in subjects if not s.has_label}
     fresh: dict[str, Group] = {

@@ -1,11 +1,11 @@
 """Does a detector that was trained on real data find the lesions of a synthetic set?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from tqdm import tqdm
 
-from lesionforge.cohort.subject import Subject, read_brain, read_grid, read_images, read_lesion
+from lesionforge.cohort.subject import Subject, read_brain, read_grid, read_images
 from lesionforge.detector.predict import TrainedDetector, predict_probability
 from lesionforge.evaluation.matching import CandidateRules, find_candidates, match_candidates
 from lesionforge.evaluation.statistics import wilson
@@ -20,6 +20,7 @@ def found_finding(
     rules: CandidateRules,
     threshold: float,
     usual: tuple[int, int],
+    place: Callable[[Subject], np.ndarray],
 ) -> Finding:
     """Look for the lesions of synthetic patients with a detector that has seen none of them.
 
@@ -31,9 +32,11 @@ def found_finding(
         rules: of candidates and hits.
         threshold: the detector's score threshold.
         usual: validation patients that it finds, and how many there are.
+        place: gives the lesion that a synthetic patient was given. A host that is a patient keeps
+            its own besides, which the detector may know from training.
     """
     k = sum(
-        _finds(detector, subject, rules, threshold)
+        _finds(detector, subject, place(subject), rules, threshold)
         for subject in tqdm(patients, desc="detect synthetic lesions", unit="patient")
     )
     n, (found, real) = len(patients), usual
@@ -53,10 +56,14 @@ def found_finding(
 
 
 def _finds(
-    detector: TrainedDetector, subject: Subject, rules: CandidateRules, threshold: float
+    detector: TrainedDetector,
+    subject: Subject,
+    lesion: np.ndarray,
+    rules: CandidateRules,
+    threshold: float,
 ) -> bool:
     probability = predict_probability(detector, read_images(subject), read_brain(subject))
     grid = read_grid(subject)
     candidates = find_candidates(np.asarray(probability), grid, rules)
-    matches, _ = match_candidates(candidates, read_lesion(subject), grid, rules)
+    matches, _ = match_candidates(candidates, lesion, grid, rules)
     return any(m.hit and c.score >= threshold for c, m in zip(candidates, matches, strict=True))

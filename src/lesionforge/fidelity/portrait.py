@@ -12,6 +12,7 @@ from lesionforge.cohort.subject import (
     read_images,
     read_tissues,
 )
+from lesionforge.errors import DataError
 from lesionforge.evaluation.conspicuity import Conspicuity, describe_effect, lesion_effect
 from lesionforge.evaluation.signs import Signs
 from lesionforge.fidelity.features import around_features, lesion_features, whole_features
@@ -116,7 +117,10 @@ def draw_portrait(
     )
     if place is None:
         return portrait
-    effect = lesion_effect(images, place, tissues, brain, grid.voxel_mm)
+    try:
+        effect = lesion_effect(images, place, tissues, brain, grid.voxel_mm)
+    except DataError as error:
+        raise DataError(f"{subject.id}: {error}") from None
     around = around_features(effect, images, place, brain, grid)
     portrait = replace(portrait, around=np.array(list(around.values())))
     if not (subject.group == "patient" if lesion is None else lesion):

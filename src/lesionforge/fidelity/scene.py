@@ -1,6 +1,6 @@
 """Read a synthetic set and the real subjects it is compared with into portraits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -108,6 +108,34 @@ def _check(made: Sequence[Subject], fresh: Sequence[Subject]) -> None:
         )
 
 
+def new_lesions(
+    behind: Sequence[Subject], synthesis: SynthesisConfig
+) -> Callable[[Subject], np.ndarray]:
+    """Return what gives the lesion that a synthetic patient was given, without its host's own.
+
+    Args:
+        behind: the real subjects that the set goes back to.
+        synthesis: how the set was made.
+    """
+    read = _reader(behind)
+
+    def place(subject: Subject) -> np.ndarray:
+        found = find_place(_spec(subject), read, synthesis)
+        return read_lesion(subject) if found is None else found
+
+    return place
+
+
+def _reader(behind: Sequence[Subject]) -> Callable[[str], Anatomy]:
+    by_id = {s.id: s for s in behind}
+
+    @lru_cache(maxsize=4)
+    def read(name: str) -> Anatomy:
+        return read_anatomy(by_id[name])
+
+    return read
+
+
 class _Places:
     """Where lesions are, were put, or could be."""
 
@@ -119,13 +147,7 @@ class _Places:
         seed: int,
     ) -> None:
         self.synthesis, self.prior, self.seed = synthesis, prior, seed
-        by_id = {s.id: s for s in behind}
-
-        @lru_cache(maxsize=4)
-        def read(name: str) -> Anatomy:
-            return read_anatomy(by_id[name])
-
-        self.read = read
+        self.read = _reader(behind)
 
     def of(self, subject: Subject, other: np.ndarray | None = None) -> np.ndarray | None:
         """Return where a synthetic subject was changed; where it was not, a place like `on`'s."""

@@ -44,8 +44,14 @@ class TrainingLesions:
     centres_mm: np.ndarray
 
 
-def read_training_lesions(subjects: Sequence[Subject]) -> TrainingLesions:
+def read_training_lesions(
+    subjects: Sequence[Subject], place: Callable[[Subject], np.ndarray]
+) -> TrainingLesions:
     """Portray the patients among a regime's training subjects.
+
+    Args:
+        subjects: real and synthetic.
+        place: gives the lesion that a synthetic patient was given.
 
     Raises:
         DataError: they are not both real and synthetic.
@@ -56,7 +62,7 @@ def read_training_lesions(subjects: Sequence[Subject]) -> TrainingLesions:
         raise DataError("Traces need a regime that was trained on real and on synthetic patients.")
     features, centres = [], []
     for subject in tqdm(patients, desc="training lesions", unit="patient"):
-        mask = read_lesion(subject)
+        mask = place(subject) if subject.synthetic else read_lesion(subject)
         features.append(draw_portrait(subject, mask, subject.id).near)
         centres.append(read_grid(subject).world(np.argwhere(mask)).mean(axis=0))
     return TrainingLesions(

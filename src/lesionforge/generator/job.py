@@ -1,6 +1,7 @@
 """One synthetic set in the making: what it is drawn from, what is asked for, what is there."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from lesionforge.errors import DataError, LineageError
 from lesionforge.generator.anatomy import Anatomy, read_anatomy
 from lesionforge.generator.draw import Pool
 from lesionforge.generator.recipe import SynthesisConfig
-from lesionforge.generator.train import TrainedGenerator, load_generator
+from lesionforge.generator.train import TrainedGenerator, check_volumes, load_generator
 from lesionforge.generator.wishes import (
     Group,
     Wish,
@@ -23,7 +24,9 @@ from lesionforge.generator.wishes import (
 from lesionforge.masks.prior import MaskConfig, MaskPrior, fit_prior
 from lesionforge.masks.spec import MaskRequest
 from lesionforge.provenance import read_json, sha256_json, write_json, write_tsv
+from lesionforge.training import volume_checksums
 
+logger = logging.getLogger(__name__)
 PREFIX: dict[Group, str] = {"patient": "sub-syn", "control": "sub-syc"}
 CACHED_HOSTS = 4
 RECIPE = 2
@@ -91,9 +94,9 @@ def open_job(
         DataError: `out` holds subjects that were made otherwise.
     """
     ids = tuple(sorted(s.id for s in subjects))
-    trained = None if config.mode == "paste" else _load(generator, ids)
-    prior = None if trained is None else fit_prior(subjects, masks)
     by_id = {s.id: s for s in subjects}
+    trained = None if config.mode == "paste" else _load(generator, by_id)
+    prior = None if trained is None else fit_prior(subjects, masks)
 
     @lru_cache(maxsize=CACHED_HOSTS)
     def read(name: str) -> Anatomy:
@@ -107,10 +110,12 @@ def open_job(
         "masks": asdict(masks),
         "seed": seed,
         "subjects": ids,
+        "volumes": volume_checksums([by_id[name] for name in ids]),
         "generator": trained and trained.sha256,
     }
     job = Job(out, pool, trained, wishes, ids, sha256_json(content))
     check_same(job)
+    _tell_sites(job)
     write_description(out, f"Synthetic subjects ({config.mode})")
     if prior is not None:
         write_json(out / "prior.json", prior.to_json())
@@ -118,15 +123,32 @@ def open_job(
     return job
 
 
-def _load(generator: Path, ids: tuple[str, ...]) -> TrainedGenerator:
-    """Load the generator; refuse one that has seen others than `ids`."""
+def _tell_sites(job: Job) -> None:
+    """Say which sites the plan asks for in vain: `insert` keeps the look of its hosts' sites."""
+    if job.pool.config.mode == "whole":
+        return
+    for group, wishes in job.wishes.items():
+        there = {host.site for host in job.pool.hosts(group)}
+        lacking = sorted({wish.site for wish in wishes if wish.site is not None} - there)
+        if lacking:
+            logger.warning(
+                "No %s's host is of site %s: the plan's site is given up there, and synthetic "
+                "subjects look like the sites of the hosts.",
+                group,
+                ", ".join(lacking),
+            )
+
+
+def _load(generator: Path, subjects: Mapping[str, Subject]) -> TrainedGenerator:
+    """Load the generator; refuse one that has seen others than `subjects`, or other volumes."""
     trained = load_generator(generator)
-    strangers = sorted(set(trained.sources) - set(ids))
+    strangers = sorted(set(trained.sources) - set(subjects))
     if strangers:
         raise LineageError(
             f"The generator in {generator} has seen subjects that are not given as training "
             f"subjects: {', '.join(strangers[:10])}. Train it on these subjects."
         )
+    check_volumes(generator, subjects)
     return trained
 
 
@@ -141,7 +163,7 @@ def _wishes(
         }
     return {
         "patient": draw_wishes(prior, counts[0], seed, plan),
-        "control": control_wishes(draw_wishes(prior, counts[1], seed)),
+        "control": control_wishes(draw_wishes(prior, counts[1], seed, plan)),
     }
 
 

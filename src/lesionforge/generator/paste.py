@@ -14,9 +14,9 @@ from scipy import ndimage
 from lesionforge.errors import DataError, MaskError
 from lesionforge.generator.anatomy import Anatomy, bend_anatomy
 from lesionforge.generator.compose import feather_weight
-from lesionforge.generator.quality import CONNECTIVITY
 from lesionforge.generator.recipe import CarveSpec, SynthesisConfig, SynthesisSpec
 from lesionforge.generator.warp import WarpSpec
+from lesionforge.masks.descriptors import largest_component
 
 MIN_INSIDE = 0.8
 CSF, MAX_FLUID = 0, 0.3
@@ -38,7 +38,7 @@ def copy_tissue(
 
     Raises:
         MaskError: the region does not fit the host: too much of it lies outside the brain or in
-            fluid, or it comes near the host's own lesion.
+            fluid, it comes near the host's own lesion, or lesion would be copied without a label.
     """
     carve = spec.carve
     if carve is None or host.images is None:
@@ -46,12 +46,14 @@ def copy_tissue(
     region = _mirrored(read(carve.region), carve)
     donor = _mirrored(read(carve.donor), carve)
     lesion, carved = carve_region(region.lesion, carve.margin, host.grid.voxel_mm)
-    lesion = _largest(lesion & host.brain & donor.brain)
+    lesion = largest_component(lesion & host.brain & donor.brain)
     _check_fit(carved, lesion, host)
     # an inner part is cut off sharply: blending would copy some of the lesion beyond its label
     feather_mm = config.feather_mm if carve.margin >= 0 else 0.0
     weight = feather_weight(carved, feather_mm, host.grid.voxel_mm)
     weight = weight * (host.brain & donor.brain)
+    if carve.margin >= 0 and ((weight > 0) & donor.lesion & ~lesion).any():
+        raise MaskError(f"More of the lesion of {donor.id} would be copied than is labelled.")
     images = (host.images + weight * (donor.images - host.images)).astype(np.float32)
     return host.images, images, lesion
 
@@ -66,17 +68,12 @@ def carve_region(
         margin: see `CarveSpec`.
         voxel_mm: voxel size.
     """
-    lesion = _largest(lesion)
+    lesion = largest_component(lesion)
     inner = ndimage.distance_transform_edt(lesion, sampling=voxel_mm)
     outer = ndimage.distance_transform_edt(~lesion, sampling=voxel_mm)
     carved = outer - inner <= margin * inner.max()
     carved |= inner == inner.max()  # never nothing
     return lesion & carved, carved
-
-
-def _largest(mask: np.ndarray) -> np.ndarray:
-    labels, count = ndimage.label(mask, CONNECTIVITY)
-    return mask if count < 2 else labels == 1 + int(np.bincount(labels.ravel())[1:].argmax())
 
 
 def _mirrored(anatomy: Anatomy, carve: CarveSpec) -> Anatomy:

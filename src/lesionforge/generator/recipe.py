@@ -1,4 +1,4 @@
-"""How synthetic subjects are drawn: the configuration, the frozen recipe of one, and the draw."""
+"""How synthetic subjects are drawn: the configuration, and the frozen recipe of one."""
 
 import dataclasses
 from dataclasses import dataclass

@@ -15,9 +15,9 @@ MIN_BRAIN_SHARE = 0.1
 class StyleEncoder(nn.Module):
     """Encode a patch of a scan as the mean and log variance of its style code.
 
-    Features are averaged over the brain, so the code says nothing of where things are; in training
-    the patch comes from elsewhere in the same scan than the patch to be made, so the code cannot
-    carry its lesion.
+    Features are averaged over the brain, so the code says nothing of where things are. In training
+    the patch is drawn anywhere in the same scan: where it reaches the lesion of the patch to be
+    made, the code knows a little of it, as that of a patient's scan does when it is used.
 
     Args:
         style_dim: length of the code.

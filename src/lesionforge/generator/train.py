@@ -1,6 +1,7 @@
 """Train the generator of one seed: resumable, with the lineage of every real subject it saw."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ from lesionforge.training import IDENTITY, Checkpoint, Progress, identify, is_fi
 logger = logging.getLogger(__name__)
 WEIGHTS = "generator.safetensors"
 RECORD = "generator.json"
+DECIDES = ("config", "seed", "semantic", "training", "sources")
+"""What of the record decides the weights, beside the volumes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +137,26 @@ def load_generator(folder: Path) -> TrainedGenerator:
         tuple(record["sources"]),
         record["weights_sha256"],
     )
+
+
+def check_volumes(folder: Path, subjects: Mapping[str, Subject]) -> None:
+    """Refuse a generator that was trained on other volumes of its subjects than are there now.
+
+    Args:
+        folder: of the generator.
+        subjects: participant id to subject, all whom it was trained on among them.
+
+    Raises:
+        DataError: see above.
+    """
+    record = read_json(Path(folder) / RECORD)
+    decides = {name: record[name] for name in DECIDES}
+    identity = identify(decides, [subjects[name] for name in record["training"]])
+    if read_json(Path(folder) / IDENTITY)["identity"] != identity:
+        raise DataError(
+            f"Images or masks of the subjects that the generator in {folder} was trained on have "
+            "changed since. Delete the folder and train it again."
+        )
 
 
 def read_scans(subjects: list[Subject]) -> list[Scan]:

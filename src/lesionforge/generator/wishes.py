@@ -1,5 +1,6 @@
 """What is asked of each synthetic subject: a plan's rows, in an order that a set can grow along."""
 
+import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from lesionforge.masks.prior import MaskPrior
 from lesionforge.masks.spec import MaskRequest
 from lesionforge.seeding import stream
 
+logger = logging.getLogger(__name__)
 Group = Literal["patient", "control"]
 BLOCK = 64
 
@@ -67,6 +69,9 @@ def draw_wishes(prior: MaskPrior, n: int, seed: int, plan: str | None = None) ->
     if plan is not None:
         fixed = {row["number"]: row for row in read_plan(Path(plan)).to_dict("records")}
         _check_volumes(list(fixed.values()), prior, plan)
+        beyond = sorted(int(number) for number in fixed if number > n)
+        if beyond:
+            logger.warning("%s: rows beyond the %d wanted are not used: %s", plan, n, beyond[:10])
         rows = [fixed.get(number, row) for number, row in enumerate(rows, 1)]
     wishes: list[Wish] = []
     for number, row in enumerate(rows, 1):

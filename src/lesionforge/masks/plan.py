@@ -89,7 +89,8 @@ def draw_plan(prior: MaskPrior, n: int, seed: int, evenness: float = 0.3) -> pd.
             "site": _fill(sites, site_shares, ranks[:, 0]),
             "lobe": _fill(places, place_shares, ranks[:, 1]),
             "side": _fill(list(SIDES), np.array([0.5, 0.5]), ranks[:, 2]),
-            "volume_mm3": prior.volume_mm3(quantiles[:, 0]).round(1),
+            # as the table keeps them: a plan that is given back asks for the same
+            "volume_mm3": [float(f"{v:.6g}") for v in prior.volume_mm3(quantiles[:, 0]).round(1)],
             "conspicuity": prior.conspicuity(quantiles[:, 1]).round(3),
         },
         columns=list(COLUMNS),

@@ -168,7 +168,7 @@ def fit_prior(
         except MaskError as error:
             _LOG.warning("Left out of the mask prior: %s", error)
             continue
-        lesions.append(_lesion(subject, found, _measure(subject, mask, host), growth))
+        lesions.append(_lesion(subject, found, _measure(subject, host), growth))
     if not lesions:
         raise MaskError("No training lesion lies where lesions may be; check the masks' geometry.")
     volumes = [lesion.volume_mm3 for lesion in lesions]
@@ -215,10 +215,10 @@ def _style(described: list[dict[str, float]]) -> Style:
     return style
 
 
-def _measure(subject: Subject, mask: np.ndarray, host: Host) -> Conspicuity:
-    images = read_images(subject)
-    voxel_mm = host.grid.voxel_mm
-    return measure_conspicuity(images, mask, host.tissues, host.brain, voxel_mm)
+def _measure(subject: Subject, host: Host) -> Conspicuity:
+    """Measure the whole lesion, as the generator does: its smaller parts are no healthy rim."""
+    images, mask = read_images(subject), read_lesion(subject) & host.brain
+    return measure_conspicuity(images, mask, host.tissues, host.brain, host.grid.voxel_mm)
 
 
 def _lesion(
