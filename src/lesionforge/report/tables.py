@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-Regime = dict[str, Any]
+Numbers = dict[str, Any]
+"""A regime in `metrics.json`."""
 UNDEFINED = "n/a"
 
 
@@ -30,7 +31,7 @@ def interval(ci95: list[float | None] | None, scale: float = 100, digits: int = 
     return f"{low} to {high}"
 
 
-def counts(entry: Regime) -> str:
+def counts(entry: Numbers) -> str:
     """Return the counts per seed, `22 · 25 · 21 of 61`."""
     return f"{' · '.join(map(str, entry['k']))} of {entry['n']}"
 
@@ -41,7 +42,7 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Entry:
     """One entry of the table: its main `value`, its 95 % interval `ci95`, and a `note` below."""
 
     value: str
@@ -55,52 +56,52 @@ class Row:
 
     name: str
     better: str
-    cells: tuple[Cell, ...]
+    cells: tuple[Entry, ...]
 
 
-def _share(key: str) -> Callable[[Regime], Cell]:
-    def cell(regime: Regime) -> Cell:
+def _share(key: str) -> Callable[[Numbers], Entry]:
+    def cell(regime: Numbers) -> Entry:
         entry = regime[key]
         if entry["value"] is None:
-            return Cell(UNDEFINED, note=entry.get("why", ""))
+            return Entry(UNDEFINED, note=entry.get("why", ""))
         note = counts(entry) if "k" in entry else ""
-        return Cell(percent(entry["value"]), interval(entry["ci95"]), note)
+        return Entry(percent(entry["value"]), interval(entry["ci95"]), note)
 
     return cell
 
 
-def _training(regime: Regime) -> Cell:
+def _training(regime: Numbers) -> Entry:
     synthetic = (regime["n_synthetic_patients"], regime["n_synthetic_controls"])
     real = f"{regime['n_patients']} + {regime['n_controls']}"
     note = f"and {synthetic[0]} + {synthetic[1]} synthetic" if any(synthetic) else ""
-    return Cell(real, note=note)
+    return Entry(real, note=note)
 
 
-def _budget(regime: Regime) -> Cell:
+def _budget(regime: Numbers) -> Entry:
     all_of_them, validation = regime["label_budget"], regime["n_validation_patients"]
     note = f"{all_of_them - validation} training, {validation} validation"
     if regime.get("n_model_labels"):
         note += f"; besides {regime['n_model_labels']} masks of a model"
-    return Cell(str(all_of_them), note=note)
+    return Entry(str(all_of_them), note=note)
 
 
-def _false_positives(regime: Regime) -> Cell:
+def _false_positives(regime: Numbers) -> Entry:
     entry = regime["false_positives_per_subject"]
-    return Cell(
+    return Entry(
         number(entry["value"]),
         interval(entry["ci95"], 1, 2),
         f"patients {number(entry['patients'])}, controls {number(entry['controls'])}",
     )
 
 
-def _confidence(regime: Regime) -> Cell:
+def _confidence(regime: Numbers) -> Entry:
     entry = regime["lesion_site_confidence"]
-    return Cell(number(entry["mean"]), note=f"sd {number(entry['sd'])}")
+    return Entry(number(entry["mean"]), note=f"sd {number(entry['sd'])}")
 
 
-def _dice(regime: Regime) -> Cell:
+def _dice(regime: Numbers) -> Entry:
     entry = regime["dice"]
-    return Cell(
+    return Entry(
         number(entry["value"]),
         interval(entry["ci95"], 1, 2),
         f"median {number(entry['median'])}",
@@ -110,7 +111,7 @@ def _dice(regime: Regime) -> Cell:
 def regime_rows(metrics: dict[str, Any]) -> list[Row]:
     """Return the rows of the regime table; their cells follow `metrics["regimes"]`."""
     rate = metrics["regimes"]["baseline"]["sensitivity_at_half_fp"]["false_positives_per_patient"]
-    measures: list[tuple[str, str, Callable[[Regime], Cell]]] = [
+    measures: list[tuple[str, str, Callable[[Numbers], Entry]]] = [
         ("Training patients + controls", "", _training),
         ("Lesions outlined by hand", "", _budget),
         ("Sensitivity, patients", "↑", _share("sensitivity")),
@@ -149,7 +150,7 @@ def text_table(metrics: dict[str, Any]) -> str:
     return "\n".join([text[0], rule, *text[1:], rule, note])
 
 
-def _in_one_line(cell: Cell) -> str:
+def _in_one_line(cell: Entry) -> str:
     return f"{cell.value} ({cell.ci95.replace(' to ', '–')})" if cell.ci95 else cell.value
 
 
