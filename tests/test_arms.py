@@ -8,6 +8,7 @@ from lesionforge import arms
 from lesionforge.cohort.splits import SplitConfig, draw_splits, write_splits
 from lesionforge.detector.regimes import Regime
 from lesionforge.errors import ConfigError, LineageError
+from lesionforge.exchange import export_nnunet, import_predictions
 from lesionforge.study import Study
 
 REGIMES = {
@@ -21,11 +22,11 @@ REGIMES = {
 @pytest.fixture
 def study(tmp_path, toy_grid):
     """Five patients and five controls, of whom one each validates and tests."""
-    made = Study(name="toy", runs=str(tmp_path), regimes=REGIMES)
+    made = Study(name="toy", runs=str(tmp_path), regimes=REGIMES, seeds=(0, 1))
     people = write_toy_cohort(made.cohort_root, toy_grid, patients=5, controls=5)
     rows = [(s.id, s.group, s.site) for s in people]
     table = pd.DataFrame(rows, columns=["participant_id", "group", "site"])
-    write_splits(made.splits_path(None), draw_splits(table, SplitConfig(1, 1, 1, 1), [0]))
+    write_splits(made.splits_path(None), draw_splits(table, SplitConfig(1, 1, 1, 1), [0, 1]))
     return made
 
 
@@ -51,3 +52,12 @@ def test_somebody_who_joined_after_the_splits_is_named(study, toy_grid):
 def test_the_baseline_is_real():
     with pytest.raises(ConfigError, match="real subjects alone"):
         Study(regimes={"baseline": Regime(2, 2, synthetic="spade")})
+
+
+def test_a_seed_has_its_own_number_in_another_tools_folder(study, tmp_path):
+    export_nnunet(study, "baseline", seed=1, out=str(tmp_path / "raw"))
+    (written,) = (tmp_path / "raw").iterdir()
+    assert written.name == "Dataset502_toy_baseline_seed-1"
+    for name in ("detector", "cells-nnunet"):
+        with pytest.raises(ConfigError, match="those folders are ours"):
+            import_predictions(study, str(tmp_path), "baseline", model=name)

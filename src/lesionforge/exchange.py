@@ -58,9 +58,12 @@ def export_nnunet(
         seed: only this seed (default: all of the study's).
         fold: only this fold (default: all, with --folds).
         out: the folder that nnU-Net knows as `nnUNet_raw`.
-        number: of the first data set, counted up over seeds and folds.
+        number: of the study's first seed and fold; the others follow, whichever are written.
     """
-    for index, (one_seed, one_fold) in enumerate(study.cells(seed, fold)):
+    wanted = set(study.cells(seed, fold))
+    for index, (one_seed, one_fold) in enumerate(study.cells(None, None)):
+        if (one_seed, one_fold) not in wanted:
+            continue
         people = arms.cell_subjects(study, regime, one_seed, one_fold)
         name = f"{study.name}_{arms.cell_name(regime, one_seed, one_fold)}"
         folder = Path(out) / f"Dataset{number + index:03d}_{name}"

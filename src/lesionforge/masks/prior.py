@@ -154,15 +154,15 @@ def fit_prior(
         MaskError: there is no patient with a usable lesion.
     """
     patients = sorted((s for s in subjects if s.group == "patient"), key=lambda s: s.id)
-    known = [(s, host, mask) for s in patients for host, mask in [own_lesion(s)] if mask.any()]
+    described = {s: _describe(s) for s in tqdm(patients, desc="Lesion shapes", disable=None)}
+    known = {s: found for s, found in described.items() if found is not None}
     if not known:
         raise MaskError("No training patient has a lesion mask with any voxel; nothing to fit.")
-    described = [describe_mask(mask, host) for _, host, mask in known]
-    style = config.style if config.style != "auto" else _style(described)
+    style = config.style if config.style != "auto" else _style(list(known.values()))
     lesions = []
-    for (subject, host, mask), found in tqdm(
-        list(zip(known, described, strict=True)), desc="Mask prior", disable=None
-    ):
+    # one head at a time in memory, read again rather than kept
+    for subject, found in tqdm(known.items(), desc="Mask prior", disable=None):
+        host, mask = own_lesion(subject)
         try:
             growth = fit_growth(mask, host, style)
         except MaskError as error:
@@ -200,6 +200,12 @@ def own_lesion(subject: Subject) -> tuple[Host, np.ndarray]:
     host = read_host(subject)
     host = dataclasses.replace(host, forbidden=np.zeros_like(host.forbidden))
     return host, largest_component(read_lesion(subject) & host.brain)
+
+
+def _describe(subject: Subject) -> dict[str, float] | None:
+    """Describe a patient's lesion; None where its mask has no voxel in the brain."""
+    host, mask = own_lesion(subject)
+    return describe_mask(mask, host) if mask.any() else None
 
 
 def _style(described: list[dict[str, float]]) -> Style:
