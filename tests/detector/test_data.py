@@ -153,20 +153,3 @@ def test_the_global_generators_are_untouched(cases):
         dataset[position]
     assert (np.random.get_state()[1] == before[0]).all()  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), before[1])
-
-
-def test_a_share_of_the_patches_lies_at_unusual_places(toy_cohort):
-    cases = [read_case(s, unusual=True) for s in toy_cohort]
-    config = replace(CONFIG, foreground_share=0.25, unusual_share=0.5)
-    dataset = PatchDataset(cases, config, 0)
-    rest = [i for i in range(400) if int((i + 1) / 4) == int(i / 4)]  # need not show a lesion
-
-    def near(spec):
-        places = cases[spec.case].unusual
-        return len(places) and (np.abs(places - np.array(spec.centre)).max(1) <= 4).any()
-
-    usual = PatchDataset(cases, replace(config, unusual_share=0.0), 0)
-    shares = [np.mean([near(patches.spec(i)) for i in rest]) for patches in (dataset, usual)]
-    assert shares[0] > shares[1] + 0.2
-    without = PatchDataset([read_case(s) for s in toy_cohort], config, 0)
-    assert [without.spec(i).case for i in range(20)] == [dataset.spec(i).case for i in range(20)]

@@ -7,14 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from lesionforge.cohort.subject import (
-    Subject,
-    read_brain,
-    read_grid,
-    read_images,
-    read_lesion,
-    read_tissues,
-)
+from lesionforge.cohort.subject import Subject, read_brain, read_images, read_lesion
 from lesionforge.detector.augment import (
     AugmentSpec,
     change_intensities,
@@ -22,7 +15,6 @@ from lesionforge.detector.augment import (
     sample_augment,
 )
 from lesionforge.detector.module import DetectorConfig
-from lesionforge.detector.unusual import unusual_places
 from lesionforge.errors import DataError
 from lesionforge.seeding import stream
 
@@ -39,7 +31,6 @@ class Case:
         volume: (3, X, Y, Z) float16: T1w and FLAIR standardised, lesion (0 or 1).
         brain: (N, 3) int16 indices of brain voxels.
         lesion: (M, 3) int16 indices of lesion voxels; M is 0 in controls.
-        unusual: (K, 3) int16 indices of voxels that look unusual beyond the lesion; K may be 0.
     """
 
     id: str
@@ -47,7 +38,6 @@ class Case:
     volume: np.ndarray
     brain: np.ndarray
     lesion: np.ndarray
-    unusual: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -76,12 +66,8 @@ def brain_box(brain: np.ndarray) -> Box:
     return ranges[0], ranges[1], ranges[2]
 
 
-def read_case(subject: Subject, unusual: bool = False) -> Case:
+def read_case(subject: Subject) -> Case:
     """Read a training subject.
-
-    Args:
-        subject: real or synthetic.
-        unusual: look for unusual places too.
 
     Raises:
         DataError: its brain mask is empty, or it is a patient without a lesion.
@@ -95,14 +81,9 @@ def read_case(subject: Subject, unusual: bool = False) -> Case:
             "a control."
         )
     box = brain_box(brain | lesion)
-    inner = (slice(None), *box)
-    images = standardise(read_images(subject), brain)[inner]
+    images = standardise(read_images(subject), brain)[(slice(None), *box)]
     volume = np.concatenate([images, lesion[box][None]]).astype(np.float16)
     places = [np.argwhere(mask[box]).astype(np.int16) for mask in (brain, lesion)]
-    places.append(np.empty((0, 3), np.int16))
-    if unusual:
-        tissues, voxel_mm = read_tissues(subject)[inner], read_grid(subject).voxel_mm
-        places[-1] = unusual_places(images, tissues, brain[box], lesion[box], voxel_mm)
     return Case(subject.id, subject.synthetic, volume, *places)
 
 
@@ -132,18 +113,12 @@ class PatchDataset(Dataset):
         foreground = int((position + 1) * share + 1e-9) > int(position * share + 1e-9)
         number = self._choose_case(rng, foreground)
         case = self.cases[number]
-        unusual = not foreground and self._is_unusual(rng, case)
-        places = case.lesion if foreground else case.unusual if unusual else case.brain
+        places = case.lesion if foreground else case.brain
         jitter = rng.integers(-(self.config.patch // 4), self.config.patch // 4 + 1, 3)
-        centre = places[rng.integers(len(places))] + (jitter if foreground or unusual else 0)
+        centre = places[rng.integers(len(places))] + (jitter if foreground else 0)
         centre = _draw_inside(centre, case.volume.shape[1:], self.config.patch)
         augment = sample_augment(self.config.augment, rng)
         return PatchSpec(number, (int(centre[0]), int(centre[1]), int(centre[2])), augment)
-
-    def _is_unusual(self, rng: np.random.Generator, case: Case) -> bool:
-        """Draw whether a patch that need not show a lesion is centred at an unusual place."""
-        share = self.config.unusual_share
-        return len(case.unusual) > 0 and rng.random() < share / (1 - self.config.foreground_share)
 
     def _choose_case(self, rng: np.random.Generator, foreground: bool) -> int:
         allowed = [i for i, case in enumerate(self.cases) if len(case.lesion) or not foreground]

@@ -31,8 +31,6 @@ class DetectorConfig:
         gradient_clip: largest norm of the gradient.
         foreground_share: share of patches that are centred near a lesion voxel (of a patient drawn
             uniformly); the others lie anywhere in the brain of any patient or control.
-        unusual_share: share of patches that are centred near a place that looks unusual but is no
-            lesion, see `lesionforge.detector.unusual`; they are among those others.
         synthetic_share: share of patches drawn from synthetic subjects where a regime has any; by
             default their share among the training subjects.
         epoch_steps: steps between two checkpoints.
@@ -56,7 +54,6 @@ class DetectorConfig:
     weight_decay: float = 0.01
     gradient_clip: float = 1.0
     foreground_share: float = 0.25
-    unusual_share: float = 0.0
     synthetic_share: float | None = None
     epoch_steps: int = 100
     workers: int = 0
@@ -84,11 +81,8 @@ class DetectorConfig:
             )
         if len(self.filters) != 4 or min(self.filters) < 1:
             raise ConfigError(f"`filters` must be four positive numbers, got {self.filters}.")
-        if not 0 < self.foreground_share <= 1 - self.unusual_share <= 1:
-            raise ConfigError(
-                "`foreground_share` must be above 0, `unusual_share` 0 or more and their sum at "
-                f"most 1, got {self.foreground_share} and {self.unusual_share}."
-            )
+        if not 0 < self.foreground_share <= 1:
+            raise ConfigError(f"`foreground_share` must be in (0, 1], got {self.foreground_share}.")
         if self.synthetic_share is not None and not 0 <= self.synthetic_share <= 1:
             raise ConfigError(f"`synthetic_share` must be in [0, 1], got {self.synthetic_share}.")
         if not 0 <= self.overlap < 1 or not 0 <= self.warmup < 1:

@@ -75,7 +75,7 @@ def train_detector(
         return folder / "detector.safetensors"
     write_json(folder / IDENTITY, {"identity": identity})
     people = tqdm(training, desc="read training subjects", unit="subject")
-    cases = [read_case(s, unusual=config.unusual_share > 0) for s in people]
+    cases = [read_case(s) for s in people]
     module, seconds = _fit(cases, folder, config, seed)
     record["seconds"] = round(seconds, 1)
     record |= {"usual_figures": _usual_figures(training), "identity": identity}

@@ -130,7 +130,7 @@ def lesion_effect(
     box = _box(inside, WIDER_RIM_MM[1], voxel_mm)
     near, mix = images[(slice(None), *box)], tissues[(slice(None), *box)]
     rim = _rim(np.asarray(lesion, bool)[box], np.asarray(brain, bool)[box], voxel_mm)
-    predicted = np.stack([predict_from_tissues(image, mix, rim) for image in near])
+    predicted = np.stack([_predict(image, mix, rim) for image in near])
     return LesionEffect((near - predicted) / ROBUST_SD, predicted, inside[box], rim, box)
 
 
@@ -153,20 +153,12 @@ def _rim(lesion: np.ndarray, brain: np.ndarray, voxel_mm: tuple[float, ...]) -> 
     )
 
 
-def predict_from_tissues(image: np.ndarray, tissues: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Predict an image from its tissue mix by least squares, repeated with outliers left out.
+def _predict(image: np.ndarray, tissues: np.ndarray, rim: np.ndarray) -> np.ndarray:
+    """Predict an image from its tissue mix by least squares in the rim, repeated without outliers.
 
-    A weak pull towards the median holds tissues that are lacking where it is fitted.
-
-    Args:
-        image: (X, Y, Z) in any units.
-        tissues: (3, X, Y, Z) probabilities of CSF, GM and WM.
-        where: (X, Y, Z) bool, the voxels that it is fitted to.
-
-    Returns:
-        (X, Y, Z) the prediction everywhere.
+    A weak pull towards the rim's median holds tissues that the rim lacks.
     """
-    mix, values = tissues[:, where].T.astype(np.float64), image[where].astype(np.float64)
+    mix, values = tissues[:, rim].T.astype(np.float64), image[rim].astype(np.float64)
     keep = np.ones(len(values), bool)
     for _ in range(3):
         centre = float(np.median(values[keep]))
