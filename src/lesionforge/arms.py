@@ -167,8 +167,9 @@ def finished_cells(
             kind = (source, mode, by_model, study.folds)
             cells.append(Cell(name, seed, fold, folder, *numbers, *kind))
     if not cells:
-        how = "Run train_detector" if model == "detector" else "Run import-predictions"
-        raise DataError(f"{study.root} has no finished cell of `{model}`. {how} first.")
+        if model == "detector":
+            raise DataError(f"{study.root} has no trained detector. Run train_detector first.")
+        raise DataError(f"{study.root} has no cell of `{model}`. Run import-predictions first.")
     return cells, missing
 
 

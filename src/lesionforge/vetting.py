@@ -145,6 +145,8 @@ def trace_false_positives(
     cells = [cell for cell in wanted if all((r, *cell) in done for r in (regime, against))]
     if not cells:
         raise DataError(f"Train `{regime}` and `{against}` first; no seed has both.")
+    if study.regimes[regime].synthetic is None:
+        raise DataError("Traces need a regime that was trained on real and on synthetic patients.")
     for cell in cells:
         with recorded(study, arms.cell_name(f"trace_{regime}", *cell)):
             _trace_cell(study, done[regime, *cell], done[against, *cell], role)
