@@ -1,5 +1,7 @@
 """Regimes and pairs of regimes: obvious versions, laws, and the coverage of intervals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -147,3 +149,9 @@ def test_intervals_cover_the_truth_at_about_their_nominal_rate(make_outcome):
         bounds = [quantiles(study[measure][1:]) for study in studies]
         covered = np.mean([low <= truth <= high for low, high in bounds])
         assert 0.88 <= covered <= 1.0, (measure, covered)
+
+
+def test_sizes_are_named_as_a_reader_writes_them(regime):
+    large = {s: replace(o, lesion_ml=np.linspace(20, 250, 40)) for s, o in regime.items()}
+    measured = regime_metrics(large, resample(40, 20, 200, 0), CONFIG)
+    assert list(measured["by_size"]) == ["up to 97 mL", "97 to 170 mL", "above 170 mL"]

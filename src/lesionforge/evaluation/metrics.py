@@ -188,10 +188,11 @@ def _strata(outcomes: Outcomes, members: dict[str, np.ndarray]) -> dict[str, Any
 def _size_thirds(lesion_ml: np.ndarray) -> dict[str, np.ndarray]:
     """Part the patients in thirds by lesion volume, named by their bounds in mL."""
     low, high = np.quantile(lesion_ml, [1 / 3, 2 / 3])
+    a, b = (f"{float(f'{bound:.2g}'):g}" for bound in (low, high))  # 2.3, 160
     thirds = {
-        f"up to {low:.2g} mL": lesion_ml <= low,
-        f"{low:.2g} to {high:.2g} mL": (lesion_ml > low) & (lesion_ml <= high),
-        f"above {high:.2g} mL": lesion_ml > high,
+        f"up to {a} mL": lesion_ml <= low,
+        f"{a} to {b} mL": (lesion_ml > low) & (lesion_ml <= high),
+        f"above {b} mL": lesion_ml > high,
     }
     return {name: chosen for name, chosen in thirds.items() if chosen.any()}
 
