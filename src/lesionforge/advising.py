@@ -10,13 +10,13 @@ from lesionforge.audit import next_cases as cases
 from lesionforge.audit.inspection import standing
 from lesionforge.audit.new_patients import highest_probabilities, value_new_patients
 from lesionforge.audit.worth import Worth, measure_worth
-from lesionforge.cohort import bids, splits
+from lesionforge.cohort import splits
 from lesionforge.cohort.labels import read_labelled
 from lesionforge.cohort.subject import Subject, read_lesion
 from lesionforge.detector.predict import load_detector
 from lesionforge.errors import DataError
 from lesionforge.fidelity.scene import new_lesions
-from lesionforge.generator.verify import verify_synthetic
+from lesionforge.generator.verify import read_synthetic
 from lesionforge.provenance import read_json, read_tsv, write_json, write_tsv
 from lesionforge.recording import recorded
 from lesionforge.report.cells import read_cell
@@ -142,8 +142,7 @@ def _predicted(
     if set is not None:
         root = study.synthetic_root(set, seed, fold)
         seen = standing(root)  # by a person, who need not look again
-        verify_synthetic(root)
-        made = [s for s in bids.read_cohort(root) if s.id not in seen]
+        made = [s for s in read_synthetic(root) if s.id not in seen]
         ill = [s for s in made if s.group == "patient"]
         behind_set = arms.baseline_subjects(study, seed, fold)
         place = new_lesions(behind_set, study.synthetic[set])

@@ -13,7 +13,7 @@ from lesionforge.cohort.labels import ORIGINAL, drawn_by_model, read_joined, rea
 from lesionforge.cohort.subject import Subject
 from lesionforge.detector import regimes
 from lesionforge.errors import ConfigError, DataError, LineageError, named
-from lesionforge.generator.verify import verify_synthetic
+from lesionforge.generator.verify import read_synthetic
 from lesionforge.provenance import read_json
 from lesionforge.report.cells import Cell
 from lesionforge.study import Study
@@ -56,8 +56,7 @@ def cell_subjects(study: Study, regime: str, seed: int, fold: int | None) -> Cel
     rejected: list[str] = []
     if chosen.synthetic is not None:
         root = study.synthetic_root(chosen.synthetic, seed, fold)
-        verify_synthetic(root)
-        synthetic = bids.read_cohort(root)
+        synthetic = read_synthetic(root)
         rejected = inspection.rejected(root)
     training = regimes.training_subjects(
         chosen, study.regimes["baseline"], table, seed, real, synthetic, rejected
@@ -87,9 +86,7 @@ def trained_subjects(study: Study, cell: Cell, ids: Collection[str]) -> list[Sub
     """
     people = read_labelled(study.cohort_root, study.labels)
     if cell.source:
-        root = study.synthetic_root(cell.source, cell.seed, cell.fold)
-        verify_synthetic(root)
-        people += bids.read_cohort(root)
+        people += read_synthetic(study.synthetic_root(cell.source, cell.seed, cell.fold))
     known = {s.id: s for s in people}
     gone = sorted(set(ids) - known.keys())
     if gone:

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from lesionforge.errors import DataError
+
+PATIENCE_S = 60.0  # for another process that is writing
 
 
 @contextmanager
@@ -34,6 +37,33 @@ def atomic(path: Path) -> Iterator[Path]:
         os.replace(name, path)  # noqa: PTH105 (atomic on one file system)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(lock: Path, what: Path) -> Iterator[None]:
+    """Keep other processes out while a file that grows or must not be made twice is written.
+
+    Args:
+        lock: beside it; anybody may take it.
+        what: is written, for the message.
+
+    Raises:
+        DataError: another process holds the lock for long.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, PATIENCE_S, mode=0o666):
+            yield
+    except Timeout:
+        raise DataError(busy(what)) from None
+
+
+def busy(what: Path) -> str:
+    """Say that another process has been writing a file for too long."""
+    return (
+        f"Another process has been writing {what} for {PATIENCE_S:g} s. Nothing was recorded: try "
+        "again when it has ended."
+    )
 
 
 def _umask() -> int:

@@ -12,7 +12,7 @@ import pandas as pd
 from lesionforge import arms
 from lesionforge.audit import inspection
 from lesionforge.cohort import bids
-from lesionforge.cohort.subject import Subject
+from lesionforge.cohort.subject import Subject, read_lesion
 from lesionforge.detector.predict import load_detector
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.evaluation.outcomes import outcome
@@ -145,8 +145,6 @@ def trace_false_positives(
     cells = [cell for cell in wanted if all((r, *cell) in done for r in (regime, against))]
     if not cells:
         raise DataError(f"Train `{regime}` and `{against}` first; no seed has both.")
-    if study.regimes[regime].synthetic is None:
-        raise DataError("Traces need a regime that was trained on real and on synthetic patients.")
     for cell in cells:
         with recorded(study, arms.cell_name(f"trace_{regime}", *cell)):
             _trace_cell(study, done[regime, *cell], done[against, *cell], role)
@@ -159,8 +157,10 @@ def _trace_cell(study: Study, cell: Cell, other: Cell, role: str) -> None:
     mine, theirs = (t.candidates[t.candidates["participant_id"].isin(members)] for t in both)
     false = traces.false_candidates(mine, theirs, (thresholds[0], thresholds[1]))
     training = arms.trained_subjects(study, cell, both[0].training)
-    behind = arms.baseline_subjects(study, cell.seed, cell.fold)
-    place_of = new_lesions(behind, study.synthetic[cell.source])
+    place_of: Callable[[Subject], np.ndarray] = read_lesion
+    if cell.source:
+        behind = arms.baseline_subjects(study, cell.seed, cell.fold)
+        place_of = new_lesions(behind, study.synthetic[cell.source])
     lesions = traces.read_training_lesions(training, place_of)
     held_out = [s for s in arms.real_subjects(study) if s.id in members]
 

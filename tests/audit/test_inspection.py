@@ -15,7 +15,7 @@ import yaml
 from filelock import FileLock
 from tests.conftest import write_toy_cohort
 
-from lesionforge import arms
+from lesionforge import arms, provenance
 from lesionforge.audit import inspection
 from lesionforge.audit.inspection import (
     Inspection,
@@ -242,7 +242,7 @@ def test_two_people_who_record_at_once_lose_no_verdict(runs, monkeypatch):
 
 def test_who_waits_too_long_for_another_process_is_told(runs, monkeypatch, capsys):
     file = saved(runs, {"sub-syn0001": ""})
-    monkeypatch.setattr(inspection, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(provenance, "PATIENCE_S", 0.1)
     with FileLock(set_of(runs) / inspection.LOCK):
         assert record(runs, file) == 1
     assert "Another process has been writing" in capsys.readouterr().err

@@ -100,9 +100,7 @@ def test_what_does_not_fit_is_refused(read):
     second = two.lesion.copy()
     second[x, y, z] = True
     with pytest.raises(MaskError, match="More of the lesion of sub-p01"):
-        copy_tissue(
-            spec_of(1.0), host, lambda _: replace(two, lesion=second, images=two.images), CONFIG
-        )
+        copy_tissue(spec_of(1.0), host, lambda _: replace(two, lesion=second), CONFIG)
     wet = replace(host, healed=np.stack([host.brain, host.brain * 0.0, host.brain * 0.0]))
     with pytest.raises(MaskError, match="in the fluid"):
         copy_tissue(spec_of(0.0), wet, read, CONFIG)

@@ -13,11 +13,10 @@ import pandas as pd
 
 from lesionforge.cohort.labels import Source
 from lesionforge.errors import DataError
-from lesionforge.provenance import atomic, sha256
+from lesionforge.provenance import PATIENCE_S, atomic, busy, sha256
 
 SCHEMA = 2  # the first that knows the verdict `withdraw`
 Verdict = Literal["confirm", "replace", "healthy", "withdraw"]
-PATIENCE_S = 60.0  # for another process that is appending
 
 
 @dataclass(frozen=True)
@@ -142,10 +141,7 @@ class DecisionLog:
         except sqlite3.OperationalError as error:
             if "locked" not in str(error):
                 raise DataError(f"{self.path} cannot be used: {error}") from None
-            raise DataError(
-                f"Another process has been writing {self.path} for {PATIENCE_S:g} s. Nothing was "
-                "recorded: try again when it has ended."
-            ) from None
+            raise DataError(busy(self.path)) from None
         except sqlite3.DatabaseError as error:
             raise DataError(f"{self.path} cannot be used as a log of decisions: {error}") from None
 

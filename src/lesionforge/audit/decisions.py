@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lesionforge.audit.decision_log import Decision, DecisionLog, Verdict, log_path
+from lesionforge.cohort.bids import read_cohort
 from lesionforge.cohort.labels import (
     Label,
     drawn_by_model,
@@ -85,8 +86,14 @@ def _standing(cohort: Path, log: DecisionLog) -> tuple[dict[str, Decision], dict
     """
     decided: dict[str, Decision] = {}
     withdrawn: dict[str, Decision] = {}
-    for decision in log.read():
+    decisions, known = log.read(), {s.id for s in read_cohort(cohort)}
+    gone = sorted({d.participant_id for d in decisions} - known)
+    if gone:
+        logger.warning("Decisions about who is not in the cohort are passed over: %s", named(gone))
+    for decision in decisions:
         name = decision.participant_id
+        if name in gone:
+            continue
         if decision.source == "model":
             continue
         if decision.verdict != "withdraw":
@@ -106,9 +113,7 @@ def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
 
 def _mask_in(cohort: Path, base: str, name: str) -> np.ndarray | None:
     """Return the mask of a subject in a label set; None for no lesion, or no label."""
-    subject = next((s for s in read_labelled(cohort, base) if s.id == name), None)
-    if subject is None:  # no longer in the cohort
-        return None
+    subject = next(s for s in read_labelled(cohort, base) if s.id == name)
     return read_lesion(subject) if subject.group == "patient" else None
 
 
@@ -146,13 +151,6 @@ def apply_decisions(cohort: Path, base: str, name: str) -> list[str]:
     decided, withdrawn = _standing(cohort, log)
     if not decided and not withdrawn:
         raise DataError(f"{log.path} holds no decision of a person: there is nothing to apply.")
-    known = {s.id for s in read_labelled(cohort, base)}
-    gone = sorted({*decided, *withdrawn} - known)
-    if gone:
-        logger.warning("Decisions about who is not in the cohort are passed over: %s", named(gone))
-    decided, withdrawn = (
-        {who: d for who, d in found.items() if who in known} for found in (decided, withdrawn)
-    )
     late = _late(cohort, base)
     new = {w: d for w, d in decided.items() if d.verdict != "confirm" or d.base != base}
     back = {

@@ -4,28 +4,25 @@ What is said is appended to `inspected.tsv` in the set's folder; the last verdic
 counts, as long as its volumes are the ones that were looked at. Rejected subjects do not train.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pandas as pd
-from filelock import FileLock, Timeout
 
-from lesionforge.cohort.bids import json_path, read_cohort
+from lesionforge.cohort.bids import json_path
 from lesionforge.cohort.subject import Subject
 from lesionforge.errors import ConfigError, DataError, named
-from lesionforge.generator.verify import verify_synthetic
-from lesionforge.provenance import read_json, read_tsv, sha256_json, write_tsv
+from lesionforge.generator.verify import read_synthetic
+from lesionforge.provenance import alone, read_json, read_tsv, sha256_json, write_tsv
 from lesionforge.seeding import draw_turn, stream
 
 SCHEMA = 1
 PAGE = "inspection"
 TABLE = "inspected.tsv"
 LOCK = ".inspected.lock"
-PATIENCE_S = 60.0  # for another process that is recording
 Verdict = Literal["accept", "reject"]
 
 
@@ -141,9 +138,8 @@ def accepted(root: Path) -> list[Subject]:
     Raises:
         DataError: files are missing or damaged, see `verify_synthetic`.
     """
-    verify_synthetic(root)
     bad = rejected(root)
-    return [subject for subject in read_cohort(root) if subject.id not in bad]
+    return [subject for subject in read_synthetic(root) if subject.id not in bad]
 
 
 def count_rejected(root: Path) -> dict[str, int]:
@@ -184,29 +180,13 @@ def record_inspection(path: Path, subjects: Sequence[Subject], by: str) -> list[
         Inspection(name, row["verdict"], by, now, _one_line(row.get("reason")), row["sha256"])
         for name, row in rows.items()
     ]
-    with _alone(root):
+    # of two people who record at once neither loses a verdict
+    with alone(root / LOCK, root / TABLE):
         known = standing(root)
         fresh = [v for v in found if v.participant_id not in known or _differ(v, known)]
         table = pd.DataFrame(map(asdict, [*read_inspections(root), *fresh]), columns=list(COLUMNS))
         write_tsv(root / TABLE, table.replace("", None))
     return fresh
-
-
-@contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """Keep others from the table, so that of two people who record at once neither loses a verdict.
-
-    Raises:
-        DataError: another process holds it for long.
-    """
-    try:
-        with FileLock(root / LOCK, PATIENCE_S, mode=0o666):
-            yield
-    except Timeout:
-        raise DataError(
-            f"Another process has been writing {root / TABLE} for {PATIENCE_S:g} s. Nothing was "
-            "recorded: try again when it has ended."
-        ) from None
 
 
 def _read_saved(path: Path) -> tuple[list[str], dict[str, dict[str, Any]]]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lesionforge.errors import DataError
+from lesionforge.evaluation.statistics import outlined
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ def measure_worth(metrics: Mapping[str, Any]) -> Worth:
     }
     base = regimes["baseline"]
     real = {n: e for n, e in regimes.items() if e["n_synthetic_patients"] == 0}
-    name, most = max(real.items(), key=lambda item: _labelled(item[1]))
-    more = _labelled(most) - _labelled(base)
+    name, most = max(real.items(), key=lambda item: outlined(item[1]))
+    more = outlined(most) - outlined(base)
     if more <= 0:
         raise DataError(
             "Every regime has as many real patients as the baseline, so it is not known what a "
@@ -76,11 +77,6 @@ def measure_worth(metrics: Mapping[str, Any]) -> Worth:
         false_positive=_slope(curve, 0.5),
         basis=basis,
     )
-
-
-def _labelled(entry: Mapping[str, Any]) -> int:
-    """Return how many of a regime's real patients a person has labelled."""
-    return int(entry["n_patients"] - entry.get("n_model_labels", 0))
 
 
 def _slope(curve: np.ndarray, rate: float) -> float:

@@ -16,13 +16,12 @@ from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from lesionforge.cohort.bids import json_path, read_cohort
 from lesionforge.cohort.joining import Joined, join
 from lesionforge.cohort.subject import UNLABELLED, Group, Subject, read_grid, reader_suffix
 from lesionforge.errors import DataError, GeometryError
-from lesionforge.provenance import read_tsv, sha256, write_json, write_tsv, write_tsv_once
+from lesionforge.provenance import alone, read_tsv, sha256, write_json, write_tsv, write_tsv_once
 from lesionforge.volume import write_volume
 
 ORIGINAL, NONE = "original", "n/a"
@@ -137,15 +136,13 @@ def write_label_set(cohort: Path, name: str, base: str, labels: Mapping[str, Lab
             one.
         GeometryError: a mask has another shape than the subject's volumes.
     """
+    path = set_path(cohort, name)
+    with alone(path.parent / LOCK, path):  # of two processes the later one finds the set
+        _write_label_set(cohort, name, base, labels)
+
+
+def _write_label_set(cohort: Path, name: str, base: str, labels: Mapping[str, Label]) -> None:
     path = new_set_path(cohort, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.parent / LOCK, mode=0o666):  # of two processes the later one finds the set
-        new_set_path(cohort, name)
-        _write_label_set(cohort, path, base, labels)
-
-
-def _write_label_set(cohort: Path, path: Path, base: str, labels: Mapping[str, Label]) -> None:
-    name = path.stem
     subjects = read_labelled(cohort, base)
     late = {s.id for s in subjects if not s.has_label}
     fresh: dict[str, Group] = {

@@ -99,11 +99,11 @@ def is_detected(weights: Path, t1w: Path, flair: Path, out: Path) -> bool:
     if not (out / "detection.json").exists():
         return False
     known = read_json(out / "detection.json")
-    return (known["weights_sha256"], known["t1w"]["sha256"], known["flair"]["sha256"]) == (
-        sha256(weights / "detector.safetensors"),
-        sha256(t1w),
-        sha256(flair),
-    ) and known["rules"] == asdict(_rules(weights))
+    same_files = all(
+        known[name]["sha256"] == sha256(path) for name, path in (("t1w", t1w), ("flair", flair))
+    )
+    same_weights = known["weights_sha256"] == sha256(weights / "detector.safetensors")
+    return same_files and same_weights and known["rules"] == asdict(_rules(weights))
 
 
 def detect_scan(weights: Path, t1w: Path, flair: Path, out: Path) -> Detection:

@@ -1,5 +1,6 @@
 """Intervals, paired tests and the two headline ratios, for counts of patients."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,6 +174,11 @@ def gap_recovered(
         shares = (replicates[1] - replicates[0]) / (replicates[2] - replicates[0])
     value = (values[1] - values[0]) / (values[2] - values[0])
     return Estimate(float(value), quantiles(shares))
+
+
+def outlined(regime: Mapping[str, Any]) -> int:
+    """Return how many of a regime's real patients a person has outlined, from metrics.json."""
+    return int(regime["n_patients"] - regime.get("n_model_labels", 0))
 
 
 def label_saving(gap: Estimate, n_baseline: int, n_expanded: int) -> Estimate:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 from tqdm import tqdm
@@ -13,7 +12,7 @@ from lesionforge.errors import DataError, LineageError, MaskError
 from lesionforge.fidelity.judge import FidelityConfig, Scene
 from lesionforge.fidelity.portrait import Portrait, draw_portrait
 from lesionforge.fidelity.shapes import draw_shapes
-from lesionforge.generator.anatomy import Anatomy, read_anatomy
+from lesionforge.generator.anatomy import anatomy_reader
 from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
 from lesionforge.generator.render import find_place
 from lesionforge.generator.wishes import draw_wishes
@@ -117,23 +116,13 @@ def new_lesions(
         behind: the real subjects that the set goes back to.
         synthesis: how the set was made.
     """
-    read = _reader(behind)
+    read = anatomy_reader(behind)
 
     def place(subject: Subject) -> np.ndarray:
         found = find_place(_spec(subject), read, synthesis)
         return read_lesion(subject) if found is None else found
 
     return place
-
-
-def _reader(behind: Sequence[Subject]) -> Callable[[str], Anatomy]:
-    by_id = {s.id: s for s in behind}
-
-    @lru_cache(maxsize=4)
-    def read(name: str) -> Anatomy:
-        return read_anatomy(by_id[name])
-
-    return read
 
 
 class _Places:
@@ -147,7 +136,7 @@ class _Places:
         seed: int,
     ) -> None:
         self.synthesis, self.prior, self.seed = synthesis, prior, seed
-        self.read = _reader(behind)
+        self.read = anatomy_reader(behind)
 
     def of(self, subject: Subject, other: np.ndarray | None = None) -> np.ndarray | None:
         """Return where a synthetic subject was changed; where it was not, a place like `on`'s."""

@@ -1,6 +1,8 @@
 """A real subject for synthesis: images, healed tissues, lesion; mirrored or bent as drawn."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -17,6 +19,8 @@ from lesionforge.generator.warp import WarpSpec, warp_tissues
 from lesionforge.masks.healing import check_symmetric, heal_tissues
 from lesionforge.masks.host import CLEARANCE_MM, Host
 from lesionforge.volume import Grid
+
+CACHED = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,17 @@ def read_anatomy(subject: Subject) -> Anatomy:
     tissues, lesion, brain = read_tissues(subject), read_lesion(subject), read_brain(subject)
     healed = heal_tissues(tissues, lesion, grid)
     return Anatomy(subject.id, read_images(subject), tissues, healed, lesion, brain, grid)
+
+
+def anatomy_reader(subjects: Iterable[Subject]) -> Callable[[str], Anatomy]:
+    """Return what reads the anatomy of a subject by its id, and keeps the last few."""
+    by_id = {s.id: s for s in subjects}
+
+    @lru_cache(maxsize=CACHED)
+    def read(name: str) -> Anatomy:
+        return read_anatomy(by_id[name])
+
+    return read
 
 
 def bend_anatomy(anatomy: Anatomy, spec: WarpSpec) -> Anatomy:

@@ -3,14 +3,13 @@
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from lesionforge.cohort.bids import is_complete, json_path, write_description
 from lesionforge.cohort.subject import Subject
 from lesionforge.errors import DataError, LineageError
-from lesionforge.generator.anatomy import Anatomy, read_anatomy
+from lesionforge.generator.anatomy import anatomy_reader
 from lesionforge.generator.draw import Pool
 from lesionforge.generator.recipe import SynthesisConfig
 from lesionforge.generator.train import TrainedGenerator, check_volumes, load_generator
@@ -28,7 +27,6 @@ from lesionforge.training import volume_checksums
 
 logger = logging.getLogger(__name__)
 PREFIX: dict[Group, str] = {"patient": "sub-syn", "control": "sub-syc"}
-CACHED_HOSTS = 4
 RECIPE = 2
 """Raised when the same settings give other voxels, so that no set mixes two ways of making."""
 
@@ -98,11 +96,7 @@ def open_job(
     trained = None if config.mode == "paste" else _load(generator, by_id)
     prior = None if trained is None else fit_prior(subjects, masks)
 
-    @lru_cache(maxsize=CACHED_HOSTS)
-    def read(name: str) -> Anatomy:
-        return read_anatomy(by_id[name])
-
-    pool = Pool(tuple(subjects), prior, config, seed, read)
+    pool = Pool(tuple(subjects), prior, config, seed, anatomy_reader(subjects))
     wishes = _wishes(prior, counts, seed, config.plan)
     content = {
         "recipe": RECIPE,

@@ -27,6 +27,16 @@ def verify_synthetic(root: Path) -> None:
         )
 
 
+def read_synthetic(root: Path) -> list[Subject]:
+    """Read a synthetic set after `verify_synthetic`.
+
+    Raises:
+        DataError: see there.
+    """
+    verify_synthetic(root)
+    return read_cohort(root)
+
+
 def damaged_files(subject: Subject) -> list[Path]:
     """List a subject's volumes that are missing or do not match their checksum."""
     known = read_json(json_path(subject, "T1w")).get("VolumeSHA256", {})

@@ -8,7 +8,7 @@ from lesionforge.evaluation.doses import Arm
 from lesionforge.evaluation.froc import sensitivity_at
 from lesionforge.evaluation.metrics import Outcomes
 from lesionforge.evaluation.outcomes import outcome
-from lesionforge.evaluation.statistics import EvaluationConfig
+from lesionforge.evaluation.statistics import EvaluationConfig, outlined
 from lesionforge.report.cells import CellTables
 
 
@@ -33,7 +33,7 @@ def read_arm(
     return Arm(
         regime=name,
         patients=patients,
-        outlined=patients - counts.get("n_model_labels", 0),
+        outlined=outlined(counts),
         dose=counts["n_synthetic_patients"] / patients if patients else float("inf"),
         source=cell.source,
         mode=cell.mode,

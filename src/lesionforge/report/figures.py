@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lesionforge.evaluation.statistics import outlined
 from lesionforge.provenance import atomic, read_tsv
 from lesionforge.report.cells import Cell
 
@@ -154,7 +155,7 @@ def draw_gap(metrics: dict[str, Any], path: Path) -> None:
     """Draw sensitivity against training patients: the straight line that defines label saving."""
     regimes = metrics["regimes"]
     base, other, more = (regimes[name] for name in NAMED_COLOURS)
-    start, end = (r["n_patients"] - r.get("n_model_labels", 0) for r in (base, more))
+    start, end = outlined(base), outlined(more)
     low, high = base["sensitivity"]["value"], more["sensitivity"]["value"]
     level = other["sensitivity"]["value"]
     with drawing(path, 7.2, 3.3) as figure:

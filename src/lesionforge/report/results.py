@@ -27,6 +27,7 @@ from lesionforge.evaluation.statistics import (
     EvaluationConfig,
     gap_recovered,
     label_saving,
+    outlined,
 )
 from lesionforge.report.arm import read_arm
 from lesionforge.report.cells import Cell, CellTables, check_lineage, complete_runs, read_cell
@@ -219,8 +220,7 @@ def _headline_ratios(
         if gap.value is None:
             savings.append(gap)
             continue
-        counts = [_counts(runs[arm]) for arm in ("baseline", "expanded")]
-        n = [c["n_patients"] - c.get("n_model_labels", 0) for c in counts]
+        n = [outlined(_counts(runs[arm])) for arm in ("baseline", "expanded")]
         savings.append(label_saving(gap, *n))
     return {
         "gap_recovered": _estimates(gaps, GAP_DEFINITION),
