@@ -5,18 +5,23 @@ import torch
 
 from lesionforge.hardware import find_device, resolve_precision
 
+BF16 = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+
 
 @pytest.mark.parametrize("gpu", [True, False])
 def test_auto_is_a_gpu_where_there_is_one(monkeypatch, gpu):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    for name in BF16:
+        monkeypatch.setattr(torch.cpu, name, lambda: False)
     assert find_device("auto") == find_device("gpu") == ("cuda" if gpu else "cpu")
     assert resolve_precision("auto", "auto") == ("bf16-mixed" if gpu else "32-true")
     assert resolve_precision("auto", "cpu") == "32-true"
 
 
-def test_a_cpu_that_multiplies_in_bf16_is_used_so(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+@pytest.mark.parametrize("has", BF16)
+def test_a_cpu_that_multiplies_in_bf16_is_used_so(monkeypatch, has):
+    for name in BF16:
+        monkeypatch.setattr(torch.cpu, name, lambda name=name: name == has)
     assert resolve_precision("auto", "cpu") == "bf16-mixed"
 
 

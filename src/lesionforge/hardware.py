@@ -17,8 +17,8 @@ def find_device(name: str) -> str:
 def resolve_precision(precision: str, accelerator: str) -> str:
     """Return the precision that `auto` means on this machine, or `precision` if it is another.
 
-    bf16 halves a step's time where the CPU multiplies matrices in it (AMX) or there is a GPU; on
-    other CPUs it was measured slower than 32 bit.
+    bf16 halves a step's time on a GPU and where the CPU multiplies in it (AVX-512 BF16, AMX); other
+    CPUs would have to imitate it.
 
     Args:
         precision: `auto`, or one of Lightning's.
@@ -26,5 +26,6 @@ def resolve_precision(precision: str, accelerator: str) -> str:
     """
     if precision != "auto":
         return precision
-    fast = find_device(accelerator) != "cpu" or torch.cpu._is_amx_tile_supported()
+    gpu = find_device(accelerator) != "cpu"
+    fast = gpu or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16-mixed" if fast else "32-true"

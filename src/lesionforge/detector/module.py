@@ -36,7 +36,7 @@ class DetectorConfig:
         epoch_steps: steps between two checkpoints.
         workers: processes that prepare patches; the result does not depend on it. With few cores
             they compete with the training, with a GPU they feed it.
-        precision: `auto` is bf16 on GPUs and on CPUs with AMX, else 32 bit.
+        precision: `auto` is bf16 on GPUs and on CPUs that multiply in it, else 32 bit.
         accelerator: Lightning's accelerator.
         devices: devices a node.
         num_nodes: nodes.

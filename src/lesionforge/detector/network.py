@@ -56,25 +56,48 @@ def build_network(filters: tuple[int, ...], seed: int) -> nn.Module:
             deep_supervision=True,
             deep_supr_num=SUPERVISED - 1,
         )
-    _use_group_norm(network)
+    _use_fast_norm(network)
     logit = math.log(PRIOR / (1 - PRIOR))
     for output in (network.output_block, *network.deep_supervision_heads):
         nn.init.constant_(output.conv.conv.bias, logit / (1 - abs(logit) / LOGIT_LIMIT))
     return network.to(memory_format=torch.channels_last_3d)
 
 
-def _use_group_norm(module: nn.Module) -> None:
-    """Replace every instance norm by a group norm with one channel a group.
+class InstanceNorm(nn.Module):
+    """Instance normalization that is fast in channels-last memory on a CPU.
 
-    It is the same function, but works in channels-last memory without copies: a sixth less time a
-    training step on a CPU.
+    The same function as `nn.InstanceNorm3d`, which copies channels-last tensors to and fro: there
+    the batch norm of each sample alone. A training step takes a tenth less time in 32 bit and two
+    fifths less in bf16 than with a group norm of single channels.
+
+    Args:
+        channels: C.
+        eps: added to the variance.
     """
+
+    def __init__(self, channels: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalize every channel of every sample of `x` (B, C, X, Y, Z)."""
+        options = {"weight": self.weight, "bias": self.bias, "eps": self.eps}
+        if x.device.type != "cpu":
+            return functional.instance_norm(x, **options)
+        alone = [
+            functional.batch_norm(one, None, None, training=True, **options) for one in x.split(1)
+        ]
+        return torch.cat(alone)
+
+
+def _use_fast_norm(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, nn.InstanceNorm3d):
-            channels = child.num_features
-            setattr(module, name, nn.GroupNorm(channels, channels, eps=child.eps))
+            setattr(module, name, InstanceNorm(child.num_features, child.eps))
         else:
-            _use_group_norm(child)
+            _use_fast_norm(child)
 
 
 def network_state(network: nn.Module) -> dict[str, torch.Tensor]:
