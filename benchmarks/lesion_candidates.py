@@ -6,10 +6,10 @@
 CELL is the folder of a finished detector of the study, such as
 `runs/phantom_study/detector/baseline/seed-0`. Its candidates are those of validation and test
 subjects, whom it was not trained on (refused otherwise), judged by their right labels. Features are
-the score, the mean probability and the volume of a candidate, and what the images show in it
-(`imaging_signs`, as in the label audit): 10 numbers that exist already and cost no second
-prediction. Nothing is chosen by these subjects: the strategies have no setting that is learnt here.
-Subjects are read one by one and kept; the same command goes on.
+those of the label audit (`lesionforge.audit.likeness`): the logit of a candidate's score, its mean
+probability and volume, and what the images show in it: 10 numbers that exist already and cost no
+second prediction. Nothing is chosen by these subjects: the strategies have no setting that is
+learnt here. Subjects are read one by one and kept; the same command goes on.
 """
 
 import argparse
@@ -17,15 +17,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from arguments import read_arguments
-from lesionforge.audit.label_signals import Evidence, imaging_signs, read_evidence
+from lesionforge.audit.label_signals import read_evidence
+from lesionforge.audit.likeness import candidate_features
 from lesionforge.cohort.subject import Subject
 from lesionforge.errors import DataError
-from lesionforge.evaluation.matching import Candidate
 from lesionforge.provenance import read_json, read_tsv, sha256, write_tsv
 from lesionforge.report.cells import Cell, CellTables, check_lineage, read_cell
 from lesionforge.study import Study
@@ -33,18 +32,6 @@ from lesionforge.volume import read_volume
 from planting import check_made_with, right_labels
 
 logger = logging.getLogger("lesion_candidates")
-
-
-def candidate_features(evidence: Evidence, candidate: Candidate) -> dict[str, float]:
-    """Return the features of a candidate: probability, size, and signs in the images."""
-    region = np.zeros(evidence.probability.shape, dtype=bool)
-    region[tuple(candidate.voxels.T)] = True
-    return {
-        "score": candidate.score,
-        "mean_probability": float(evidence.probability[region].mean()),
-        "log_volume": float(np.log(candidate.volume_mm3)),
-        **imaging_signs(evidence, region),
-    }
 
 
 def read_finished(folder: Path, study: Study) -> CellTables:

@@ -87,25 +87,49 @@ def test_a_mask_too_large_to_be_moved_is_judged_nevertheless(cohort):
     assert subjects[0].id in table["participant_id"].tolist()
 
 
-def test_signals_of_a_seen_an_unseen_and_an_undrawn_lesion(toy_cohort):
+def test_signals_of_a_seen_and_an_unseen_lesion(toy_cohort):
     subject = toy_cohort[0]
     lesion = read_lesion(subject)
     seen = read_evidence(subject, np.where(lesion, 0.9, 0.0).astype(np.float32), RULES)
     blind = read_evidence(subject, np.zeros(lesion.shape, np.float32), RULES)
-    right, undrawn = label_signals(seen, lesion), label_signals(seen, None)
-    unseen = label_signals(blind, lesion)
+    right, unseen = label_signals(seen, lesion), label_signals(blind, lesion)
     assert right["loss"] == pytest.approx(-np.log(0.9), abs=1e-6)
     assert (right["disagreement"], right["elsewhere"], right["larger"]) == (0, 0, 0)
-    assert undrawn["elsewhere"] == pytest.approx(0.9)
-    assert undrawn["loss"] == pytest.approx(-np.log(0.1), rel=1e-5)
-    assert undrawn["flair"] == right["flair"] > 1
+    assert right["flair"] > 1
     assert unseen["loss"] == pytest.approx(-np.log(1e-3))
     assert unseen["disagreement"] == 1
     half = lesion & (np.cumsum(lesion).reshape(lesion.shape) <= lesion.sum() // 2)
     assert label_signals(seen, half)["larger"] == pytest.approx(np.log(2), rel=0.1)
-    nothing = label_signals(blind, None)
-    assert nothing["loss"] == 0
-    assert nothing["volume_ml"] == 0
+
+
+def test_a_label_without_a_mask_is_judged_by_its_most_lesion_like_candidate(cohort):
+    """The detector is surest of flat places, and there is nothing in them."""
+    subjects = cohort[0]
+    place = np.zeros(read_brain(subjects[0]).shape, bool)
+    middle = np.argwhere(read_brain(subjects[0])).mean(axis=0).round().astype(int)
+    place[tuple(slice(m - 2, m + 3) for m in middle)] = True
+
+    def read(subject):
+        lesion = read_lesion(subject)
+        apart = place & ~ndimage.binary_dilation(lesion, iterations=4)
+        seen = np.maximum(0.6 * lesion, 0.9 * apart) * read_brain(subject)
+        return read_evidence(subject, seen.astype(np.float32), RULES)
+
+    unread = subjects[2]  # a patient who is read as normal
+    assert read_lesion(unread).any()
+    label = Label(None, "human", "Reader", "normal")
+    write_label_set(subjects[0].root, "overlooked", "original", {unread.id: label})
+    truth = {s.id: s for s in subjects}
+    given = read_labelled(subjects[0].root, "overlooked")
+    table = audit_labels(given, lambda s: read(truth[s.id]), CONFIG).set_index("participant_id")
+    mine = table.loc[unread.id]
+    evidence = read(unread)
+    judged = next(c for c in evidence.candidates if c.number == mine["candidate"])
+    assert read_lesion(unread)[tuple(judged.voxels.T)].any()
+    assert judged.score < max(c.score for c in evidence.candidates)
+    controls = table[table["group"] == "control"]
+    assert controls["likeness"].idxmax() == controls["risk"].idxmax() == unread.id
+    assert mine["suspected"] == "missing"
 
 
 def test_too_few_patients_and_bad_settings_are_refused(toy_cohort):

@@ -1,34 +1,15 @@
-"""From a detector's candidates to a task of `benchmarks/relabelling.py`."""
+"""A table of a detector's candidates as a task of `benchmarks/relabelling.py`."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lesion_candidates import candidate_features
 from lesionforge.audit.budget import BudgetConfig, Task, spend
-from lesionforge.audit.label_signals import read_evidence
 from lesionforge.audit.strategies import make_strategy
-from lesionforge.cohort.subject import read_brain, read_lesion
 from lesionforge.errors import DataError
-from lesionforge.evaluation.matching import CandidateRules
 from lesionforge.provenance import write_tsv
 from relabelling import scaled_budget
 from relabelling_data import load_candidates, load_task
-
-
-def test_features_of_a_candidate(toy_cohort):
-    subject = next(s for s in toy_cohort if s.group == "patient")
-    lesion = read_lesion(subject)
-    probability = (0.7 * lesion).astype(np.float32) * read_brain(subject)
-    probability[tuple(np.argwhere(lesion)[0])] = 0.9
-    evidence = read_evidence(subject, probability, CandidateRules())
-    found = candidate_features(evidence, evidence.candidates[0])
-    assert found["score"] == pytest.approx(0.9)
-    assert 0.7 < found["mean_probability"] < 0.72
-    assert found["log_volume"] == pytest.approx(np.log(lesion.sum() * 125))
-    assert found["flair"] > 1  # the toy lesions are bright there
-    assert len(found) == 10
-    assert np.isfinite(list(found.values())).all()
 
 
 def table(subjects=20):

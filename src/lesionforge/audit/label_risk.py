@@ -3,10 +3,12 @@
 Nobody has a list of wrong labels to learn from, so errors of known kinds are planted in the very
 cohort that is audited: what a wrong label looks like to a detector that has not seen it is then
 known, and a classifier, cross-fitted so that no subject judges itself, tells how alike a given
-label is. Patients' and controls' labels are judged apart, since different signals exist for them.
+label is. Masks and labels without one are judged apart, since different signals exist for them: a
+mask by what lies in it and elsewhere, a label without one by the candidate that looks most like a
+lesion.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +27,17 @@ from lesionforge.audit.corrupt import (
     read_region,
     spoil,
 )
-from lesionforge.audit.label_signals import SIGNALS, WITHOUT_MASK, Evidence, label_signals
+from lesionforge.audit.label_signals import SIGNALS, Evidence, label_signals, sort_candidates
+from lesionforge.audit.likeness import (
+    FEATURES,
+    candidate_features,
+    measure_likeness,
+    unlike_neighbours,
+)
 from lesionforge.cohort.subject import Subject, read_lesion
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.seeding import stream
 
-SIGNS = ("flair", "t1w", "blur", "conspicuity", "grey")
 WORDS = {
     "missing": "a lesion that was not drawn",
     "shifted": "a mask beside its lesion, or of somebody else",
@@ -51,6 +58,8 @@ class LabelAuditConfig:
         size_weight: how common masks of the wrong size are assumed to be against each other kind.
         copies: planted errors of each kind a subject.
         neighbours: regions that are asked for `neighbours`.
+        candidates: of a label without a mask, the most probable ones that are compared with
+            lesions.
         folds: of the cross-fitted classifier.
         reasons: how many are named a label.
         seed: of the planted errors.
@@ -62,6 +71,7 @@ class LabelAuditConfig:
     size_weight: float = 0.25
     copies: int = 2
     neighbours: int = 10
+    candidates: int = 6
     folds: int = 5
     reasons: int = 3
     seed: int = 0
@@ -92,8 +102,9 @@ def audit_labels(
         One row a subject, riskiest first: rank, participant_id, group, site, risk in [0, 1]
         (`expected_rate` where there are too few labels of its sort to learn from), suspected (the
         likeliest kind of error), consequence (share of the cohort's labelled lesion volume that the
-        label holds, or would hold if it is wrong), reasons in words, and every signal of
-        `SIGNALS`.
+        label holds, or would hold if it is wrong), reasons in words, `candidate` (number of the one
+        that a label without a mask is judged by) and its `likeness`, every signal of `SIGNALS` of
+        a mask, and volume_ml.
 
     Raises:
         DataError: there are too few patients to learn from.
@@ -103,45 +114,75 @@ def audit_labels(
         raise DataError(
             f"An audit needs at least {2 * config.folds} labelled patients, got {len(patients)}."
         )
-    rows = [
-        row
-        for subject in tqdm(subjects, desc="read labels", unit="subject")
-        for row in _subject_rows(subject, read(subject), patients, config)
-    ]
-    table = pd.DataFrame(rows)
-    table["neighbours"] = _neighbours(table, config.neighbours)
-    judged = [_judge(table[table["masked"] == masked], config) for masked in (True, False)]
-    found = pd.concat(judged, ignore_index=True)
-    total = table.loc[table["masked"] & (table["kind"] == "given"), "volume_ml"].sum()
-    found["consequence"] = found["volume_ml"] / total
+    drawn: list[dict[str, Any]] = []
+    undrawn: list[dict[str, Any]] = []
+    for subject in tqdm(subjects, desc="read labels", unit="subject"):
+        evidence = read(subject)
+        drawn += _drawn_rows(subject, evidence, patients, config)
+        undrawn += _undrawn_rows(subject, evidence, config)
+    masks = pd.DataFrame(drawn)
+    judged = [_judge_masks(masks, config), _judge_undrawn(pd.DataFrame(undrawn), config)]
+    found = pd.concat([one for one in judged if len(one)], ignore_index=True)
+    found["consequence"] = (
+        found["volume_ml"] / masks.loc[masks["kind"] == "given", "volume_ml"].sum()
+    )
     found = found.sort_values(["risk", "participant_id"], ascending=[False, True])
     found.insert(0, "rank", range(1, len(found) + 1))
-    first = ["rank", "participant_id", "group", "site", "risk", "suspected", "consequence"]
-    return found[[*first, "reasons", *SIGNALS, "volume_ml"]].reset_index(drop=True)
+    columns = ["rank", "participant_id", "group", "site", "risk", "suspected", "consequence"]
+    columns += ["reasons", "candidate", "likeness", *SIGNALS, "volume_ml"]
+    return found.reindex(columns=columns).reset_index(drop=True)
 
 
-def _subject_rows(
+def _known(subject: Subject, kind: str) -> dict[str, Any]:
+    return {
+        "participant_id": subject.id,
+        "group": subject.group,
+        "site": subject.site,
+        "kind": kind,
+    }
+
+
+def _drawn_rows(
     subject: Subject, evidence: Evidence, patients: Sequence[Subject], config: LabelAuditConfig
-) -> Iterable[dict[str, Any]]:
-    """Yield the signals of a subject's given label and of the errors planted in it."""
-    known = {"participant_id": subject.id, "group": subject.group, "site": subject.site}
-    region = Region(
-        read_lesion(subject), evidence.brain, evidence.tissues[1], evidence.grid.voxel_mm
-    )
+) -> Iterator[dict[str, Any]]:
+    """Yield the signals of a patient's mask, and of the wrong masks that are planted."""
+    voxel_mm = evidence.grid.voxel_mm
+    region = Region(read_lesion(subject), evidence.brain, evidence.tissues[1], voxel_mm)
     ill = subject.group == "patient"
-    given = region.mask if ill else None
-    yield {**known, "kind": "given", "masked": ill, **label_signals(evidence, given)}
+    if ill:
+        yield {**_known(subject, "given"), **label_signals(evidence, region.mask)}
     for kind in config.kinds:
-        if (kind == "spurious") == ill:
+        if kind == "missing" or (kind == "spurious") == ill:
             continue
-        for copy in range(1 if kind == "missing" else config.copies):
+        for copy in range(config.copies):
             rng = stream(config.seed, "audit", subject.id, kind, copy)
             try:
                 mask = _plant(region, kind, patients, rng, config)
             except DataError:  # a mask too large to be moved: nothing to learn from it
                 continue
-            signals = label_signals(evidence, mask)
-            yield {**known, "kind": kind, "masked": mask is not None, **signals}
+            if mask is not None:
+                yield {**_known(subject, kind), **label_signals(evidence, mask)}
+
+
+def _undrawn_rows(
+    subject: Subject, evidence: Evidence, config: LabelAuditConfig
+) -> Iterator[dict[str, Any]]:
+    """Yield the candidates of a control, and of a patient as if nothing had been drawn."""
+    ill = subject.group == "patient"
+    if ill and "missing" not in config.kinds:
+        return
+    known = _known(subject, "missing" if ill else "given")
+    hits = {c.number for c in sort_candidates(evidence, read_lesion(subject))[0]}
+    for candidate in evidence.candidates[: config.candidates]:
+        yield {
+            **known,
+            "candidate": candidate.number,
+            "hit": candidate.number in hits,
+            "volume_ml": candidate.volume_mm3 / 1000,
+            **candidate_features(evidence, candidate),
+        }
+    if not evidence.candidates:
+        yield {**known, "candidate": 0, "hit": False, "volume_ml": 0.0}
 
 
 def _plant(
@@ -157,45 +198,54 @@ def _plant(
     return move_mask(donor, region, rng, config.shift_mm)
 
 
-def _neighbours(table: pd.DataFrame, neighbours: int) -> np.ndarray:
-    """Return the share of regions with similar signs that are no given lesion.
+def _judge_masks(table: pd.DataFrame, config: LabelAuditConfig) -> pd.DataFrame:
+    """Return the given masks with their risk, suspected error and reasons."""
+    table["neighbours"] = unlike_neighbours(table, config.neighbours)
+    judged, moved = _judge(table, list(SIGNALS), config)
+    return judged.assign(reasons=_name(moved, SIGNALS, config.reasons))
 
-    Given lesions are compared with planted masks, which lie where no lesion is; a candidate of a
-    label without a mask is compared with both as if it were a lesion.
+
+def _judge_undrawn(table: pd.DataFrame, config: LabelAuditConfig) -> pd.DataFrame:
+    """Return the given labels without a mask, by the candidate most like a lesion."""
+    if table.empty:
+        return table
+    table = table.reindex(columns=[*table, *(f for f in FEATURES if f not in table)])
+    real = (table["candidate"] > 0).to_numpy()
+    moved = np.zeros((len(table), len(FEATURES)))
+    likeness = np.zeros(len(table))
+    likeness[real], moved[real] = measure_likeness(table[real], config.folds)
+    table["likeness"] = likeness
+    best = table.groupby("participant_id", sort=False)["likeness"].idxmax().to_numpy()
+    judged, _ = _judge(table.loc[best].reset_index(drop=True), ["likeness"], config)
+    own = {name: moved[row] for name, row in zip(table["participant_id"][best], best, strict=True)}
+    rows = np.array([own[name] for name in judged["participant_id"]]).reshape(-1, len(FEATURES))
+    judged = judged.drop(columns=[*FEATURES, "hit"])
+    return judged.assign(reasons=_name(rows, FEATURES, config.reasons))
+
+
+def _name(moved: np.ndarray, words: Mapping[str, str], most: int) -> list[str]:
+    """Name what moves each row (N, D) most towards a wrong label."""
+    said = list(words.values())
+    return ["; ".join(said[i] for i in np.argsort(-row)[:most] if row[i] > 0.1) for row in moved]
+
+
+def _judge(
+    table: pd.DataFrame, signals: list[str], config: LabelAuditConfig
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the given labels of one sort with risk and suspected error, and (N, D) why.
+
+    The latter says how far each signal moves a label from right to its likeliest error.
     """
-    lesion = (table["masked"] & (table["kind"] == "given")).to_numpy()
-    away = table["kind"].isin(["shifted", "spurious"]).to_numpy()
-    known = lesion | away
-    values = table[list(SIGNS)].to_numpy(dtype=float)
-    if not away.any():
-        return np.zeros(len(table))
-    points = StandardScaler().fit(values[known]).transform(values)
-    who = table["participant_id"].to_numpy()
-    found = np.empty(len(table))
-    for row, point in enumerate(points):
-        others = known & (who != who[row])
-        distance = np.linalg.norm(points[others] - point, axis=1)
-        nearest = np.argsort(distance, kind="stable")[:neighbours]
-        weight = 1 / (distance[nearest] + distance[nearest].mean() + 1e-12)
-        found[row] = float((weight * away[others][nearest]).sum() / weight.sum())
-    return found
-
-
-def _judge(table: pd.DataFrame, config: LabelAuditConfig) -> pd.DataFrame:
-    """Return the given labels of one sort with their risk, suspected error and reasons."""
     given = (table["kind"] == "given").to_numpy()
-    judged = table[given].copy()
-    if given.all() or not given.any():  # nothing to compare with, or nothing to judge
-        return judged.assign(risk=config.expected_rate, suspected="", reasons="")
-    words = SIGNALS if table["masked"].iloc[0] else WITHOUT_MASK
-    columns = [name for name in words if table[name].nunique() > 1]
-    kinds = table["kind"].to_numpy()
-    weight = _weights(kinds, config)
-    values, groups = table[columns].to_numpy(dtype=float), table["participant_id"].to_numpy()
+    judged = table[given].drop(columns="kind")
+    values, groups = table[signals].to_numpy(dtype=float), table["participant_id"].to_numpy()
+    moved = np.zeros(values.shape)
     risk = np.full(len(table), config.expected_rate)
     suspected = np.full(len(table), "", dtype=object)
-    contribution = np.zeros(values.shape)
-    for train, held_out in GroupKFold(config.folds).split(values, groups=groups):
+    kinds = table["kind"].to_numpy()
+    weight = _weights(kinds, config)
+    folds = 0 if given.all() or not given.any() else config.folds  # or nothing to compare with
+    for train, held_out in GroupKFold(folds).split(values, groups=groups) if folds else ():
         if given[train].all() or not given[train].any():
             continue  # without labels of either sort nothing is learnt about those held out
         scale = StandardScaler().fit(values[train])
@@ -206,28 +256,28 @@ def _judge(table: pd.DataFrame, config: LabelAuditConfig) -> pd.DataFrame:
         right = list(model.classes_).index("given")
         wrong = np.delete(np.arange(len(model.classes_)), right)
         likeliest = wrong[chance[:, wrong].argmax(axis=1)]
-        risk[held_out] = 1 - chance[:, right]
+        risk[held_out] = _at_rate(1 - chance[:, right], config.expected_rate)
         suspected[held_out] = model.classes_[likeliest]
-        contribution[held_out] = points * _slopes(model, likeliest, right)
-    judged["risk"], judged["suspected"] = risk[given], suspected[given]
-    judged["reasons"] = [
-        "; ".join(words[columns[i]] for i in np.argsort(-row)[: config.reasons] if row[i] > 0.1)
-        for row in contribution[given]
-    ]
-    return judged
+        moved[held_out] = points * _slopes(model, likeliest, right)
+    return judged.assign(risk=risk[given], suspected=suspected[given]), moved[given]
 
 
 def _weights(kinds: np.ndarray, config: LabelAuditConfig) -> np.ndarray:
-    """Weigh planted errors so that together they are `expected_rate` of all labels."""
+    """Weigh planted errors so that together they count as much as the given labels."""
     labels = int((kinds == "given").sum())
     common = {k: config.size_weight if k in ("small", "large") else 1.0 for k in np.unique(kinds)}
     total = sum(share for kind, share in common.items() if kind != "given")
     weight = np.ones(len(kinds))
     for kind, share in common.items():
         if kind != "given":
-            wrong = config.expected_rate / (1 - config.expected_rate) * labels
-            weight[kinds == kind] = wrong * share / total / (kinds == kind).sum()
+            weight[kinds == kind] = labels * share / total / (kinds == kind).sum()
     return weight
+
+
+def _at_rate(risk: np.ndarray, rate: float) -> np.ndarray:
+    """Turn the risk among as many wrong as right labels into that where `rate` are wrong."""
+    wrong, right = risk * rate, (1 - risk) * (1 - rate)
+    return np.asarray(wrong / (wrong + right))
 
 
 def _slopes(model: LogisticRegression, likeliest: np.ndarray, right: int) -> np.ndarray:

@@ -35,19 +35,6 @@ SIGNALS = {
     "neighbours": "regions with similar signs are mostly no lesions",
 }
 """The signals, and what each says when it raises the risk that a mask is wrong."""
-WITHOUT_MASK = {
-    "elsewhere": SIGNALS["elsewhere"],
-    "uncertainty": SIGNALS["uncertainty"],
-    "flair": "FLAIR at the best candidate is as in lesions",
-    "t1w": "T1w at the best candidate is as in lesions",
-    "blur": "the grey-white junction at the best candidate is as in lesions",
-    "conspicuity": "the best candidate stands out as lesions do",
-    "grey": "the best candidate holds as much grey matter as lesions do",
-    "flair_side": "FLAIR at the best candidate differs from the other side as in lesions",
-    "t1w_side": "T1w at the best candidate differs from the other side as in lesions",
-    "neighbours": "the best candidate's signs are those of lesions",
-}
-"""The same for a label that says there is no lesion."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,47 +80,44 @@ def _asymmetry(images: np.ndarray, brain: np.ndarray, grid: Grid) -> np.ndarray:
     return np.asarray((smooth - smooth[:, ::-1]) * both / ROBUST_SD)
 
 
-def label_signals(evidence: Evidence, mask: np.ndarray | None) -> dict[str, float]:
-    """Measure what speaks for and against a label.
+def label_signals(evidence: Evidence, mask: np.ndarray) -> dict[str, float]:
+    """Measure what speaks for and against a mask.
 
     Args:
         evidence: of the subject.
-        mask: (X, Y, Z) bool; None: the label says that there is no lesion.
+        mask: (X, Y, Z) bool, at least one voxel.
 
     Returns:
         The signals (see `SIGNALS`, but for `neighbours`, which needs other subjects), and
-        `volume_ml`: of the mask, or of the best candidate where there is none. With a mask `flair`,
-        `t1w`, `blur`, `conspicuity` and `grey` are those of the mask, without one those of the best
-        candidate (0 where there is none).
+        `volume_ml` of the mask.
     """
-    probability = evidence.probability
-    lesion = np.zeros(probability.shape, bool) if mask is None else mask
-    matches, _ = match_candidates(evidence.candidates, lesion, evidence.grid, evidence.rules)
-    pairs = list(zip(evidence.candidates, matches, strict=True))
-    inside = [c for c, match in pairs if match.hit]
-    outside = [c for c, match in pairs if not match.hit]
-    elsewhere = outside[0].score if outside else 0.0
-    if mask is None:
-        region = _region(outside[:1], probability.shape)
-        own, overlap, ratio = 1 - elsewhere, 1 - elsewhere, 0.0
-    else:
-        region = mask
-        reach = evidence.rules.tolerance_mm
-        near = ndimage.distance_transform_edt(~mask, sampling=evidence.grid.voxel_mm) <= reach
-        own = float(probability[near].max())
-        found = _region(inside, probability.shape) & (probability > DICE_THRESHOLD)
-        overlap = 2 * int((found & mask).sum()) / (int(found.sum()) + int(mask.sum()))
-        ratio = float(np.log(found.sum() / mask.sum())) if found.any() else 0.0
+    probability, reach = evidence.probability, evidence.rules.tolerance_mm
+    inside, outside = sort_candidates(evidence, mask)
+    near = ndimage.distance_transform_edt(~mask, sampling=evidence.grid.voxel_mm) <= reach
+    own = float(probability[near].max())
+    found = _region(inside, probability.shape) & (probability > DICE_THRESHOLD)
+    overlap = 2 * int((found & mask).sum()) / (int(found.sum()) + int(mask.sum()))
+    ratio = float(np.log(found.sum() / mask.sum())) if found.any() else 0.0
     return {
         "loss": -float(np.log(max(own, 1e-3))),
         "disagreement": 1 - overlap,
-        "elsewhere": elsewhere,
+        "elsewhere": outside[0].score if outside else 0.0,
         "larger": max(ratio, 0.0),
         "smaller": max(-ratio, 0.0),
         "uncertainty": 4 * own * (1 - own),
-        **imaging_signs(evidence, region),
-        "volume_ml": int(region.sum()) * evidence.grid.voxel_mm3 / 1000,
+        **imaging_signs(evidence, mask),
+        "volume_ml": int(mask.sum()) * evidence.grid.voxel_mm3 / 1000,
     }
+
+
+def sort_candidates(
+    evidence: Evidence, mask: np.ndarray
+) -> tuple[list[Candidate], list[Candidate]]:
+    """Return the candidates that hit a mask (X, Y, Z; may be empty) and those that do not."""
+    found = evidence.candidates
+    matches, _ = match_candidates(found, mask, evidence.grid, evidence.rules)
+    pairs = list(zip(found, matches, strict=True))
+    return [c for c, match in pairs if match.hit], [c for c, match in pairs if not match.hit]
 
 
 def _region(candidates: list[Candidate], shape: tuple[int, ...]) -> np.ndarray:

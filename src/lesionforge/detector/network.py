@@ -83,11 +83,13 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalize every channel of every sample of `x` (B, C, X, Y, Z)."""
-        options = {"weight": self.weight, "bias": self.bias, "eps": self.eps}
         if x.device.type != "cpu":
-            return functional.instance_norm(x, **options)
+            return functional.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
         alone = [
-            functional.batch_norm(one, None, None, training=True, **options) for one in x.split(1)
+            functional.batch_norm(
+                one, None, None, self.weight, self.bias, training=True, eps=self.eps
+            )
+            for one in x.split(1)
         ]
         return torch.cat(alone)
 

@@ -42,7 +42,8 @@ def write_label_page(
     rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
     for row in tqdm(rows[:pictures], desc="draw labels", unit="label"):
         subject = known[row["participant_id"]]
-        row["picture"] = draw_label(read(subject), read_lesion(subject))
+        judged_by = None if np.isnan(row["candidate"]) else int(row["candidate"])
+        row["picture"] = draw_label(read(subject), read_lesion(subject), judged_by)
     for row in rows:
         row["suspected"] = WORDS.get(row["suspected"], "")
     return write_page(
@@ -55,14 +56,16 @@ def write_label_page(
     )
 
 
-def draw_label(evidence: Evidence, mask: np.ndarray) -> str:
-    """Draw a label and what the detector sees, there and at its best candidate elsewhere.
+def draw_label(evidence: Evidence, mask: np.ndarray, judged_by: int | None) -> str:
+    """Draw a label and what the detector sees, there and at a candidate elsewhere.
 
-    T1w and FLAIR at the label, FLAIR from the front, T1w and FLAIR elsewhere; a data URI.
+    T1w and FLAIR at the label, FLAIR from the front, T1w and FLAIR elsewhere; a data URI. The
+    candidate is number `judged_by`, or the most probable one beside the mask.
     """
     seen = evidence.probability > evidence.rules.candidate_threshold
-    elsewhere = next((c for c in evidence.candidates if not mask[tuple(c.voxels.T)].any()), None)
-    other = None if elsewhere is None else _middle(elsewhere.voxels)
+    beside = [c for c in evidence.candidates if not mask[tuple(c.voxels.T)].any()]
+    chosen = [c for c in beside if c.number == judged_by] or beside
+    other = _middle(chosen[0].voxels) if chosen else None
     place = _middle(np.argwhere(mask)) if mask.any() else other
     place = _middle(np.argwhere(evidence.brain)) if place is None else place
     t1w, flair = evidence.images
