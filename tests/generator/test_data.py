@@ -9,7 +9,7 @@ from lesionforge.cohort.subject import read_brain, read_images, read_lesion
 from lesionforge.errors import DataError
 from lesionforge.evaluation.conspicuity import measure_conspicuity
 from lesionforge.evaluation.signs import NO_SIGNS
-from lesionforge.generator.data import PatchBatches, Scan, StepSampler, read_scan
+from lesionforge.generator.data import PatchBatches, PatchSpec, Scan, StepSampler, read_scan
 from lesionforge.generator.module import GeneratorConfig
 from lesionforge.volume import write_volume
 
@@ -86,6 +86,20 @@ def test_images_and_maps_stay_together(scans):
         ]
         found = volume[(slice(None), *(slice(s, s + 16) for s in start))]
         assert np.array_equal(both, found)
+
+
+def test_a_style_knows_nothing_of_the_lesion(scans):
+    ill = next(scan for scan in scans if len(scan.lesion))
+    other = replace(ill, images=ill.images.copy())
+    other.images[(slice(None), *ill.lesion.T)] = 1
+    place = tuple(int(v) for v in ill.lesion.mean(axis=0).round())
+    spec = PatchSpec(0, place, place, flip=False, style_flip=False)
+    one, two = (PatchBatches([scan], CONFIG, 0).render([spec]) for scan in (ill, other))
+    assert not torch.equal(one["images"], two["images"])
+    assert torch.equal(one["style_images"], two["style_images"])
+    hidden = one["style_tissues"].sum(1) < one["semantic"][:, :3].sum(1)
+    assert hidden.sum() >= len(ill.lesion)
+    assert torch.equal(one["style_images"][0, :, ~hidden[0]], one["images"][0, :, ~hidden[0]])
 
 
 def test_a_scan_smaller_than_a_patch_is_padded(scans):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -163,14 +164,33 @@ class PatchBatches(Dataset):
         }  # fmt: skip
         for spec in specs:
             scan = self.scans[spec.scan]
-            tissues = scan.semantic[:TISSUE_CHANNELS]
             parts["images"].append(_cut(scan.images, spec.centre, size, spec.flip))
             parts["semantic"].append(_cut(scan.semantic, spec.centre, size, spec.flip))
-            parts["style_images"].append(
-                _cut(scan.images, spec.style_centre, size, spec.style_flip)
-            )
-            parts["style_tissues"].append(_cut(tissues, spec.style_centre, size, spec.style_flip))
+            cut = partial(_cut, centre=spec.style_centre, size=size, flip=spec.style_flip)
+            images, tissues = style_view(scan, cut)
+            parts["style_images"].append(images)
+            parts["style_tissues"].append(tissues)
         return {name: torch.from_numpy(np.stack(values)) for name, values in parts.items()}
+
+
+def style_view(
+    scan: Scan, cut: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images and tissues that a style is read from: nothing where the lesion is.
+
+    Else the style of a patient could tell what its lesion looks like, which is the map's to say.
+
+    Args:
+        scan: the training subject.
+        cut: takes a part of a (C, X, Y, Z) volume, or all of it.
+
+    Returns:
+        (2, x, y, z) and (3, x, y, z) float32.
+    """
+    plain = cut(scan.semantic[TISSUE_CHANNELS : TISSUE_CHANNELS + 1]) == 0
+    views = (cut(scan.images), cut(scan.semantic[:TISSUE_CHANNELS]))
+    images, tissues = ((view * plain).astype(np.float32) for view in views)
+    return images, tissues
 
 
 def _cut(data: np.ndarray, centre: Centre, size: int, flip: bool) -> np.ndarray:

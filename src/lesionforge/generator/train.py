@@ -17,14 +17,14 @@ from tqdm import tqdm
 
 from lesionforge.cohort.subject import Subject, read_grid
 from lesionforge.errors import ConfigError, DataError, LesionForgeError
-from lesionforge.generator.data import PatchBatches, Scan, StepSampler, read_scan
+from lesionforge.generator.data import PatchBatches, Scan, StepSampler, read_scan, style_view
 from lesionforge.generator.module import (
     GeneratorConfig,
     GeneratorModule,
     Synthesizer,
     reconstruct,
 )
-from lesionforge.generator.network import TISSUE_CHANNELS, Generator
+from lesionforge.generator.network import Generator
 from lesionforge.generator.panel import draw_panel
 from lesionforge.generator.semantic import SEMANTIC
 from lesionforge.generator.style import StyleEncoder, encode_scan
@@ -231,8 +231,7 @@ def _write_result(
         save_file(average.state_dict(), part)
     styles = {}
     for scan in scans:
-        tissues = torch.from_numpy(scan.semantic[:TISSUE_CHANNELS].astype(np.float32))
-        images = torch.from_numpy(scan.images.astype(np.float32))
+        images, tissues = map(torch.from_numpy, style_view(scan, lambda volume: volume))
         styles[scan.id] = encode_scan(average.encoder, images, tissues, module.config.patch)
     write_json(
         folder / RECORD,
