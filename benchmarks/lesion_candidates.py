@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from arguments import read_arguments
 from lesionforge.audit.label_signals import read_evidence
-from lesionforge.audit.likeness import candidate_features
+from lesionforge.audit.likeness import FEATURES, candidate_features
 from lesionforge.cohort.subject import Subject
 from lesionforge.errors import DataError
 from lesionforge.provenance import read_json, read_tsv, sha256, write_tsv
@@ -82,7 +82,8 @@ def main() -> None:
     own, study = read_arguments(parser)
     tables, right = read_finished(own.cell, study), right_labels(study)
     parts = own.cell / "lesion-candidates"
-    check_made_with(parts, {"candidates": sha256(own.cell / "candidates.tsv")})
+    made_with = {"candidates": sha256(own.cell / "candidates.tsv"), "features": list(FEATURES)}
+    check_made_with(parts, made_with)
     for name in tqdm(sorted(tables.subjects["participant_id"]), desc="subjects", unit="subject"):
         if not (parts / f"{name}.tsv").exists():
             rows = subject_rows(right[name], tables, study)

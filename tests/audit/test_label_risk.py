@@ -73,6 +73,22 @@ def test_the_order_of_subjects_does_not_matter_much(audited):
     assert one.corr(other, method="spearman") > 0.8
 
 
+def test_the_assumed_rate_moves_the_odds_and_leaves_the_order(cohort, audited):
+    truth = {s.id: s for s in cohort[0]}
+    given = read_labelled(cohort[0][0].root, "planted")
+    even = audit_labels(
+        given,
+        lambda s: read_evidence(s, prediction(truth[s.id]), RULES),
+        replace(CONFIG, expected_rate=0.5),
+    )
+    rare = audited[0]
+    assert even["participant_id"].tolist() == rare["participant_id"].tolist()
+    odds = [t["risk"] / (1 - t["risk"]) for t in (even, rare)]
+    np.testing.assert_allclose(odds[0] / odds[1], 9, rtol=1e-6)
+    wrong = even["participant_id"].isin(cohort[1])
+    assert even["risk"][wrong].mean() > 0.6 > 0.4 > even["risk"][~wrong].mean()
+
+
 def test_a_mask_too_large_to_be_moved_is_judged_nevertheless(cohort):
     subjects = cohort[0]
     huge = read_brain(subjects[0])
@@ -137,6 +153,8 @@ def test_too_few_patients_and_bad_settings_are_refused(toy_cohort):
         audit_labels(toy_cohort, lambda s: None, CONFIG)
     with pytest.raises(ConfigError, match="expected_rate"):
         replace(CONFIG, expected_rate=0)
+    with pytest.raises(ConfigError, match="candidates"):
+        replace(CONFIG, candidates=0)
     with pytest.raises(ConfigError, match="kinds"):
         replace(CONFIG, kinds=("swapped",))
 

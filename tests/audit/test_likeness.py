@@ -58,3 +58,10 @@ def test_with_nothing_to_learn_from_the_detector_is_believed(hit):
     np.testing.assert_allclose(likeness, 1 / (1 + np.exp(-table["logit"])))
     assert not moved.any()
     assert measure_likeness(candidates(1), 5)[1].sum() == 0
+
+
+def test_one_scale_for_all_where_a_fold_has_nothing_to_learn_from():
+    table = candidates(20)
+    table["hit"] = table.index == 30
+    likeness, _ = measure_likeness(table, 5)
+    np.testing.assert_allclose(likeness, 1 / (1 + np.exp(-table["logit"])))

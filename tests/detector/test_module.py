@@ -143,6 +143,20 @@ def test_the_fast_norm_is_instance_norm():
     torch.testing.assert_close(gradients[0], gradients[1], atol=1e-3, rtol=1e-3)
 
 
+def test_the_fast_norms_own_gradients_and_its_half_precision():
+    ours, theirs = InstanceNorm(3, 1e-5), nn.InstanceNorm3d(3, affine=True)
+    x = torch.randn(2, 3, 6, 6, 6, generator=torch.Generator().manual_seed(0)) + 2
+    x = x.contiguous(memory_format=torch.channels_last_3d)
+    for norm in (ours, theirs):
+        norm(x).pow(3).sum().backward()
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad, atol=0.01, rtol=1e-4)
+    torch.testing.assert_close(ours.bias.grad, theirs.bias.grad, atol=0.01, rtol=1e-4)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = ours(x.bfloat16())
+    assert half.is_contiguous(memory_format=torch.channels_last_3d)
+    torch.testing.assert_close(half.float(), theirs(x), atol=0.03, rtol=0.02)
+
+
 def test_the_optimiser_follows_the_configuration():
     config = DetectorConfig(filters=FILTERS, steps=100, learning_rate=0.01)
     made = DetectorModule(config, 0).configure_optimizers()

@@ -9,7 +9,14 @@ from lesionforge.cohort.subject import read_brain, read_images, read_lesion
 from lesionforge.errors import DataError
 from lesionforge.evaluation.conspicuity import measure_conspicuity
 from lesionforge.evaluation.signs import NO_SIGNS
-from lesionforge.generator.data import PatchBatches, PatchSpec, Scan, StepSampler, read_scan
+from lesionforge.generator.data import (
+    PatchBatches,
+    PatchSpec,
+    Scan,
+    StepSampler,
+    read_scan,
+    style_view,
+)
 from lesionforge.generator.module import GeneratorConfig
 from lesionforge.volume import write_volume
 
@@ -97,6 +104,9 @@ def test_a_style_knows_nothing_of_the_lesion(scans):
     one, two = (PatchBatches([scan], CONFIG, 0).render([spec]) for scan in (ill, other))
     assert not torch.equal(one["images"], two["images"])
     assert torch.equal(one["style_images"], two["style_images"])
+    whole = [style_view(scan, lambda volume: volume)[0] for scan in (ill, other)]
+    assert whole[0].any()
+    np.testing.assert_array_equal(*whole)
     hidden = one["style_tissues"].sum(1) < one["semantic"][:, :3].sum(1)
     assert hidden.sum() >= len(ill.lesion)
     assert torch.equal(one["style_images"][0, :, ~hidden[0]], one["images"][0, :, ~hidden[0]])

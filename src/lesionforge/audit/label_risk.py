@@ -2,10 +2,9 @@
 
 Nobody has a list of wrong labels to learn from, so errors of known kinds are planted in the very
 cohort that is audited: what a wrong label looks like to a detector that has not seen it is then
-known, and a classifier, cross-fitted so that no subject judges itself, tells how alike a given
-label is. Masks and labels without one are judged apart, since different signals exist for them: a
-mask by what lies in it and elsewhere, a label without one by the candidate that looks most like a
-lesion.
+known, and a classifier that has not seen the subject tells how alike a given label is. Masks and
+labels without one are judged apart, since different signals exist for them: a mask by what lies in
+it and elsewhere, a label without one by the candidate that looks most like a lesion.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,7 +52,7 @@ class LabelAuditConfig:
 
     Attributes:
         expected_rate: share of wrong labels that is assumed; it moves all risks up or down and
-            hardly changes their order.
+            leaves their order.
         kinds: errors that are planted to learn from.
         size_weight: how common masks of the wrong size are assumed to be against each other kind.
         copies: planted errors of each kind a subject.
@@ -81,6 +80,8 @@ class LabelAuditConfig:
         """Check the ranges."""
         if not 0 < self.expected_rate < 1:
             raise ConfigError(f"`expected_rate` must be in (0, 1), got {self.expected_rate}.")
+        if self.candidates < 1:
+            raise ConfigError(f"`candidates` must be at least 1, got {self.candidates}.")
         if set(self.kinds) - set(WORDS) or not self.kinds:
             raise ConfigError(f"`kinds` must be some of {', '.join(WORDS)}.")
 
@@ -103,8 +104,8 @@ def audit_labels(
         (`expected_rate` where there are too few labels of its sort to learn from), suspected (the
         likeliest kind of error), consequence (share of the cohort's labelled lesion volume that the
         label holds, or would hold if it is wrong), reasons in words, `candidate` (number of the one
-        that a label without a mask is judged by) and its `likeness`, every signal of `SIGNALS` of
-        a mask, and volume_ml.
+        that a label without a mask is judged by, 0 where there is none) and its `likeness`, every
+        signal of `SIGNALS` of a mask, and volume_ml.
 
     Raises:
         DataError: there are too few patients to learn from.
@@ -201,7 +202,7 @@ def _plant(
 def _judge_masks(table: pd.DataFrame, config: LabelAuditConfig) -> pd.DataFrame:
     """Return the given masks with their risk, suspected error and reasons."""
     table["neighbours"] = unlike_neighbours(table, config.neighbours)
-    judged, moved = _judge(table, list(SIGNALS), config)
+    judged, moved = _judge(table, list(SIGNALS), config, penalty=10.0)
     return judged.assign(reasons=_name(moved, SIGNALS, config.reasons))
 
 
@@ -211,16 +212,16 @@ def _judge_undrawn(table: pd.DataFrame, config: LabelAuditConfig) -> pd.DataFram
         return table
     table = table.reindex(columns=[*table, *(f for f in FEATURES if f not in table)])
     real = (table["candidate"] > 0).to_numpy()
-    moved = np.zeros((len(table), len(FEATURES)))
-    likeness = np.zeros(len(table))
+    moved, likeness = np.zeros((len(table), len(FEATURES))), np.zeros(len(table))
     likeness[real], moved[real] = measure_likeness(table[real], config.folds)
     table["likeness"] = likeness
     best = table.groupby("participant_id", sort=False)["likeness"].idxmax().to_numpy()
-    judged, _ = _judge(table.loc[best].reset_index(drop=True), ["likeness"], config)
-    own = {name: moved[row] for name, row in zip(table["participant_id"][best], best, strict=True)}
-    rows = np.array([own[name] for name in judged["participant_id"]]).reshape(-1, len(FEATURES))
-    judged = judged.drop(columns=[*FEATURES, "hit"])
-    return judged.assign(reasons=_name(rows, FEATURES, config.reasons))
+    table, moved = table.loc[best].reset_index(drop=True), moved[best]
+    why = moved[(table["kind"] == "given").to_numpy()]
+    judged, _ = _judge(table, ["likeness"], config, penalty=1.0)
+    usual = why.sum(axis=0) / max(len(why), 1)
+    judged["reasons"] = _name(why - usual, FEATURES, config.reasons)
+    return judged.drop(columns=[*FEATURES, "hit"])
 
 
 def _name(moved: np.ndarray, words: Mapping[str, str], most: int) -> list[str]:
@@ -230,27 +231,28 @@ def _name(moved: np.ndarray, words: Mapping[str, str], most: int) -> list[str]:
 
 
 def _judge(
-    table: pd.DataFrame, signals: list[str], config: LabelAuditConfig
+    table: pd.DataFrame, signals: list[str], config: LabelAuditConfig, penalty: float
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Return the given labels of one sort with risk and suspected error, and (N, D) why.
 
     The latter says how far each signal moves a label from right to its likeliest error.
     """
     given = (table["kind"] == "given").to_numpy()
-    judged = table[given].drop(columns="kind")
+    judged = table[given].drop(columns="kind").assign(risk=config.expected_rate, suspected="")
     values, groups = table[signals].to_numpy(dtype=float), table["participant_id"].to_numpy()
     moved = np.zeros(values.shape)
+    if given.all() or not given.any():  # nothing to compare with, or nothing to judge
+        return judged, moved[given]
     risk = np.full(len(table), config.expected_rate)
     suspected = np.full(len(table), "", dtype=object)
     kinds = table["kind"].to_numpy()
-    weight = _weights(kinds, config)
-    folds = 0 if given.all() or not given.any() else config.folds  # or nothing to compare with
-    for train, held_out in GroupKFold(folds).split(values, groups=groups) if folds else ():
+    for train, held_out in GroupKFold(config.folds).split(values, groups=groups):
         if given[train].all() or not given[train].any():
             continue  # without labels of either sort nothing is learnt about those held out
         scale = StandardScaler().fit(values[train])
-        model = LogisticRegression(C=0.1, max_iter=2000)
-        model.fit(scale.transform(values[train]), kinds[train], sample_weight=weight[train])
+        model = LogisticRegression(C=1 / penalty, max_iter=2000)
+        weight = _weights(kinds[train], config)
+        model.fit(scale.transform(values[train]), kinds[train], sample_weight=weight)
         points = scale.transform(values[held_out])
         chance = model.predict_proba(points)
         right = list(model.classes_).index("given")

@@ -16,15 +16,15 @@ from lesionforge.evaluation.matching import Candidate
 
 FEATURES = {
     "logit": "the detector sees a lesion where the label has none",
-    "mean_probability": "the detector is sure throughout the best candidate",
-    "log_volume": "the best candidate has the size of lesions",
-    "flair": "FLAIR at the best candidate is as in lesions",
-    "t1w": "T1w at the best candidate is as in lesions",
-    "blur": "the grey-white junction at the best candidate is as in lesions",
-    "conspicuity": "the best candidate stands out as lesions do",
-    "grey": "the best candidate holds as much grey matter as lesions do",
-    "flair_side": "FLAIR at the best candidate differs from the other side as in lesions",
-    "t1w_side": "T1w at the best candidate differs from the other side as in lesions",
+    "mean_probability": "the detector is sure throughout the candidate",
+    "log_volume": "the candidate has the size of lesions",
+    "flair": "FLAIR at the candidate is as in lesions",
+    "t1w": "T1w at the candidate is as in lesions",
+    "blur": "the grey-white junction at the candidate is as in lesions",
+    "conspicuity": "the candidate stands out as lesions do",
+    "grey": "the candidate holds as much grey matter as lesions do",
+    "flair_side": "FLAIR at the candidate differs from the other side as in lesions",
+    "t1w_side": "T1w at the candidate differs from the other side as in lesions",
 }
 """What a candidate is judged by, and what each feature says when it makes it look like a lesion."""
 SIGNS = ("flair", "t1w", "blur", "conspicuity", "grey")
@@ -62,19 +62,19 @@ def measure_likeness(table: pd.DataFrame, folds: int) -> tuple[np.ndarray, np.nd
         folds: of the cross-fitting, by subject.
 
     Returns:
-        (N,) probability in [0, 1] and (N, D) how far each feature moves its logit. Where there is
-        too little to learn from, the detector's own probability, moved by nothing else.
+        (N,) probability in [0, 1] and (N, D) how far each feature moves its logit. Where a
+        fold has nothing to learn from, it is the detector's own probability for all, moved by
+        nothing.
     """
     values = table[list(FEATURES)].to_numpy(dtype=float)
     hit, groups = table["hit"].to_numpy(dtype=bool), table["participant_id"].to_numpy()
     likeness = 1 / (1 + np.exp(-table["logit"].to_numpy(dtype=float)))
     moved = np.zeros(values.shape)
     folds = min(folds, len(set(groups)))
-    if folds < 2:
+    parts = list(GroupKFold(folds).split(values, groups=groups)) if folds > 1 else []
+    if any(hit[train].all() or not hit[train].any() for train, _ in parts):
         return likeness, moved
-    for train, held_out in GroupKFold(folds).split(values, groups=groups):
-        if hit[train].all() or not hit[train].any():
-            continue
+    for train, held_out in parts:
         scale = StandardScaler().fit(values[train])
         model = LogisticRegression(C=0.1, max_iter=2000)
         model.fit(scale.transform(values[train]), hit[train])

@@ -16,8 +16,8 @@ class StyleEncoder(nn.Module):
     """Encode a patch of a scan as the mean and log variance of its style code.
 
     Features are averaged over the brain, so the code says nothing of where things are. In training
-    the patch is drawn anywhere in the same scan: where it reaches the lesion of the patch to be
-    made, the code knows a little of it, as that of a patient's scan does when it is used.
+    the patch is drawn anywhere in the same scan. Images and tissues are 0 where a lesion is (see
+    `lesionforge.generator.data.style_view`): the code may know that there is one, not its looks.
 
     Args:
         style_dim: length of the code.

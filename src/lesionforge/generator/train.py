@@ -36,7 +36,8 @@ from lesionforge.training import IDENTITY, Checkpoint, Progress, identify, is_fi
 logger = logging.getLogger(__name__)
 WEIGHTS = "generator.safetensors"
 RECORD = "generator.json"
-DECIDES = ("config", "seed", "semantic", "training", "sources")
+STYLE = "of healthy tissue"
+DECIDES = ("config", "seed", "semantic", "style", "training", "sources")
 """What of the record decides the weights, beside the volumes."""
 
 
@@ -87,6 +88,7 @@ def train_generator(
         "config": asdict(config),
         "seed": seed,
         "semantic": list(SEMANTIC),
+        "style": STYLE,
         "training": [s.id for s in subjects],
         "sources": sorted({source for s in subjects for source in s.sources}),
     }
