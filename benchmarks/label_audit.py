@@ -163,8 +163,9 @@ def each_sensitivity(outcomes: Mapping[str, Outcomes], rate: float) -> pd.DataFr
 
 def draw(rankings: Mapping[int, pd.DataFrame], each: pd.DataFrame | None, path: Path) -> None:
     """Plot the errors found against the part of the list looked at, and the arms' sensitivities."""
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    panels = 1 if each is None else 2
+    figure = Figure(figsize=(4 * panels, 3.6), layout="constrained")
+    left, right = [*figure.subplots(1, panels, squeeze=False)[0], None][:2]
     for ranking in rankings.values():
         wrong = (ranking["truth"] != "right").to_numpy(dtype=float)
         seen = np.arange(len(wrong) + 1) / len(wrong)
