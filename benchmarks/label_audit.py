@@ -165,7 +165,8 @@ def draw(rankings: Mapping[int, pd.DataFrame], each: pd.DataFrame | None, path: 
     """Plot the errors found against the part of the list looked at, and the arms' sensitivities."""
     panels = 1 if each is None else 2
     figure = Figure(figsize=(4 * panels, 3.6), layout="constrained")
-    left, right = [*figure.subplots(1, panels, squeeze=False)[0], None][:2]
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    left = axes[0]
     for ranking in rankings.values():
         wrong = (ranking["truth"] != "right").to_numpy(dtype=float)
         seen = np.arange(len(wrong) + 1) / len(wrong)
@@ -175,6 +176,7 @@ def draw(rankings: Mapping[int, pd.DataFrame], each: pd.DataFrame | None, path: 
     left.set(xlabel="share of the list looked at", ylabel="share of planted errors found")
     left.legend(loc="lower right")
     if each is not None:
+        right = axes[1]
         right.plot(each.columns, each.T.to_numpy(), color="C0", alpha=0.4, lw=1, marker=".")
         right.plot(each.columns, each.mean(), color="black", marker="o")
         right.set(ylim=(0, 1), ylabel="sensitivity at the allowed false positives")

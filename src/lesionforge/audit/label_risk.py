@@ -29,6 +29,7 @@ from lesionforge.audit.corrupt import (
 from lesionforge.audit.label_signals import SIGNALS, Evidence, label_signals, sort_candidates
 from lesionforge.audit.likeness import (
     FEATURES,
+    PENALTY,
     candidate_features,
     measure_likeness,
     unlike_neighbours,
@@ -183,7 +184,8 @@ def _undrawn_rows(
             **candidate_features(evidence, candidate),
         }
     if not evidence.candidates:
-        yield {**known, "candidate": 0, "hit": False, "volume_ml": 0.0}
+        unknown = dict.fromkeys(FEATURES, np.nan)
+        yield {**known, "candidate": 0, "hit": False, "volume_ml": 0.0, **unknown}
 
 
 def _plant(
@@ -202,7 +204,7 @@ def _plant(
 def _judge_masks(table: pd.DataFrame, config: LabelAuditConfig) -> pd.DataFrame:
     """Return the given masks with their risk, suspected error and reasons."""
     table["neighbours"] = unlike_neighbours(table, config.neighbours)
-    judged, moved = _judge(table, list(SIGNALS), config, penalty=10.0)
+    judged, moved = _judge(table, list(SIGNALS), config, penalty=PENALTY)
     return judged.assign(reasons=_name(moved, SIGNALS, config.reasons))
 
 
@@ -210,7 +212,6 @@ def _judge_undrawn(table: pd.DataFrame, config: LabelAuditConfig) -> pd.DataFram
     """Return the given labels without a mask, by the candidate most like a lesion."""
     if table.empty:
         return table
-    table = table.reindex(columns=[*table, *(f for f in FEATURES if f not in table)])
     real = (table["candidate"] > 0).to_numpy()
     moved, likeness = np.zeros((len(table), len(FEATURES))), np.zeros(len(table))
     likeness[real], moved[real] = measure_likeness(table[real], config.folds)

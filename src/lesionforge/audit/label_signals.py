@@ -12,6 +12,7 @@ from lesionforge.evaluation.matching import (
     DICE_THRESHOLD,
     Candidate,
     CandidateRules,
+    candidates_mask,
     find_candidates,
     match_candidates,
 )
@@ -95,7 +96,7 @@ def label_signals(evidence: Evidence, mask: np.ndarray) -> dict[str, float]:
     inside, outside = sort_candidates(evidence, mask)
     near = ndimage.distance_transform_edt(~mask, sampling=evidence.grid.voxel_mm) <= reach
     own = float(probability[near].max())
-    found = _region(inside, probability.shape) & (probability > DICE_THRESHOLD)
+    found = candidates_mask(inside, probability.shape) & (probability > DICE_THRESHOLD)
     overlap = 2 * int((found & mask).sum()) / (int(found.sum()) + int(mask.sum()))
     ratio = float(np.log(found.sum() / mask.sum())) if found.any() else 0.0
     return {
@@ -118,13 +119,6 @@ def sort_candidates(
     matches, _ = match_candidates(found, mask, evidence.grid, evidence.rules)
     pairs = list(zip(found, matches, strict=True))
     return [c for c, match in pairs if match.hit], [c for c, match in pairs if not match.hit]
-
-
-def _region(candidates: list[Candidate], shape: tuple[int, ...]) -> np.ndarray:
-    region = np.zeros(shape, dtype=bool)
-    for candidate in candidates:
-        region[tuple(candidate.voxels.T)] = True
-    return region
 
 
 def imaging_signs(evidence: Evidence, region: np.ndarray) -> dict[str, float]:

@@ -7,12 +7,13 @@ candidates at drawn lesions against all others, cross-fitted so that no subject 
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from lesionforge.audit.label_signals import Evidence, imaging_signs
-from lesionforge.evaluation.matching import Candidate
+from lesionforge.evaluation.matching import Candidate, candidates_mask
 
 FEATURES = {
     "logit": "the detector sees a lesion where the label has none",
@@ -29,6 +30,7 @@ FEATURES = {
 """What a candidate is judged by, and what each feature says when it makes it look like a lesion."""
 SIGNS = ("flair", "t1w", "blur", "conspicuity", "grey")
 LEAST = 1e-6
+PENALTY = 10.0  # of a logistic regression on ten and more signals, against as many labels
 
 
 def candidate_features(evidence: Evidence, candidate: Candidate) -> dict[str, float]:
@@ -42,11 +44,9 @@ def candidate_features(evidence: Evidence, candidate: Candidate) -> dict[str, fl
         logit (of the score), mean_probability in [0, 1], log_volume (natural logarithm of cubic
         millimetres), and what the images show (see `imaging_signs`).
     """
-    region = np.zeros(evidence.probability.shape, dtype=bool)
-    region[tuple(candidate.voxels.T)] = True
-    score = float(np.clip(candidate.score, LEAST, 1 - LEAST))
+    region = candidates_mask([candidate], evidence.probability.shape)
     return {
-        "logit": float(np.log(score / (1 - score))),
+        "logit": float(logit(np.clip(candidate.score, LEAST, 1 - LEAST))),
         "mean_probability": float(evidence.probability[region].mean()),
         "log_volume": float(np.log(candidate.volume_mm3)),
         **imaging_signs(evidence, region),
@@ -68,7 +68,7 @@ def measure_likeness(table: pd.DataFrame, folds: int) -> tuple[np.ndarray, np.nd
     """
     values = table[list(FEATURES)].to_numpy(dtype=float)
     hit, groups = table["hit"].to_numpy(dtype=bool), table["participant_id"].to_numpy()
-    likeness = 1 / (1 + np.exp(-table["logit"].to_numpy(dtype=float)))
+    likeness = expit(table["logit"].to_numpy(dtype=float))
     moved = np.zeros(values.shape)
     folds = min(folds, len(set(groups)))
     parts = list(GroupKFold(folds).split(values, groups=groups)) if folds > 1 else []
@@ -76,7 +76,7 @@ def measure_likeness(table: pd.DataFrame, folds: int) -> tuple[np.ndarray, np.nd
         return likeness, moved
     for train, held_out in parts:
         scale = StandardScaler().fit(values[train])
-        model = LogisticRegression(C=0.1, max_iter=2000)
+        model = LogisticRegression(C=1 / PENALTY, max_iter=2000)
         model.fit(scale.transform(values[train]), hit[train])
         points = scale.transform(values[held_out])
         likeness[held_out] = model.predict_proba(points)[:, 1]

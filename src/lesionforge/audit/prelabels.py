@@ -13,7 +13,7 @@ from lesionforge.audit.decision_log import Decision, DecisionLog, log_path
 from lesionforge.cohort.labels import Label, write_label_set
 from lesionforge.cohort.subject import Subject, read_grid
 from lesionforge.errors import ConfigError
-from lesionforge.evaluation.matching import CandidateRules, find_candidates
+from lesionforge.evaluation.matching import CandidateRules, candidates_mask, find_candidates
 from lesionforge.volume import Volume, write_volume
 
 COLUMNS = (
@@ -144,8 +144,7 @@ def read_prelabels(
             found.append(Prelabel(subject.id, 0.0, None))
             continue
         best = candidates[0]
-        mask = np.zeros(probability.data.shape, dtype=bool)
-        mask[tuple(best.voxels.T)] = True
+        mask = candidates_mask([best], probability.data.shape)
         found.append(Prelabel(subject.id, best.score, mask, best.centre_mm, best.volume_mm3))
     return found
 

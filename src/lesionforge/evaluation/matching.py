@@ -7,6 +7,7 @@ volume there. A *lesion* is a 26-connected component of the dilated truth, so th
 resampled mask, closer to each other than twice the tolerance, count once.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -101,6 +102,14 @@ class Candidate:
     volume_mm3: float
     centre_mm: tuple[float, float, float]
     voxels: np.ndarray
+
+
+def candidates_mask(candidates: Iterable[Candidate], shape: tuple[int, ...]) -> np.ndarray:
+    """Return where (X, Y, Z) bool any of the candidates lies in a map of `shape`."""
+    mask = np.zeros(shape, dtype=bool)
+    for candidate in candidates:
+        mask[tuple(candidate.voxels.T)] = True
+    return mask
 
 
 @dataclass(frozen=True)

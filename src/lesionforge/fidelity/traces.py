@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from lesionforge.cohort.subject import Subject, read_brain, read_grid, read_lesion
 from lesionforge.errors import DataError
-from lesionforge.evaluation.matching import Candidate, CandidateRules, find_candidates
+from lesionforge.evaluation.matching import CandidateRules, candidates_mask, find_candidates
 from lesionforge.evaluation.statistics import quantiles
 from lesionforge.fidelity.portrait import draw_portrait
 from lesionforge.fidelity.two_sample import LIMIT
@@ -174,10 +174,8 @@ def _interval(rows: pd.DataFrame) -> tuple[float, float]:
 
 def candidate_place(probability: Volume, rules: CandidateRules, number: int) -> np.ndarray:
     """Return where (X, Y, Z) bool candidate `number` of a probability map lies."""
-    found: list[Candidate] = find_candidates(probability.data, probability.grid, rules)
-    place = np.zeros(probability.data.shape, dtype=bool)
-    place[tuple(found[number - 1].voxels.T)] = True
-    return place
+    found = find_candidates(probability.data, probability.grid, rules)
+    return candidates_mask([found[number - 1]], probability.data.shape)
 
 
 def _nearest(row: dict, distance: np.ndarray, lesions: TrainingLesions) -> dict[str, object]:
