@@ -63,10 +63,29 @@ class Checkpoint(Callback):
 
     Args:
         path: of the one checkpoint.
+        precision: of the training; one that was begun in another is not resumed, since what `auto`
+            means depends on the machine.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, precision: str) -> None:
         self.path = path
+        self.precision = precision
+
+    def state_dict(self) -> dict[str, str]:
+        """Keep the precision in the checkpoint."""
+        return {"precision": self.precision}
+
+    def load_state_dict(self, state_dict: dict[str, str]) -> None:
+        """Refuse to go on in another precision.
+
+        Raises:
+            DataError: see above.
+        """
+        if state_dict["precision"] != self.precision:
+            raise DataError(
+                f"{self.path} was begun in {state_dict['precision']}, and this machine would go on "
+                f"in {self.precision}. Go on where it was begun, or delete the file to begin anew."
+            )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the checkpoint."""

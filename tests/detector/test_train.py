@@ -104,6 +104,22 @@ def test_the_time_of_resumed_runs_adds_up(trained, training, tmp_path, monkeypat
     assert read_json(tmp_path / "detector.json")["seconds"] > 5000
 
 
+def test_a_training_is_not_resumed_in_another_precision(training, tmp_path, monkeypatch):
+    def killed(self, trainer, *args):
+        if trainer.global_step == 6:
+            raise Killed
+
+    monkeypatch.setattr(train.Progress, "on_train_batch_end", killed)
+    with pytest.raises(Killed):
+        train_detector(training, tmp_path, CONFIG, 0)
+    monkeypatch.undo()
+    before = (tmp_path / "checkpoint.ckpt").read_bytes()
+    monkeypatch.setattr(train, "resolve_precision", lambda *args: "bf16-mixed")
+    with pytest.raises(DataError, match=r"begun in 32-true.*go on in bf16-mixed"):
+        train_detector(training, tmp_path, CONFIG, 0)
+    assert (tmp_path / "checkpoint.ckpt").read_bytes() == before
+
+
 def test_workers_do_not_change_the_weights(trained, training, tmp_path):
     train_detector(training, tmp_path, replace(CONFIG, workers=2), 0)
     assert same_weights(trained, tmp_path)

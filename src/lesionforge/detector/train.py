@@ -129,7 +129,7 @@ def _fit(
         gradient_clip_val=config.gradient_clip,
         logger=TensorBoardLogger(folder, name="logs", version=""),
         log_every_n_steps=min(10, config.epoch_steps),
-        callbacks=[Checkpoint(checkpoint), progress],
+        callbacks=[Checkpoint(checkpoint, precision), progress],
         enable_progress_bar=False,
         enable_checkpointing=False,
         enable_model_summary=False,

@@ -198,7 +198,7 @@ def _fit(
         max_epochs=epochs,  # two optimizers count every step twice: never `max_steps`
         logger=TensorBoardLogger(folder, name="logs", version=""),
         log_every_n_steps=config.log_every,
-        callbacks=[Panel(batches, config), Checkpoint(checkpoint), progress],
+        callbacks=[Panel(batches, config), Checkpoint(checkpoint, precision), progress],
         enable_progress_bar=False,
         enable_checkpointing=False,
         enable_model_summary=False,
