@@ -27,7 +27,9 @@ from lesionforge.volume import read_volume
 logger = logging.getLogger("tiled_synthesis")
 
 
-def crude_map(t1w: np.ndarray, flair: np.ndarray | None) -> np.ndarray:
+def crude_map(
+    t1w: np.ndarray, flair: np.ndarray | None, voxel_mm: tuple[float, float, float]
+) -> np.ndarray:
     """Classify a head by T1w intensity (FLAIR, if on the same grid, thins out bright fat)."""
     low, middle, high = threshold_multiotsu(t1w[::4, ::4, ::4], 4)
     classes = np.digitize(t1w, [low, middle, high])
@@ -37,7 +39,7 @@ def crude_map(t1w: np.ndarray, flair: np.ndarray | None) -> np.ndarray:
     index = np.indices(t1w.shape, dtype=np.float32)
     middle_voxel = np.array(t1w.shape, dtype=np.float32)[:, None, None, None] * 0.45
     lesion = ((index - middle_voxel) ** 2).sum(0) < 12**2
-    return semantic_map(tissues, lesion, (-1.0, 2.0, -1.0, 2.0))
+    return semantic_map(tissues, lesion, (-1.0, 2.0) * 4, voxel_mm)
 
 
 def random_generator() -> Generator:
@@ -67,7 +69,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     flair = read_volume(options.flair).data if options.flair else None
-    semantic = crude_map(read_volume(options.t1w).data, flair)
+    t1w = read_volume(options.t1w)
+    semantic = crude_map(t1w.data, flair, t1w.grid.voxel_mm)
     if options.generator:
         trained = load_generator(options.generator)
         network, style = trained.network, next(iter(trained.styles.values()))

@@ -6,7 +6,8 @@ from scipy import ndimage
 
 from lesionforge.errors import DataError
 from lesionforge.evaluation.conspicuity import measure_conspicuity
-from lesionforge.evaluation.signs import measure_signs
+from lesionforge.evaluation.envelopes import soften
+from lesionforge.evaluation.signs import measure_signs, mix_signs, sign_maps
 from lesionforge.seeding import stream
 
 SHAPE = (40, 44, 40)
@@ -66,25 +67,43 @@ def test_planted_contrast_comes_back(voxels, slack):
 
 
 def test_what_is_done_to_grey_and_to_white_matter_is_told_apart():
-    planted = np.array([[-1.5, 2.0], [0.5, -1.0]])  # grey, white: T1w and FLAIR
+    planted = (-1.5, 2.0, 0.5, -1.0, 0.0, 0.0, 0.7, 1.5)
     for seed in range(4):
         images, tissues, brain = head(seed)
         mask = lesion(seed, 400)
-        change = 0.1 * np.tensordot(planted.T, tissues[1:], 1) * mask
+        change = 0.1 * mix_signs(planted, sign_maps(mask, tissues, MM))
         found = measure_conspicuity(images + change.astype(np.float32), mask, tissues, brain, MM)
-        assert found.signs == pytest.approx(tuple(planted.ravel()), rel=0.35)  # drawn to the mean
+        assert found.signs == pytest.approx(planted, rel=0.4, abs=0.45)  # drawn to the mean
         assert abs(found.t1w) < 1.2  # the mean hides what cancels
 
 
-def test_a_tissue_that_the_lesion_lacks_takes_the_mean():
-    values = np.full((2, 50), [[1.0], [-2.0]])
-    mix = np.stack([np.zeros(50), np.ones(50), np.zeros(50)])
-    assert measure_signs(values, mix, 8.0) == pytest.approx((1.0, -2.0, 1.0, -2.0))
-    values[1, :5] = 9.0
-    mix[:, :5] = [[0], [0], [1]]
-    little = measure_signs(values, mix, 1.0)  # 5 mm3 of white matter say little
-    assert -1.0 < little[3] < 0.5
-    assert measure_signs(values, mix, 1e3)[3] == pytest.approx(9.0, abs=0.3)
+def test_an_effect_beyond_the_mask_is_told_from_one_inside():
+    """A white matter sign beneath a cortical lesion, which nobody draws."""
+    mask = np.zeros((20, 12, 12), bool)
+    mask[5:9, 3:9, 3:9] = True
+    grey = np.broadcast_to((np.arange(20) < 9)[:, None, None], mask.shape).astype(np.float32)
+    tissues = np.stack([0 * grey, grey, 1 - grey])
+    effect = np.zeros((2, *mask.shape))
+    effect[1, 9:12, 3:9, 3:9] = 2.0
+    signs = measure_signs(effect, mask, tissues, (2.0, 2.0, 2.0))
+    assert signs[7] > 1.0  # FLAIR in white matter around
+    assert max(abs(signs[i]) for i in (0, 1, 2, 4, 5, 6)) < 0.35
+
+
+def test_a_tissue_that_the_lesion_lacks_takes_the_mean_and_around_it_nothing():
+    shape = (12, 8, 8)
+    mask = np.zeros(shape, bool)
+    mask[2:8, 2:6, 2:6] = True
+    tissues = np.stack([np.zeros(shape), np.ones(shape), np.zeros(shape)])
+    effect = soften(mask) * np.array([1.0, -2.0])[:, None, None, None]
+    signs = measure_signs(effect, mask, tissues, (2.0, 2.0, 2.0))
+    assert signs[:4] == pytest.approx((1.0, -2.0, 1.0, -2.0), rel=0.3)
+    assert signs[6:] == pytest.approx((0.0, 0.0), abs=1e-9)
+    effect[1, 2], tissues[:, 2] = 9.0 * mask[2], [[[0]], [[0]], [[1]]]
+    little = measure_signs(effect, mask, tissues, (0.7, 0.7, 0.7))  # 5 mm3 of white matter
+    much = measure_signs(effect, mask, tissues, (20.0, 20.0, 20.0))
+    assert -1.5 < little[3] < 2.0
+    assert much[3] > 6.0
 
 
 @pytest.mark.parametrize("voxels", [10, 200])

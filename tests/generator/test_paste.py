@@ -9,8 +9,9 @@ from scipy import ndimage
 from lesionforge.cohort.bids import json_path, read_cohort
 from lesionforge.cohort.subject import read_brain, read_images, read_lesion
 from lesionforge.errors import DataError, MaskError
+from lesionforge.evaluation.envelopes import feather_weight
 from lesionforge.generator.anatomy import read_anatomy
-from lesionforge.generator.compose import effect_size, feather_weight
+from lesionforge.generator.compose import effect_size
 from lesionforge.generator.paste import carve_region, copy_tissue
 from lesionforge.generator.recipe import CarveSpec, SynthesisConfig, SynthesisSpec
 from lesionforge.generator.synthesize import synthesize

@@ -77,5 +77,7 @@ def test_effect_limits(effect, asked, passes):
     ],
 )
 def test_signs_that_turn_round_are_found(made, least, passes):
-    found = check_signs(made, (-0.5, 1.5, 0.0, 0.0), SynthesisConfig(min_sign_cosine=least))
+    found = check_signs(
+        made + (0.0,) * 4, (-0.5, 1.5) + (0.0,) * 6, SynthesisConfig(min_sign_cosine=least)
+    )
     assert [r.reason for r in found] == ([] if passes else ["signs"])

@@ -205,9 +205,9 @@ def test_the_average_follows_the_weights():
 
 def test_training_learns_the_contrast_and_the_lesion(subjects, tmp_path):
     """After some steps the toy's grey and white matter and its bright lesion are told apart."""
-    config = replace(TINY, channels=(8, 8, 8), hidden=8, steps=40, checkpoint_every=40,
-                     generator_rate=5e-3, ema_decay=0.9, panel_every=40)  # fmt: skip
-    train_generator(subjects, tmp_path, config, 0)
+    config = replace(TINY, channels=(8, 8, 8), hidden=8, steps=60, checkpoint_every=60,
+                     generator_rate=5e-3, ema_decay=0.9, panel_every=60)  # fmt: skip
+    train_generator(subjects, tmp_path, config, 1)
     generator = load_generator(tmp_path)
     semantic = np.zeros((len(SEMANTIC), 16, 16, 16), dtype=np.float32)
     semantic[1, :8], semantic[2, 8:] = 1, 1
@@ -217,9 +217,9 @@ def test_training_learns_the_contrast_and_the_lesion(subjects, tmp_path):
     plain, ill = (apply_generator(generator.network, m, style, 0) for m in (semantic, lesion))
     t1w, flair = plain
     assert t1w[10:14].mean() - t1w[2:6].mean() > 0.05  # 0.15 in truth
-    assert flair[2:6].mean() - flair[10:14].mean() > 0.03  # 0.1 in truth
+    assert flair[2:6].mean() - flair[10:14].mean() > 0.03  # 0.1 in truth; 0.05 to 0.14 over seeds
     effect = (ill - plain)[1]
-    assert effect[3:6, 6:10, 6:10].mean() > 0.05  # 0.19 to 0.27 over seeds
+    assert effect[3:6, 6:10, 6:10].mean() > 0.05  # 0.08 to 0.19 over seeds
     assert np.abs(effect[12:]).max() < 0.01
 
 
@@ -252,7 +252,7 @@ def test_lesions_of_opposite_signs_are_learnt_apart(toy_cohort, toy_grid, tmp_pa
     dark, none, bright = (
         apply_generator(
             generator.network,
-            semantic_map(anatomy.healed, anatomy.lesion, (-0.5, sign, -0.5, sign)),
+            semantic_map(anatomy.healed, anatomy.lesion, (-0.5, sign) * 4, toy_grid.voxel_mm),
             generator.styles[subjects[0].id],
             0,
         )[1, anatomy.lesion].mean()

@@ -6,6 +6,7 @@ import numpy as np
 from nilearn import datasets
 from scipy import ndimage
 
+from lesionforge.evaluation.signs import as_signs
 from lesionforge.masks.descriptors import PLACES
 from lesionforge.masks.growth import Growth
 from lesionforge.masks.host import Host
@@ -67,7 +68,7 @@ def _known_lesion(rng: np.random.Generator, number: int, median_mm3: float) -> L
         place=PLACES[rng.choice(4, p=[0.5, 0.15, 0.3, 0.05])],
         side="left" if side < 0 else "right",
         conspicuity=(shown := float(rng.gamma(2, 0.7))),
-        signs=(-0.4 * shown, 0.9 * shown, 0.2 * shown, -0.5 * shown),
+        signs=as_signs(shown * np.array([-0.4, 0.9, 0.2, -0.5] * 2)),
         growth=Growth(
             depth_mm=float(rng.normal(-0.5, 0.5)),
             reach_out_mm=float(rng.uniform(0.8, 2)),

@@ -83,7 +83,7 @@ def test_lesions_are_recorded_and_json_round_trips(cohort, fitted):
     assert fitted.lesions[3].subject == subject.id
     assert fitted.lesions[3].site == subject.site
     assert 1.0 < fitted.lesions[3].conspicuity < 3.0
-    t1w, flair, _, white_flair = fitted.lesions[3].signs
+    t1w, flair, _, white_flair, *_ = fitted.lesions[3].signs
     assert abs(t1w) < min(flair, white_flair) < 3.0  # these lesions are bright in FLAIR
     own = read_host(subject)
     assert own.forbidden[mask].all()

@@ -36,10 +36,10 @@ def test_requests_are_met(hosts, lobe):
 
 
 def test_signs_are_those_of_a_lesion_about_as_conspicuous(hosts):
-    prior = known_prior("ribbon", 2000.0)  # signs are -0.4, 0.9, 0.2, -0.5 times the conspicuity
+    prior = known_prior("ribbon", 2000.0)  # signs are -0.4, 0.9, 0.2, -0.5, in and around
     weak = min(prior.lesions, key=lambda x: x.conspicuity)
     odd = [
-        dataclasses.replace(x, signs=(0.5, 0.1, 0.0, 0.0)) if x == weak else x
+        dataclasses.replace(x, signs=(0.5, 0.1) + (0.0,) * 6) if x == weak else x
         for x in prior.lesions
     ]
     prior = dataclasses.replace(prior, lesions=tuple(odd))
@@ -49,7 +49,7 @@ def test_signs_are_those_of_a_lesion_about_as_conspicuous(hosts):
         rng = stream(0, "signs", number)
         spec = sample_spec(prior, hosts[0], rng, MaskRequest(conspicuity=strong))
         found.append(np.array(spec.signs) / strong)
-    ratios = np.array(found) / [-0.4, 0.9, 0.2, -0.5]
+    ratios = np.array(found) / ([-0.4, 0.9, 0.2, -0.5] * 2)
     assert (ratios > 0.4).all()  # a weak one is at most doubled, and no sign turns round
     assert (ratios < 1.6).all()
     assert len(np.unique(ratios.round(6))) == ratios.size  # no lesion is another's copy

@@ -23,8 +23,8 @@ class Conspicuity:
     Attributes:
         t1w: mean T1w difference from what the tissue mix predicts, in robust standard deviations.
         flair: the same for FLAIR.
-        signs: the same for grey and white matter apart, see `measure_signs`; their noise is 0.3 to
-            0.4 where the tissues under the lesion are an estimate.
+        signs: the same for grey and white matter apart, in the lesion and around it, see
+            `measure_signs`; their noise is 0.2 to 0.5 where the tissues under it are an estimate.
         blur: share of the T1w gradient between the tissues that is lost inside the lesion; 0 is as
             sharp as around it, 1 no edge left, negative sharper.
         total: root mean square of the regional effect in both images beyond noise, in robust
@@ -92,14 +92,13 @@ def describe_effect(
     voxel_mm: tuple[float, float, float],
 ) -> Conspicuity:
     """Sum up an effect that `lesion_effect` has found; the other arguments as there."""
-    mix = tissues[(slice(None), *found.box)][:, found.inside]
-    values = found.values[:, found.inside]
-    t1w, flair = mean_effect(values, mix)
+    near = tissues[(slice(None), *found.box)]
+    t1w, flair = mean_effect(found.values[:, found.inside], near[:, found.inside])
     seen = images[0][found.box]
     return Conspicuity(
         t1w=float(t1w),
         flair=float(flair),
-        signs=measure_signs(values, mix, float(np.prod(voxel_mm))),
+        signs=measure_signs(found.values, found.inside, near, voxel_mm),
         blur=_blur(seen, found.predicted[0], found.inside, found.rim, voxel_mm),
         total=_total(found.values, found.inside, found.rim, voxel_mm),
     )

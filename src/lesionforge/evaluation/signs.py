@@ -1,69 +1,116 @@
-"""A lesion's signs: what it does to T1w and FLAIR, in grey and in white matter apart.
+"""A lesion's signs: what it does to T1w and FLAIR, in grey and white matter, inside and around.
 
-A lesion may be bright in the cortex and dark beneath; its mean effect would tell of neither.
+A lesion may be bright in the cortex and dark beneath; its mean effect would tell of neither. And it
+reaches beyond what an expert draws: of what phantom lesions of version 3 change within 8 mm more
+than a third lies outside their masks. Measured from the images of 16 patients, signs in the mask
+explain half of the true effect (median; 0.56 in the mean), signs in and around 0.79 (0.69).
 """
 
 from collections.abc import Iterable
 
 import numpy as np
 
-Signs = tuple[float, float, float, float]
+from lesionforge.evaluation.envelopes import lesion_envelopes
+
+Signs = tuple[float, float, float, float, float, float, float, float]
 SIGNS = (
     "T1w in grey matter",
     "FLAIR in grey matter",
     "T1w in white matter",
     "FLAIR in white matter",
+    "T1w in grey matter around",
+    "FLAIR in grey matter around",
+    "T1w in white matter around",
+    "FLAIR in white matter around",
 )
-NO_SIGNS: Signs = (0.0, 0.0, 0.0, 0.0)
-# Of a tissue; with less of it a lesion's sign there leans to its mean effect. Effects planted into
-# healthy phantoms came back with the least error for 50 to 100.
+INSIDE = 4  # so many of `SIGNS`, the first, are of the mask
+NO_SIGNS: Signs = (0.0,) * 8
+# Of a tissue; with less of it a lesion's sign there leans to its mean effect, or around it to none.
+# Effects planted into healthy phantoms came back with the least error for 50 to 100.
 HOLD_MM3 = 100.0
 
 
 def as_signs(values: Iterable[float]) -> Signs:
-    """Return four numbers in the order of `SIGNS`.
+    """Return eight numbers in the order of `SIGNS`.
 
     Raises:
         ValueError: there are more or fewer, or one is no number.
         TypeError: they are no numbers at all.
     """
-    grey_t1w, grey_flair, white_t1w, white_flair = (float(value) for value in values)
-    return grey_t1w, grey_flair, white_t1w, white_flair
+    a, b, c, d, e, f, g, h = (float(value) for value in values)
+    return a, b, c, d, e, f, g, h
 
 
-def measure_signs(values: np.ndarray, mix: np.ndarray, voxel_mm3: float) -> Signs:
-    """Tell apart what a lesion does to grey and to white matter.
-
-    Ridge regression of the effect on the tissue mix, drawn towards the mean effect by as much as
-    `HOLD_MM3` of either tissue would; so a tissue that the lesion hardly reaches has the mean.
+def sign_maps(
+    lesion: np.ndarray, tissues: np.ndarray, voxel_mm: tuple[float, float, float]
+) -> np.ndarray:
+    """Return how much of each voxel each pair of signs (T1w, FLAIR) is of.
 
     Args:
-        values: (2, N) effect on T1w and FLAIR at the lesion's voxels.
-        mix: (3, N) probabilities of CSF, GM and WM there.
-        voxel_mm3: volume of a voxel.
+        lesion: (X, Y, Z) bool.
+        tissues: (3, X, Y, Z) probabilities of CSF, GM and WM.
+        voxel_mm: voxel size along each axis.
 
     Returns:
-        Effects in the units of `values`, in the order of `SIGNS`.
+        (4, X, Y, Z) float32 in [0, 1]: grey and white matter in the lesion, and around it.
     """
-    solid = mix[1:].T.astype(np.float64)
-    hold = HOLD_MM3 / voxel_mm3
-    wanted = solid.T @ values.T.astype(np.float64) + hold * mean_effect(values, mix)
-    return as_signs(np.linalg.solve(solid.T @ solid + hold * np.eye(2), wanted).ravel())
+    return split_tissues(lesion_envelopes(lesion, voxel_mm), tissues[1:])
+
+
+def split_tissues(places: np.ndarray, solid: np.ndarray) -> np.ndarray:
+    """Split places (2, X, Y, Z) into grey and white matter (2, X, Y, Z); see `sign_maps`."""
+    return (places[:, None] * solid).reshape(4, *solid.shape[1:])
+
+
+def measure_signs(
+    effect: np.ndarray,
+    lesion: np.ndarray,
+    tissues: np.ndarray,
+    voxel_mm: tuple[float, float, float],
+) -> Signs:
+    """Tell apart what a lesion does to grey and to white matter, in its mask and around it.
+
+    Ridge regression of the effect on `sign_maps`. Signs of the mask are drawn towards its mean
+    effect, those around to none, by as much as `HOLD_MM3` of a tissue would; so a tissue that the
+    lesion hardly reaches has the mean.
+
+    Args:
+        effect: (2, X, Y, Z) on T1w and FLAIR.
+        lesion: (X, Y, Z) bool, at least one voxel.
+        tissues: (3, X, Y, Z) probabilities of CSF, GM and WM.
+        voxel_mm: voxel size along each axis.
+
+    Returns:
+        Effects in the units of `effect`, in the order of `SIGNS`.
+    """
+    maps = sign_maps(lesion, tissues, voxel_mm)
+    reached = maps.any(axis=0)
+    parts = maps[:, reached].T.astype(np.float64)
+    hold = HOLD_MM3 / float(np.prod(voxel_mm))
+    usual = np.zeros((len(maps), len(effect)))
+    usual[: len(maps) // 2] = mean_effect(effect[:, lesion], tissues[:, lesion])
+    wanted = parts.T @ effect[:, reached].T.astype(np.float64) + hold * usual
+    return as_signs(np.linalg.solve(parts.T @ parts + hold * np.eye(len(maps)), wanted).ravel())
 
 
 def mean_effect(values: np.ndarray, mix: np.ndarray) -> np.ndarray:
-    """Return the mean effect (2,) on T1w and FLAIR, fluid left out; arguments as above."""
+    """Return the mean effect (2,) on T1w and FLAIR, fluid left out.
+
+    Args:
+        values: (2, N) effect at the lesion's voxels.
+        mix: (3, N) probabilities of CSF, GM and WM there.
+    """
     return np.average(values, axis=1, weights=np.clip(1 - mix[0], 0.05, 1))
 
 
-def mix_signs(signs: np.ndarray | Signs, solid: np.ndarray) -> np.ndarray:
-    """Return what signs are for each voxel's mix of grey and white matter.
+def mix_signs(signs: np.ndarray | Signs, maps: np.ndarray) -> np.ndarray:
+    """Return what signs are in each voxel.
 
     Args:
-        signs: four numbers in the order of `SIGNS`.
-        solid: (2, X, Y, Z) probabilities of GM and WM.
+        signs: numbers in the order of `SIGNS`.
+        maps: (4, X, Y, Z), see `sign_maps`.
 
     Returns:
         (2, X, Y, Z) for T1w and FLAIR.
     """
-    return np.tensordot(np.reshape(signs, (2, 2)).T, solid, 1)
+    return np.tensordot(np.reshape(signs, (len(maps), 2)).T, maps, 1)

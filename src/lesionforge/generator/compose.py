@@ -1,26 +1,13 @@
 """Put the lesion effect into real volumes; fit made volumes to the intensity rule."""
 
 import numpy as np
-from scipy import ndimage
 
 from lesionforge.evaluation.conspicuity import ROBUST_SD
-from lesionforge.evaluation.signs import Signs, measure_signs, mix_signs
-from lesionforge.generator.semantic import smoothstep
+from lesionforge.evaluation.envelopes import soften
+from lesionforge.evaluation.signs import Signs, measure_signs, mix_signs, sign_maps, split_tissues
 
 MEDIAN = 0.5
 LEAST_SIGN = 0.05  # robust standard deviations; a weaker mean effect has no direction
-
-
-def feather_weight(
-    mask: np.ndarray, feather_mm: float, voxel_mm: tuple[float, float, float]
-) -> np.ndarray:
-    """Return 1 in the mask, falling smoothly to 0 at `feather_mm` from it; (X, Y, Z) float32."""
-    if not mask.any():
-        return np.zeros(mask.shape, dtype=np.float32)
-    distance = ndimage.distance_transform_edt(~mask, sampling=voxel_mm)
-    if feather_mm <= 0:
-        return mask.astype(np.float32)
-    return smoothstep(1 - distance / feather_mm)
 
 
 def insert_effect(images: np.ndarray, delta: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -46,20 +33,33 @@ def effect_size(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> floa
     return float(np.sqrt((change**2).sum(0).mean()))
 
 
-def made_signs(delta: np.ndarray, mask: np.ndarray, tissues: np.ndarray, voxel_mm3: float) -> Signs:
+def made_signs(
+    delta: np.ndarray, mask: np.ndarray, tissues: np.ndarray, voxel_mm: tuple[float, float, float]
+) -> Signs:
     """Return what an effect does to grey and to white matter, in robust standard deviations.
 
     Args:
         delta: (2, X, Y, Z) effect.
         mask: (X, Y, Z) bool, the lesion, at least one voxel.
         tissues: (3, X, Y, Z) healthy probabilities of CSF, GM and WM.
-        voxel_mm3: volume of a voxel.
+        voxel_mm: voxel size along each axis.
     """
-    return measure_signs(delta[:, mask] / ROBUST_SD, tissues[:, mask], voxel_mm3)
+    return measure_signs(delta / ROBUST_SD, mask, tissues, voxel_mm)
+
+
+def asked_signs(
+    signs: Signs, mask: np.ndarray, tissues: np.ndarray, voxel_mm: tuple[float, float, float]
+) -> Signs:
+    """Return what `made_signs` would be of exactly the effect that is asked for.
+
+    Less than `signs` where a tissue is scarce, since measured signs are drawn to the mean.
+    """
+    effect = mix_signs(signs, sign_maps(mask, tissues, voxel_mm))
+    return measure_signs(effect, mask, tissues, voxel_mm)
 
 
 def sign_factors(made: Signs, asked: Signs, max_gain: float) -> np.ndarray:
-    """Return factors (4,) that bring the signs that were `made` to those `asked` for.
+    """Return factors (8,) that bring the signs that were `made` to those `asked` for.
 
     None lies beyond `max_gain` or its inverse, so a sign that is not asked for, or the other way
     round, is weakened as far as may be. One below `LEAST_SIGN` has no direction and is left alone.
@@ -68,11 +68,22 @@ def sign_factors(made: Signs, asked: Signs, max_gain: float) -> np.ndarray:
     return np.clip(ratio, 1 / max_gain, max_gain).astype(np.float32)
 
 
-def scale_signs(delta: np.ndarray, tissues: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Multiply an effect (2, X, Y, Z) by the factors (4,) of each voxel's mix of grey and white."""
-    solid = tissues[1:]
+def scale_signs(
+    delta: np.ndarray, mask: np.ndarray, tissues: np.ndarray, factors: np.ndarray
+) -> np.ndarray:
+    """Multiply an effect by the factors of what each voxel is a mix of.
+
+    Args:
+        delta: (2, X, Y, Z) effect.
+        mask: (X, Y, Z) bool, the lesion.
+        tissues: (3, X, Y, Z) healthy probabilities of CSF, GM and WM.
+        factors: (8,) of each sign, those around the mask for whatever lies outside it.
+    """
+    inside, solid = soften(mask), tissues[1:]
     share = solid / np.maximum(solid.sum(0), 1e-3)
-    return delta * (1 + mix_signs(factors - 1, share))
+    return delta * (
+        1 + mix_signs(factors - 1, split_tissues(np.stack([inside, 1 - inside]), share))
+    )
 
 
 def reach_gain(delta: np.ndarray, mask: np.ndarray, target: float, max_gain: float) -> float:

@@ -72,7 +72,7 @@ def read_scan(subject: Subject) -> Scan:
     images = anatomy.images
     if images is None or not np.isfinite(images).all():
         raise DataError(f"{subject.t1w} or {subject.flair} is not finite. Prepare it again.")
-    semantic = semantic_map(anatomy.healed, anatomy.lesion, signs)
+    semantic = semantic_map(anatomy.healed, anatomy.lesion, signs, anatomy.grid.voxel_mm)
     box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(anatomy.brain))
     brain, lesion = anatomy.brain[box], (anatomy.lesion & anatomy.brain)[box]
     return Scan(
@@ -176,7 +176,7 @@ class PatchBatches(Dataset):
 def style_view(
     scan: Scan, cut: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the images and tissues that a style is read from: nothing where the lesion is.
+    """Return the images and tissues that a style is read from: nothing in a lesion or around it.
 
     Else the style of a patient could tell what its lesion looks like, which is the map's to say.
 
@@ -187,7 +187,7 @@ def style_view(
     Returns:
         (2, x, y, z) and (3, x, y, z) float32.
     """
-    plain = cut(scan.semantic[TISSUE_CHANNELS : TISSUE_CHANNELS + 1]) == 0
+    plain = (cut(scan.semantic[TISSUE_CHANNELS:]) == 0).all(axis=0)
     views = (cut(scan.images), cut(scan.semantic[:TISSUE_CHANNELS]))
     images, tissues = ((view * plain).astype(np.float32) for view in views)
     return images, tissues

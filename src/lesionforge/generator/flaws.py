@@ -23,8 +23,8 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from lesionforge.errors import DataError
+from lesionforge.evaluation.envelopes import smoothstep
 from lesionforge.generator.compose import ROBUST_SD, fit_intensities
-from lesionforge.generator.semantic import smoothstep
 from lesionforge.seeding import draw_turn, stream
 from lesionforge.volume import Grid
 

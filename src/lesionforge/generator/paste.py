@@ -12,8 +12,8 @@ import numpy as np
 from scipy import ndimage
 
 from lesionforge.errors import DataError, MaskError
+from lesionforge.evaluation.envelopes import feather_weight
 from lesionforge.generator.anatomy import Anatomy, bend_anatomy
-from lesionforge.generator.compose import feather_weight
 from lesionforge.generator.recipe import CarveSpec, SynthesisConfig, SynthesisSpec
 from lesionforge.generator.warp import WarpSpec
 from lesionforge.masks.descriptors import largest_component

@@ -20,9 +20,9 @@ class SynthesisConfig:
         mode: `insert` adds a lesion's effect to real volumes; `whole` makes complete volumes on
             bent anatomy; `paste` copies real training lesions into training hosts, without a
             generator: the control that costs no training (CarveMix, Zhang et al. 2021).
-        feather_mm: insert, paste: what is added fades out over this distance around the mask. Real
-            lesions show a little beyond their masks too, so a short one makes synthetic lesions
-            easy to tell from real ones.
+        feather_mm: insert, paste: what is added fades out over this distance around the mask, with
+            `insert` over the second half of it. Real lesions show beyond their masks too, so a
+            short one makes synthetic lesions easy to tell from real ones.
         redraw_noise: insert: the passes with and without lesion get different noise. With the same
             noise the texture of the host is left alone and a null lesion changes nothing at all;
             different noise adds the generator's own texture in the mask, in controls too.

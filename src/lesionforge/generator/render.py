@@ -9,12 +9,13 @@ import numpy as np
 from lesionforge.cohort.subject import TISSUES
 from lesionforge.errors import DataError
 from lesionforge.evaluation.conspicuity import measure_conspicuity
+from lesionforge.evaluation.envelopes import feather_weight
 from lesionforge.evaluation.signs import NO_SIGNS, SIGNS
 from lesionforge.generator.anatomy import Anatomy, bend_anatomy
 from lesionforge.generator.apply import apply_generator
 from lesionforge.generator.compose import (
+    asked_signs,
     effect_size,
-    feather_weight,
     fit_intensities,
     insert_effect,
     made_signs,
@@ -100,8 +101,9 @@ def render_synthetic(
         asked = spec.lesion.conspicuity if spec.lesion is not None else 0.0
         rejections += check_effect(effect, asked, config)
         if spec.lesion is not None and lesion.any():
-            made = made_signs(images - before, lesion, anatomy.healed, anatomy.grid.voxel_mm3)
-            rejections += check_signs(made, spec.lesion.signs, config)
+            place = (lesion, anatomy.healed, anatomy.grid.voxel_mm)
+            made = made_signs(images - before, *place)
+            rejections += check_signs(made, asked_signs(spec.lesion.signs, *place), config)
             strength["SignsSD"] = [round(sign, 4) for sign in made]
         checks |= {"EffectSD": round(effect, 4), **strength}
         try:
@@ -151,7 +153,7 @@ class _Passes:
         signs = NO_SIGNS if spec.lesion is None else spec.lesion.signs
         return apply_generator(
             self.trained.network,
-            semantic_map(self.anatomy.healed, lesion, signs),
+            semantic_map(self.anatomy.healed, lesion, signs, self.anatomy.grid.voxel_mm),
             self._style(),
             noise_seed,
             tile=self.config.tile,
@@ -164,13 +166,13 @@ class _Passes:
         asked, most = self.spec.lesion, self.config.max_gain
         if asked is None:
             return delta, UNCHANGED
-        tissues, voxel_mm3 = self.anatomy.healed, self.anatomy.grid.voxel_mm3
-        made = made_signs(delta, self.lesion, tissues, voxel_mm3)
-        factors = sign_factors(made, asked.signs, most)
-        balanced = scale_signs(delta, tissues, factors)
+        tissues = self.anatomy.healed
+        place = (self.lesion, tissues, self.anatomy.grid.voxel_mm)
+        factors = sign_factors(made_signs(delta, *place), asked_signs(asked.signs, *place), most)
+        balanced = scale_signs(delta, self.lesion, tissues, factors)
         gain = np.float32(reach_gain(balanced, self.lesion, asked.conspicuity, most))
         factors = np.clip(gain * factors, 1 / most, most)
-        return scale_signs(delta, tissues, factors), factors
+        return scale_signs(delta, self.lesion, tissues, factors), factors
 
     def _style(self) -> np.ndarray:
         lacking = [name for name in self.spec.styles if name not in self.trained.styles]
@@ -192,8 +194,8 @@ def _insert(passes: _Passes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     ill = spec.group == "patient"
     if not ill and spec.noise_seed == spec.null_noise_seed:
         return images, images, UNCHANGED  # the two passes would be the same
-    voxel_mm = passes.anatomy.grid.voxel_mm
-    weight = feather_weight(passes.lesion, passes.config.feather_mm, voxel_mm)
+    reach_mm, voxel_mm = passes.config.feather_mm, passes.anatomy.grid.voxel_mm
+    weight = feather_weight(passes.lesion, reach_mm, voxel_mm, whole_mm=reach_mm / 2)
     weight *= passes.anatomy.brain
     part = tuple((int(i.min()), int(i.max()) + 1) for i in np.nonzero(weight))
     delta = np.zeros_like(images)

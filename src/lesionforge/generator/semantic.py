@@ -1,39 +1,32 @@
 """What the generator is told: healthy tissue classes of a host, a soft lesion, its signs."""
 
 import numpy as np
-from scipy import ndimage
 
 from lesionforge.cohort.subject import TISSUES
-from lesionforge.evaluation.signs import Signs, mix_signs
+from lesionforge.evaluation.envelopes import soften
+from lesionforge.evaluation.signs import Signs, mix_signs, sign_maps
 
-SEMANTIC = (*TISSUES, "lesion", "T1w effect", "FLAIR effect")
-LESION_SIGMA_VOXELS = 0.7
+SEMANTIC = (*TISSUES, "lesion", "T1w effect in and around", "FLAIR effect in and around")
 
 
-def semantic_map(tissues: np.ndarray, lesion: np.ndarray, signs: Signs) -> np.ndarray:
+def semantic_map(
+    tissues: np.ndarray, lesion: np.ndarray, signs: Signs, voxel_mm: tuple[float, float, float]
+) -> np.ndarray:
     """Stack what the generator reads: CSF, GM, WM, soft lesion, and what it does to T1w and FLAIR.
 
-    The effect of a voxel is that of its mix of tissues. One number of strength would not do: of
-    lesions that are brighter and lesions that are darker than healthy tissue the generator would
-    learn the mean, which is no lesion.
+    The effect of a voxel is that of its mix of tissues, in the mask and around it. One number of
+    strength would not do: of lesions that are brighter and lesions that are darker than healthy
+    tissue the generator would learn the mean, which is no lesion.
 
     Args:
         tissues: (3, X, Y, Z) probabilities (healed where a real lesion was).
-        lesion: (X, Y, Z) bool; it is blurred by `LESION_SIGMA_VOXELS`, so that borders are soft.
+        lesion: (X, Y, Z) bool; its border is softened.
         signs: how the lesion shows, see `lesionforge.evaluation.signs`.
+        voxel_mm: voxel size along each axis.
 
     Returns:
         (len(SEMANTIC), X, Y, Z) float32.
     """
-    soft = np.zeros(lesion.shape, dtype=np.float32)
-    if lesion.any():
-        soft = ndimage.gaussian_filter(lesion.astype(np.float32), LESION_SIGMA_VOXELS, truncate=3)
-        soft *= np.asarray(tissues).sum(0) > 0
-    effect = soft * mix_signs(signs, tissues[1:])
+    soft = soften(lesion) * (np.asarray(tissues).sum(0) > 0)
+    effect = mix_signs(signs, sign_maps(lesion, tissues, voxel_mm))
     return np.concatenate([tissues, soft[None], effect]).astype(np.float32)
-
-
-def smoothstep(x: np.ndarray) -> np.ndarray:
-    """Rise smoothly (flat ends) from 0 at x <= 0 to 1 at x >= 1; float32."""
-    t = np.clip(x, 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)

@@ -4,7 +4,7 @@ import numpy as np
 
 from lesionforge.cohort.regions import REGIONS
 from lesionforge.errors import MaskError
-from lesionforge.evaluation.signs import Signs, as_signs
+from lesionforge.evaluation.signs import INSIDE, SIGNS, Signs, as_signs
 from lesionforge.masks.descriptors import PLACES, describe_mask
 from lesionforge.masks.growth import Growth, inwards
 from lesionforge.masks.host import Host
@@ -138,10 +138,11 @@ def _signs(prior: MaskPrior, shown: float, rng: np.random.Generator) -> Signs:
     width = max(0.6 * float(values.std()), 0.1)
     weight = np.exp(-0.5 * ((values - shown) / width) ** 2) + 1e-6
     like = prior.lesions[rng.choice(len(values), p=weight / weight.sum())]
-    size = float(np.sqrt(np.square(like.signs).sum() / 2))  # noise is not taken off, as in `shown`
+    inside = np.array(like.signs[:INSIDE])
+    size = float(np.sqrt(np.square(inside).sum() / 2))  # noise is not taken off, as in `shown`
     strength = max(like.conspicuity, size, 1e-3)
     scale = float(np.clip(shown / strength, 1 / MAX_SCALE, MAX_SCALE))
-    return as_signs(np.array(like.signs) * scale * np.exp(JITTER * rng.normal(size=4)))
+    return as_signs(np.array(like.signs) * scale * np.exp(JITTER * rng.normal(size=len(SIGNS))))
 
 
 def _growth(prior: MaskPrior, volume: float, rng: np.random.Generator) -> Growth:
