@@ -9,7 +9,7 @@ from lesionforge.audit.inspection import accepted
 from lesionforge.cohort import bids, splits
 from lesionforge.cohort.checks import check_raw
 from lesionforge.cohort.confounding import measure_confounding
-from lesionforge.cohort.phantom import write_phantoms
+from lesionforge.cohort.phantom import draw_cohort, write_phantoms
 from lesionforge.cohort.prepare import prepare_cohort, prepare_one
 from lesionforge.detector import predict, train
 from lesionforge.detector.detect import detect_scan, find_pairs, is_detected
@@ -64,9 +64,8 @@ def prepare(study: Study, check: bool = False, subject: str | None = None) -> No
     with recorded(study, "prepare"):
         raw = study.root / "raw"
         if study.cohort.bids is None:
-            write_phantoms(
-                study.cohort.phantom, raw, study.root / "truth", study.cohort.prepare.workers
-            )
+            phantoms, workers = draw_cohort(study.cohort.phantom), study.cohort.prepare.workers
+            write_phantoms(phantoms, raw, study.root / "truth", workers)
         else:
             raw = Path(study.cohort.bids)
         try:

@@ -1,11 +1,13 @@
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
+from scipy import ndimage
 
 from lesionforge.cohort.phantom import (
     PhantomConfig,
@@ -32,21 +34,21 @@ def digests(root: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory):
     root = tmp_path_factory.mktemp("phantoms")
-    write_phantoms(CONFIG, root / "raw", root / "truth", workers=1)
+    write_phantoms(draw_cohort(CONFIG), root / "raw", root / "truth", workers=1)
     return root
 
 
 def test_bytes_do_not_depend_on_workers(phantoms, tmp_path):
-    write_phantoms(CONFIG, tmp_path / "raw", tmp_path / "truth", workers=2)
+    write_phantoms(draw_cohort(CONFIG), tmp_path / "raw", tmp_path / "truth", workers=2)
     assert digests(tmp_path) == digests(phantoms)
 
 
 def test_adding_subjects_changes_no_voxel_of_the_others(phantoms, tmp_path):
     few = PhantomConfig(patients=1, controls=1, seed=CONFIG.seed, voxel_mm=5.0)
-    write_phantoms(few, tmp_path / "raw", tmp_path / "truth", workers=1)
+    write_phantoms(draw_cohort(few), tmp_path / "raw", tmp_path / "truth", workers=1)
     made, all_made = digests(tmp_path), digests(phantoms)
     assert all(all_made[name] == made[name] for name in made if "/sub-" in name)
-    write_phantoms(CONFIG, tmp_path / "raw", tmp_path / "truth", workers=1)
+    write_phantoms(draw_cohort(CONFIG), tmp_path / "raw", tmp_path / "truth", workers=1)
     assert digests(tmp_path) == all_made
 
 
@@ -61,7 +63,7 @@ def test_the_saved_spec_replays_to_the_same_voxels(phantoms):
 
 def test_resume_keeps_finished_files_and_replaces_half_written_ones(phantoms, tmp_path):
     raw, truth = tmp_path / "raw", tmp_path / "truth"
-    write_phantoms(CONFIG, raw, truth, workers=1)
+    write_phantoms(draw_cohort(CONFIG), raw, truth, workers=1)
     before = digests(tmp_path)
     kept = raw / "sub-p0001/anat/sub-p0001_T1w.nii.gz"
     stamp = kept.stat().st_mtime_ns
@@ -70,7 +72,7 @@ def test_resume_keeps_finished_files_and_replaces_half_written_ones(phantoms, tm
     (truth / "sub-p0002/anat/sub-p0002_phantom.json").unlink()
     (raw / "sub-c0001/anat/sub-c0001_T1w.nii.gz").unlink()
     (raw / "participants.tsv").unlink()
-    write_phantoms(CONFIG, raw, truth, workers=1)
+    write_phantoms(draw_cohort(CONFIG), raw, truth, workers=1)
     assert digests(tmp_path) == before
     assert kept.stat().st_mtime_ns == stamp
 
@@ -82,7 +84,9 @@ def test_phantoms_of_a_former_lesionforge_are_the_same(phantoms, tmp_path):
     del content["spec"]["mimics"], content["spec"]["lesion"]["white_flair"]
     write_json(record, content)
     before = digests(tmp_path / "former")
-    write_phantoms(CONFIG, tmp_path / "former/raw", tmp_path / "former/truth", workers=1)
+    write_phantoms(
+        draw_cohort(CONFIG), tmp_path / "former/raw", tmp_path / "former/truth", workers=1
+    )
     assert digests(tmp_path / "former") == before
 
 
@@ -90,7 +94,7 @@ def test_other_settings_never_mix_into_a_folder(phantoms):
     other = PhantomConfig(patients=3, controls=2, seed=CONFIG.seed + 1, voxel_mm=5.0)
     before = digests(phantoms)
     with pytest.raises(DataError, match="another seed"):
-        write_phantoms(other, phantoms / "raw", phantoms / "truth", workers=1)
+        write_phantoms(draw_cohort(other), phantoms / "raw", phantoms / "truth", workers=1)
     assert digests(phantoms) == before
 
 
@@ -169,3 +173,15 @@ def test_lesions_table_tells_all_patients(phantoms):
     columns = {"volume_mm3", "conspicuity", "subtype", "lobe", "transmantle", "x_mm", "cnr_flair"}
     assert columns <= set(table.columns)
     assert not table[sorted(columns)].isna().any().any()
+
+
+def test_a_healthy_twin_differs_at_the_lesion_alone():
+    """So the difference of two phantoms is what a lesion truly does."""
+    spec = draw_cohort(CONFIG)[0]
+    ill = render_phantom(spec)
+    twin = render_phantom(replace(spec, group="control", lesion=None))
+    assert twin.lesion is None
+    distance = ndimage.distance_transform_edt(~ill.lesion, sampling=ill.flair_grid.voxel_mm)
+    changed = np.abs(ill.flair.astype(float) - twin.flair)
+    assert changed[ill.lesion].mean() > 10 * changed[distance > 40].mean()
+    assert np.median(changed[distance > 40]) == 0

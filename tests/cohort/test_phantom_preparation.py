@@ -3,13 +3,13 @@
 from benchmarks.phantom_preparation import compare
 
 from lesionforge.cohort.bids import read_cohort
-from lesionforge.cohort.phantom import PhantomConfig, write_phantoms
+from lesionforge.cohort.phantom import PhantomConfig, draw_cohort, write_phantoms
 from lesionforge.cohort.prepare import PrepareConfig, prepare_cohort
 
 
 def test_tissues_and_flair_are_found(tmp_path):
     raw, truth, cohort = (tmp_path / name for name in ("raw", "truth", "cohort"))
-    write_phantoms(PhantomConfig(patients=2, controls=1, seed=9200), raw, truth, 2)
+    write_phantoms(draw_cohort(PhantomConfig(patients=2, controls=1, seed=9200)), raw, truth, 2)
     prepare_cohort(raw, cohort, PrepareConfig())
     rows = [compare(subject, truth) for subject in read_cohort(cohort)]
     assert len(rows) == 3

@@ -173,13 +173,13 @@ def _measure(
     }
 
 
-def write_phantoms(config: PhantomConfig, raw: Path, truth: Path, workers: int = 2) -> None:
-    """Write the phantoms of `config` as a raw BIDS data set, and their truth apart.
+def write_phantoms(specs: list[PhantomSpec], raw: Path, truth: Path, workers: int = 2) -> None:
+    """Write phantoms as a raw BIDS data set, and their truth apart.
 
     Finished phantoms are kept, half-written ones replaced. The bytes do not depend on `workers`.
 
     Args:
-        config: how many, which seed.
+        specs: the phantoms, see `draw_cohort`; at least one, no two of one id.
         raw: raw BIDS data set: `sub-p0001/anat/sub-p0001_T1w.nii.gz`, `..._FLAIR.nii.gz` and, for
             patients, `..._label-lesion_mask.nii.gz` on the FLAIR's grid; participants.tsv.
         truth: tissue maps and lesion on the T1w's grid, one `..._phantom.json` a subject (its
@@ -190,10 +190,9 @@ def write_phantoms(config: PhantomConfig, raw: Path, truth: Path, workers: int =
         DataError: the folders hold phantoms of other settings.
     """
     raw, truth = Path(raw), Path(truth)
-    specs = draw_cohort(config)
     todo = [spec for spec in specs if not _is_finished(spec, raw, truth)]
     if todo:
-        cost = SECONDS_EACH * (2.5 / config.voxel_mm) ** 3 * len(todo) / max(workers, 1)
+        cost = SECONDS_EACH * (2.5 / specs[0].voxel_mm) ** 3 * len(todo) / max(workers, 1)
         log.info("%d phantoms to make, about %.0f s", len(todo), cost)
     start = time.monotonic()
     jobs = Parallel(n_jobs=workers, return_as="generator_unordered")(
