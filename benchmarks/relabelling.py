@@ -148,7 +148,11 @@ def _interval(name: str, values: pd.Series) -> dict[str, float]:
 
 
 def plot(table: pd.DataFrame, path: Path) -> None:
-    """Draw accuracy and remaining noise against the annotations spent."""
+    """Draw accuracy and remaining noise of each round against the annotations spent by then.
+
+    Pools of candidates differ in size from seed to seed, and annotations with them: rounds are
+    averaged, and drawn at their mean number of annotations.
+    """
     flips = sorted(table["flip"].unique())
     figure, axes = plt.subplots(
         2, len(flips), figsize=(4 * len(flips), 6), squeeze=False, sharex=True
@@ -158,11 +162,12 @@ def plot(table: pd.DataFrame, path: Path) -> None:
             axis = axes[row, column]
             for number, strategy in enumerate(STRATEGIES):
                 cells = table[(table["flip"] == flip) & (table["strategy"] == strategy)]
-                curve = cells.groupby("annotations")[name].agg(["mean", "sem"])
-                axis.plot(curve.index, curve["mean"], color=f"C{number}", label=strategy)
+                rounds = cells.groupby("round")
+                spent, curve = rounds["annotations"].mean(), rounds[name].agg(["mean", "sem"])
+                axis.plot(spent, curve["mean"], color=f"C{number}", label=strategy)
                 half = 1.96 * curve["sem"].fillna(0)
                 band = (curve["mean"] - half, curve["mean"] + half)
-                axis.fill_between(curve.index, *band, color=f"C{number}", alpha=0.15, lw=0)
+                axis.fill_between(spent, *band, color=f"C{number}", alpha=0.15, lw=0)
             axis.set_title(f"{flip:.0%} flips") if row == 0 else axis.set_xlabel("annotations")
         axes[0, 0].set_ylabel("test accuracy")
         axes[1, 0].set_ylabel("share of wrong labels")
