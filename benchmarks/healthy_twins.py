@@ -19,7 +19,6 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy import ndimage
 from tqdm import tqdm
 
@@ -29,16 +28,15 @@ from lesionforge.cohort.bids import read_cohort
 from lesionforge.cohort.phantom import read_spec, write_phantoms
 from lesionforge.cohort.prepare import prepare_cohort
 from lesionforge.cohort.subject import Subject, read_images
-from lesionforge.evaluation.conspicuity import ROBUST_SD
+from lesionforge.evaluation.conspicuity import ROBUST_SD, measure_conspicuity
 from lesionforge.evaluation.signs import INSIDE, NO_SIGNS, mix_signs, sign_maps
 from lesionforge.generator.anatomy import Anatomy, read_anatomy
 from lesionforge.generator.apply import apply_generator
-from lesionforge.generator.compose import asked_signs, made_signs, scale_signs, sign_factors
-from lesionforge.generator.data import Scan, read_scan, style_view
+from lesionforge.generator.compose import fit_effect
+from lesionforge.generator.data import Scan, read_scan
 from lesionforge.generator.recipe import SynthesisConfig
 from lesionforge.generator.semantic import semantic_map
-from lesionforge.generator.style import encode_scan
-from lesionforge.generator.train import TrainedGenerator, load_generator
+from lesionforge.generator.train import TrainedGenerator, encode_style, load_generator
 from lesionforge.provenance import write_tsv
 from lesionforge.study import Study
 
@@ -74,27 +72,21 @@ def made_effects(
     It is what `insert` would add to the patient as if healthy, before it is feathered.
     """
     voxel_mm, lesion = anatomy.grid.voxel_mm, anatomy.lesion
-    views = style_view(scan, lambda volume: volume)
-    images, tissues = (torch.from_numpy(view) for view in views)
-    style = encode_scan(trained.encoder, images, tissues, trained.config.patch)
-    part = tuple((int(i.min()), int(i.max()) + 1) for i in np.nonzero(near))
+    style = encode_style(trained.encoder, scan, trained.config.patch)
     ill, healthy = (
         apply_generator(
             trained.network,
             semantic_map(anatomy.healed, mask, scan.signs, voxel_mm),
             style,
             noise_seed=0,
-            part=part,
         )
         for mask in (lesion, np.zeros_like(lesion))
     )
-    plain = np.zeros((2, *lesion.shape), np.float32)
-    plain[(slice(None), *(slice(*ends) for ends in part))] = ill - healthy
-    place = (lesion, anatomy.healed, voxel_mm)
-    made, asked = made_signs(plain, *place), asked_signs(scan.signs, *place)
-    factors = sign_factors(made, asked, SynthesisConfig().max_gain)
-    brought = scale_signs(plain, lesion, anatomy.healed, factors)
-    return {"made": plain[:, near], "made and brought": brought[:, near]}
+    made = ill - healthy
+    seen = measure_conspicuity(anatomy.images, lesion, anatomy.healed, anatomy.brain, voxel_mm)
+    gain = SynthesisConfig().max_gain
+    brought, _ = fit_effect(made, lesion, anatomy.healed, voxel_mm, scan.signs, seen.total, gain)
+    return {"made": made[:, near], "made and brought": brought[:, near]}
 
 
 def explained(true: np.ndarray, other: np.ndarray) -> float:

@@ -49,23 +49,28 @@ def same_weights(one: Path, two: Path) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+def train_until(step, training, folder, monkeypatch):
+    """Train, and be killed at a step."""
+    ended = train.Progress.on_train_batch_end
+
+    def killed(self, trainer, *args, **kwargs):
+        ended(self, trainer, *args, **kwargs)
+        if trainer.global_step == step:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train.Progress, "on_train_batch_end", killed)
+        with pytest.raises(Killed):
+            train_detector(training, folder, CONFIG, 0)
+
+
 @pytest.mark.parametrize("kills", [(2,), (6,), (5, 9), (4,)])
 def test_a_killed_and_resumed_training_equals_an_uninterrupted_one(
     trained, training, tmp_path, monkeypatch, kills
 ):
-    step = train.Progress.on_train_batch_end
     for kill in kills:
-
-        def killed(self, trainer, *args, kill=kill, **kwargs):
-            step(self, trainer, *args, **kwargs)
-            if trainer.global_step == kill:
-                raise Killed
-
-        monkeypatch.setattr(train.Progress, "on_train_batch_end", killed)
-        with pytest.raises(Killed):
-            train_detector(training, tmp_path, CONFIG, 0)
+        train_until(kill, training, tmp_path, monkeypatch)
         assert not (tmp_path / "detector.json").exists()
-    monkeypatch.setattr(train.Progress, "on_train_batch_end", step)
     train_detector(training, tmp_path, CONFIG, 0)
     assert same_weights(trained, tmp_path)
     assert (trained / "losses.tsv").read_bytes() == (tmp_path / "losses.tsv").read_bytes()
@@ -87,14 +92,7 @@ def test_a_kill_before_the_result_is_written_loses_nothing(
 
 
 def test_the_time_of_resumed_runs_adds_up(trained, training, tmp_path, monkeypatch):
-    def killed(self, trainer, *args):
-        if trainer.global_step == 6:
-            raise Killed
-
-    monkeypatch.setattr(train.Progress, "on_train_batch_end", killed)
-    with pytest.raises(Killed):
-        train_detector(training, tmp_path, CONFIG, 0)
-    monkeypatch.undo()
+    train_until(6, training, tmp_path, monkeypatch)
     checkpoint = torch.load(tmp_path / "checkpoint.ckpt", weights_only=True)
     assert checkpoint["callbacks"]["Progress"]["seconds"] > 0
     checkpoint["callbacks"]["Progress"]["seconds"] = 5000.0
@@ -105,14 +103,7 @@ def test_the_time_of_resumed_runs_adds_up(trained, training, tmp_path, monkeypat
 
 
 def test_a_training_is_not_resumed_in_another_precision(training, tmp_path, monkeypatch):
-    def killed(self, trainer, *args):
-        if trainer.global_step == 6:
-            raise Killed
-
-    monkeypatch.setattr(train.Progress, "on_train_batch_end", killed)
-    with pytest.raises(Killed):
-        train_detector(training, tmp_path, CONFIG, 0)
-    monkeypatch.undo()
+    train_until(6, training, tmp_path, monkeypatch)
     before = (tmp_path / "checkpoint.ckpt").read_bytes()
     monkeypatch.setattr(train, "resolve_precision", lambda *args: "bf16-mixed")
     with pytest.raises(DataError, match=r"begun in 32-true.*go on in bf16-mixed"):

@@ -6,7 +6,6 @@ from scipy import ndimage
 
 from lesionforge.errors import DataError
 from lesionforge.evaluation.conspicuity import measure_conspicuity
-from lesionforge.evaluation.envelopes import soften
 from lesionforge.evaluation.signs import measure_signs, mix_signs, sign_maps
 from lesionforge.seeding import stream
 
@@ -85,25 +84,21 @@ def test_an_effect_beyond_the_mask_is_told_from_one_inside():
     tissues = np.stack([0 * grey, grey, 1 - grey])
     effect = np.zeros((2, *mask.shape))
     effect[1, 9:12, 3:9, 3:9] = 2.0
-    signs = measure_signs(effect, mask, tissues, (2.0, 2.0, 2.0))
+    signs = measure_signs(effect, sign_maps(mask, tissues, MM), 8.0)
     assert signs[7] > 1.0  # FLAIR in white matter around
     assert max(abs(signs[i]) for i in (0, 1, 2, 4, 5, 6)) < 0.35
 
 
 def test_a_tissue_that_the_lesion_lacks_takes_the_mean_and_around_it_nothing():
-    shape = (12, 8, 8)
-    mask = np.zeros(shape, bool)
-    mask[2:8, 2:6, 2:6] = True
-    tissues = np.stack([np.zeros(shape), np.ones(shape), np.zeros(shape)])
-    effect = soften(mask) * np.array([1.0, -2.0])[:, None, None, None]
-    signs = measure_signs(effect, mask, tissues, (2.0, 2.0, 2.0))
-    assert signs[:4] == pytest.approx((1.0, -2.0, 1.0, -2.0), rel=0.3)
-    assert signs[6:] == pytest.approx((0.0, 0.0), abs=1e-9)
-    effect[1, 2], tissues[:, 2] = 9.0 * mask[2], [[[0]], [[0]], [[1]]]
-    little = measure_signs(effect, mask, tissues, (0.7, 0.7, 0.7))  # 5 mm3 of white matter
-    much = measure_signs(effect, mask, tissues, (20.0, 20.0, 20.0))
-    assert -1.5 < little[3] < 2.0
-    assert much[3] > 6.0
+    values = np.full((2, 50, 1, 1), [[[[1.0]]], [[[-2.0]]]])
+    maps = np.zeros((4, 50, 1, 1))
+    maps[0] = 1
+    assert measure_signs(values, maps, 8.0) == pytest.approx((1.0, -2.0, 1.0, -2.0, 0, 0, 0, 0))
+    values[1, :5] = 9.0
+    maps[:2, :5] = [[[[0]]], [[[1]]]]
+    little = measure_signs(values, maps, 1.0)  # 5 mm3 of white matter say little
+    assert -1.0 < little[3] < 0.5
+    assert measure_signs(values, maps, 1e3)[3] == pytest.approx(9.0, abs=0.3)
 
 
 @pytest.mark.parametrize("voxels", [10, 200])

@@ -100,17 +100,18 @@ def two_tissues():
 
 def test_each_tissue_is_brought_to_its_own_signs(two_tissues):
     delta, mask, tissues, signs = two_tissues
-    made = made_signs(delta, mask, tissues, VOXEL)
-    assert made == pytest.approx(signs, abs=0.06)
+    maps = sign_maps(mask, tissues, VOXEL)
+    made = made_signs(delta, maps, 1e6)
+    assert made == pytest.approx(signs, rel=1e-3)
     asked = (-0.3, 1.2, 0.5, -1.2, 0.3, 0.2, -0.9, 0.5)
-    factors = sign_factors(signs, asked, 2.0)
+    factors = sign_factors(made, asked, 2.0)
     np.testing.assert_allclose(factors, [1.5, 0.8, 1.25, 1.5, 1, 1, 1.5, 5 / 9], rtol=1e-3)
     scaled = scale_signs(delta, mask, tissues, factors)
-    assert made_signs(scaled, mask, tissues, VOXEL) == pytest.approx(asked, abs=0.2)
+    assert made_signs(scaled, maps, 1e6) == pytest.approx(
+        asked, abs=0.25
+    )  # they meet at the border
     deep = ndimage.binary_erosion(mask, iterations=2)
-    np.testing.assert_allclose(
-        scaled[:, deep], 0.1 * mix_signs(asked, sign_maps(mask, tissues, VOXEL))[:, deep], rtol=0.02
-    )
+    np.testing.assert_allclose(scaled[:, deep], 0.1 * mix_signs(asked, maps)[:, deep], rtol=0.02)
     fluid = np.concatenate([tissues[:1] + 0.5, 0.5 * tissues[1:]])
     np.testing.assert_allclose(scale_signs(delta, mask, fluid, factors), scaled, rtol=1e-5)
 

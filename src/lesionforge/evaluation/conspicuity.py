@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from lesionforge.errors import DataError
-from lesionforge.evaluation.signs import Signs, mean_effect, measure_signs
+from lesionforge.evaluation.signs import Signs, measure_signs, sign_maps
 
 ROBUST_SD = 0.1  # of a prepared image, see `lesionforge.cohort.subject.read_images`
 RIM_MM = (5.0, 15.0)
@@ -93,12 +93,14 @@ def describe_effect(
 ) -> Conspicuity:
     """Sum up an effect that `lesion_effect` has found; the other arguments as there."""
     near = tissues[(slice(None), *found.box)]
-    t1w, flair = mean_effect(found.values[:, found.inside], near[:, found.inside])
+    solid = np.clip(1 - near[0, found.inside], 0.05, 1)  # fluid is left out
+    t1w, flair = np.average(found.values[:, found.inside], axis=1, weights=solid)
+    maps = sign_maps(found.inside, near, voxel_mm)
     seen = images[0][found.box]
     return Conspicuity(
         t1w=float(t1w),
         flair=float(flair),
-        signs=measure_signs(found.values, found.inside, near, voxel_mm),
+        signs=measure_signs(found.values, maps, float(np.prod(voxel_mm))),
         blur=_blur(seen, found.predicted[0], found.inside, found.rim, voxel_mm),
         total=_total(found.values, found.inside, found.rim, voxel_mm),
     )

@@ -3,7 +3,7 @@
 A lesion may be bright in the cortex and dark beneath; its mean effect would tell of neither. And it
 reaches beyond what an expert draws: half of what phantom lesions of version 3 do to the images
 within 10 mm lies outside their masks. `benchmarks/healthy_twins.py` compares with that true effect:
-measured from the images of 16 patients, signs in the mask explain half of it (median 0.52, mean
+measured from the images of 16 patients, signs in the mask explain half of it (median 0.50, mean
 0.50), signs in the mask and around it two thirds (0.67, 0.57).
 """
 
@@ -63,45 +63,30 @@ def split_tissues(places: np.ndarray, solid: np.ndarray) -> np.ndarray:
     return (places[:, None] * solid).reshape(4, *solid.shape[1:])
 
 
-def measure_signs(
-    effect: np.ndarray,
-    lesion: np.ndarray,
-    tissues: np.ndarray,
-    voxel_mm: tuple[float, float, float],
-) -> Signs:
+def measure_signs(effect: np.ndarray, maps: np.ndarray, voxel_mm3: float) -> Signs:
     """Tell apart what a lesion does to grey and to white matter, in its mask and around it.
 
-    Ridge regression of the effect on `sign_maps`. Signs of the mask are drawn towards its mean
-    effect, those around to none, by as much as `HOLD_MM3` of a tissue would; so a tissue that the
-    lesion hardly reaches has the mean.
+    Ridge regression of the effect on the maps. Signs of the mask are drawn towards its mean effect,
+    those around to none, by as much as `HOLD_MM3` of a tissue would; so a tissue that the lesion
+    hardly reaches has the mean.
 
     Args:
         effect: (2, X, Y, Z) on T1w and FLAIR.
-        lesion: (X, Y, Z) bool, at least one voxel.
-        tissues: (3, X, Y, Z) probabilities of CSF, GM and WM.
-        voxel_mm: voxel size along each axis.
+        maps: (4, X, Y, Z), see `sign_maps`.
+        voxel_mm3: volume of a voxel.
 
     Returns:
         Effects in the units of `effect`, in the order of `SIGNS`.
     """
-    maps = sign_maps(lesion, tissues, voxel_mm)
     reached = maps.any(axis=0)
-    parts = maps[:, reached].T.astype(np.float64)
-    hold = HOLD_MM3 / float(np.prod(voxel_mm))
-    usual = np.zeros((len(maps), len(effect)))
-    usual[: len(maps) // 2] = mean_effect(effect[:, lesion], tissues[:, lesion])
-    wanted = parts.T @ effect[:, reached].T.astype(np.float64) + hold * usual
+    parts, values = (v[:, reached].T.astype(np.float64) for v in (maps, effect))
+    own = INSIDE // values.shape[1]  # maps of the mask
+    inside = parts[:, :own].sum(axis=1)
+    usual = np.zeros((len(maps), values.shape[1]))
+    usual[:own] = inside @ values / max(float(inside.sum()), 1e-9)
+    hold = HOLD_MM3 / voxel_mm3
+    wanted = parts.T @ values + hold * usual
     return as_signs(np.linalg.solve(parts.T @ parts + hold * np.eye(len(maps)), wanted).ravel())
-
-
-def mean_effect(values: np.ndarray, mix: np.ndarray) -> np.ndarray:
-    """Return the mean effect (2,) on T1w and FLAIR, fluid left out.
-
-    Args:
-        values: (2, N) effect at the lesion's voxels.
-        mix: (3, N) probabilities of CSF, GM and WM there.
-    """
-    return np.average(values, axis=1, weights=np.clip(1 - mix[0], 0.05, 1))
 
 
 def mix_signs(signs: np.ndarray | Signs, maps: np.ndarray) -> np.ndarray:

@@ -33,29 +33,23 @@ def effect_size(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> floa
     return float(np.sqrt((change**2).sum(0).mean()))
 
 
-def made_signs(
-    delta: np.ndarray, mask: np.ndarray, tissues: np.ndarray, voxel_mm: tuple[float, float, float]
-) -> Signs:
+def made_signs(delta: np.ndarray, maps: np.ndarray, voxel_mm3: float) -> Signs:
     """Return what an effect does to grey and to white matter, in robust standard deviations.
 
     Args:
         delta: (2, X, Y, Z) effect.
-        mask: (X, Y, Z) bool, the lesion, at least one voxel.
-        tissues: (3, X, Y, Z) healthy probabilities of CSF, GM and WM.
-        voxel_mm: voxel size along each axis.
+        maps: (4, X, Y, Z) of the lesion among healthy tissues, see `sign_maps`.
+        voxel_mm3: volume of a voxel.
     """
-    return measure_signs(delta / ROBUST_SD, mask, tissues, voxel_mm)
+    return measure_signs(delta / ROBUST_SD, maps, voxel_mm3)
 
 
-def asked_signs(
-    signs: Signs, mask: np.ndarray, tissues: np.ndarray, voxel_mm: tuple[float, float, float]
-) -> Signs:
+def expected_signs(signs: Signs, maps: np.ndarray, voxel_mm3: float) -> Signs:
     """Return what `made_signs` would be of exactly the effect that is asked for.
 
     Less than `signs` where a tissue is scarce, since measured signs are drawn to the mean.
     """
-    effect = mix_signs(signs, sign_maps(mask, tissues, voxel_mm))
-    return measure_signs(effect, mask, tissues, voxel_mm)
+    return measure_signs(mix_signs(signs, maps), maps, voxel_mm3)
 
 
 def sign_factors(made: Signs, asked: Signs, max_gain: float) -> np.ndarray:
@@ -69,17 +63,17 @@ def sign_factors(made: Signs, asked: Signs, max_gain: float) -> np.ndarray:
 
 
 def scale_signs(
-    delta: np.ndarray, mask: np.ndarray, tissues: np.ndarray, factors: np.ndarray
+    delta: np.ndarray, lesion: np.ndarray, tissues: np.ndarray, factors: np.ndarray
 ) -> np.ndarray:
     """Multiply an effect by the factors of what each voxel is a mix of.
 
     Args:
         delta: (2, X, Y, Z) effect.
-        mask: (X, Y, Z) bool, the lesion.
+        lesion: (X, Y, Z) bool.
         tissues: (3, X, Y, Z) healthy probabilities of CSF, GM and WM.
         factors: (8,) of each sign, those around the mask for whatever lies outside it.
     """
-    inside, solid = soften(mask), tissues[1:]
+    inside, solid = soften(lesion), tissues[1:]
     share = solid / np.maximum(solid.sum(0), 1e-3)
     return delta * (
         1 + mix_signs(factors - 1, split_tissues(np.stack([inside, 1 - inside]), share))
@@ -100,6 +94,38 @@ def reach_gain(delta: np.ndarray, mask: np.ndarray, target: float, max_gain: flo
     """
     size = effect_size(np.zeros_like(delta), delta, mask)
     return float(np.clip(target / size, 1.0, max_gain)) if size > 0 else 1.0
+
+
+def fit_effect(
+    delta: np.ndarray,
+    lesion: np.ndarray,
+    tissues: np.ndarray,
+    voxel_mm: tuple[float, float, float],
+    asked: Signs,
+    conspicuity: float,
+    max_gain: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bring an effect to the signs and the strength that are asked for.
+
+    Args:
+        delta: (2, X, Y, Z) effect as the generator made it.
+        lesion: (X, Y, Z) bool.
+        tissues: (3, X, Y, Z) healthy probabilities of CSF, GM and WM.
+        voxel_mm: voxel size along each axis.
+        asked: the signs.
+        conspicuity: the strength, see `reach_gain`.
+        max_gain: largest factor, and inverse of the smallest, in each sign.
+
+    Returns:
+        The effect, and the factor (8,) of each sign.
+    """
+    maps, voxel_mm3 = sign_maps(lesion, tissues, voxel_mm), float(np.prod(voxel_mm))
+    made = made_signs(delta, maps, voxel_mm3)
+    factors = sign_factors(made, expected_signs(asked, maps, voxel_mm3), max_gain)
+    balanced = scale_signs(delta, lesion, tissues, factors)
+    gain = np.float32(reach_gain(balanced, lesion, conspicuity, max_gain))
+    factors = np.clip(gain * factors, 1 / max_gain, max_gain)
+    return scale_signs(delta, lesion, tissues, factors), factors
 
 
 def fit_intensities(images: np.ndarray, brain: np.ndarray) -> np.ndarray:

@@ -62,7 +62,7 @@ def check_signs(made: Signs, asked: Signs, config: SynthesisConfig) -> list[Reje
 
     Args:
         made: `lesionforge.generator.compose.made_signs` of what was added.
-        asked: `asked_signs` of the spec.
+        asked: `expected_signs` of the spec.
         config: its `min_sign_cosine` is the limit.
     """
     sizes = float(np.linalg.norm(made) * np.linalg.norm(asked))

@@ -10,18 +10,16 @@ from lesionforge.cohort.subject import TISSUES
 from lesionforge.errors import DataError
 from lesionforge.evaluation.conspicuity import measure_conspicuity
 from lesionforge.evaluation.envelopes import feather_weight
-from lesionforge.evaluation.signs import NO_SIGNS, SIGNS
+from lesionforge.evaluation.signs import NO_SIGNS, SIGNS, sign_maps
 from lesionforge.generator.anatomy import Anatomy, bend_anatomy
 from lesionforge.generator.apply import apply_generator
 from lesionforge.generator.compose import (
-    asked_signs,
     effect_size,
+    expected_signs,
+    fit_effect,
     fit_intensities,
     insert_effect,
     made_signs,
-    reach_gain,
-    scale_signs,
-    sign_factors,
 )
 from lesionforge.generator.flaws import apply_flaw
 from lesionforge.generator.paste import copy_tissue
@@ -101,9 +99,10 @@ def render_synthetic(
         asked = spec.lesion.conspicuity if spec.lesion is not None else 0.0
         rejections += check_effect(effect, asked, config)
         if spec.lesion is not None and lesion.any():
-            place = (lesion, anatomy.healed, anatomy.grid.voxel_mm)
-            made = made_signs(images - before, *place)
-            rejections += check_signs(made, asked_signs(spec.lesion.signs, *place), config)
+            maps = sign_maps(lesion, anatomy.healed, anatomy.grid.voxel_mm)
+            made = made_signs(images - before, maps, anatomy.grid.voxel_mm3)
+            wanted = expected_signs(spec.lesion.signs, maps, anatomy.grid.voxel_mm3)
+            rejections += check_signs(made, wanted, config)
             strength["SignsSD"] = [round(sign, 4) for sign in made]
         checks |= {"EffectSD": round(effect, 4), **strength}
         try:
@@ -163,16 +162,18 @@ class _Passes:
 
     def fit(self, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Bring an effect to what the spec asks for; return it and the factor of each sign."""
-        asked, most = self.spec.lesion, self.config.max_gain
+        asked, tissues = self.spec.lesion, self.anatomy.healed
         if asked is None:
             return delta, UNCHANGED
-        tissues = self.anatomy.healed
-        place = (self.lesion, tissues, self.anatomy.grid.voxel_mm)
-        factors = sign_factors(made_signs(delta, *place), asked_signs(asked.signs, *place), most)
-        balanced = scale_signs(delta, self.lesion, tissues, factors)
-        gain = np.float32(reach_gain(balanced, self.lesion, asked.conspicuity, most))
-        factors = np.clip(gain * factors, 1 / most, most)
-        return scale_signs(delta, self.lesion, tissues, factors), factors
+        return fit_effect(
+            delta,
+            self.lesion,
+            tissues,
+            self.anatomy.grid.voxel_mm,
+            asked.signs,
+            asked.conspicuity,
+            self.config.max_gain,
+        )
 
     def _style(self) -> np.ndarray:
         lacking = [name for name in self.spec.styles if name not in self.trained.styles]

@@ -3,8 +3,8 @@
 import numpy as np
 
 from lesionforge.cohort.subject import TISSUES
-from lesionforge.evaluation.envelopes import soften
-from lesionforge.evaluation.signs import Signs, mix_signs, sign_maps
+from lesionforge.evaluation.envelopes import lesion_envelopes
+from lesionforge.evaluation.signs import Signs, mix_signs, split_tissues
 
 SEMANTIC = (*TISSUES, "lesion", "T1w effect in and around", "FLAIR effect in and around")
 
@@ -27,6 +27,7 @@ def semantic_map(
     Returns:
         (len(SEMANTIC), X, Y, Z) float32.
     """
-    soft = soften(lesion) * (np.asarray(tissues).sum(0) > 0)
-    effect = mix_signs(signs, sign_maps(lesion, tissues, voxel_mm))
+    places = lesion_envelopes(lesion, voxel_mm)
+    soft = places[0] * (np.asarray(tissues).sum(0) > 0)
+    effect = mix_signs(signs, split_tissues(places, tissues[1:]))
     return np.concatenate([tissues, soft[None], effect]).astype(np.float32)

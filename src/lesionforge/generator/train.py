@@ -12,6 +12,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -141,6 +142,18 @@ def load_generator(folder: Path) -> TrainedGenerator:
     )
 
 
+def encode_style(encoder: StyleEncoder, scan: Scan, patch: int) -> Tensor:
+    """Return the style code (style_dim,) of a whole scan: that of its healthy tissue.
+
+    Args:
+        encoder: in evaluation mode.
+        scan: of a training subject or anybody else.
+        patch: edge of a patch in voxels, as in training.
+    """
+    images, tissues = map(torch.from_numpy, style_view(scan, lambda volume: volume))
+    return encode_scan(encoder, images, tissues, patch)
+
+
 def check_volumes(folder: Path, subjects: Mapping[str, Subject]) -> None:
     """Refuse a generator that was trained on other volumes of its subjects than are there now.
 
@@ -233,8 +246,7 @@ def _write_result(
         save_file(average.state_dict(), part)
     styles = {}
     for scan in scans:
-        images, tissues = map(torch.from_numpy, style_view(scan, lambda volume: volume))
-        styles[scan.id] = encode_scan(average.encoder, images, tissues, module.config.patch)
+        styles[scan.id] = encode_style(average.encoder, scan, module.config.patch)
     write_json(
         folder / RECORD,
         {
