@@ -22,8 +22,9 @@ from lesionforge.cohort.subject import Subject
 from lesionforge.fidelity.judge import FidelityConfig
 from lesionforge.fidelity.shapes import draw_shapes, mask_findings
 from lesionforge.generator.wishes import draw_wishes
-from lesionforge.masks.descriptors import describe_mask
-from lesionforge.masks.prior import fit_prior, own_lesion
+from lesionforge.masks.descriptors import describe_mask, largest_component
+from lesionforge.masks.outline import lesion_outline, read_outlined
+from lesionforge.masks.prior import fit_prior
 from lesionforge.provenance import write_tsv
 
 logger = logging.getLogger("mask_shapes")
@@ -33,9 +34,9 @@ def real_shapes(people: list[Subject], what: str) -> list[dict[str, float]]:
     """Describe the lesions of the patients among real subjects."""
     rows = []
     for subject in tqdm([s for s in people if s.group == "patient"], desc=what, disable=None):
-        host, mask = own_lesion(subject)
+        host, mask = read_outlined(lesion_outline(subject))
         if mask.any():
-            rows.append(describe_mask(mask, host))
+            rows.append(describe_mask(largest_component(mask), host))
     return rows
 
 

@@ -13,9 +13,11 @@ from lesionforge.cohort.phantom import draw_cohort, write_phantoms
 from lesionforge.cohort.prepare import prepare_cohort, prepare_one
 from lesionforge.detector import predict, train
 from lesionforge.detector.detect import detect_scan, find_pairs, is_detected
+from lesionforge.detector.findings import false_findings
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.generator import synthesize as synthesis
 from lesionforge.generator import train as generator_training
+from lesionforge.masks.outline import Outline
 from lesionforge.provenance import read_json, write_json
 from lesionforge.recording import recorded
 from lesionforge.report import inspection_page, page, quality_page, results, scan_page, tables
@@ -152,9 +154,24 @@ def synthesize(
                 n=patients,
                 n_controls=controls if n_controls is None else n_controls,
                 seed=one_seed,
+                decoys=_decoys(study, set, one_seed, one_fold),
             )
             if inspect:
                 _ask_a_person(study, set, one_seed, one_fold, inspect)
+
+
+def _decoys(study: Study, set: str, seed: int, fold: int | None) -> list[Outline]:
+    """Find what decoys are drawn from, where the set has any, with the baseline's detector."""
+    if not study.synthetic[set].decoy_share:
+        return []
+    folder = study.detector_root("baseline", seed, fold)
+    if not (folder / "detector.json").exists():
+        raise DataError(
+            f"`decoy_share` of the set `{set}` needs the baseline's detector, and {folder} has "
+            f"none. Run train_detector --regime baseline --seed {seed} first."
+        )
+    behind = arms.baseline_subjects(study, seed, fold)
+    return false_findings(folder, behind, study.rules)
 
 
 def _ask_a_person(study: Study, set: str, seed: int, fold: int | None, share: float) -> None:

@@ -54,7 +54,7 @@ def read_scene(
     lesions = [read_lesion(s) for s in ill]
     patients = [_synthetic(s, places.of(s), True) for s in tqdm(ill, desc="synthetic patients")]
     well = [s for s in made if s.group == "control"]
-    sound = [s for s in well if not _spec(s).flaw]
+    sound = [s for s in well if not (_spec(s).flaw or _spec(s).decoy)]
     controls = [
         _synthetic(s, places.of(s, lesions[i % len(lesions)]), False)
         for i, s in enumerate(tqdm(sound, desc="synthetic controls"))

@@ -1,14 +1,14 @@
 """One synthetic set in the making: what it is drawn from, what is asked for, what is there."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lesionforge.cohort.bids import is_complete, json_path, write_description
 from lesionforge.cohort.subject import Subject
-from lesionforge.errors import DataError, LineageError
+from lesionforge.errors import DataError, LineageError, named
 from lesionforge.generator.anatomy import anatomy_reader
 from lesionforge.generator.draw import Pool
 from lesionforge.generator.recipe import SynthesisConfig
@@ -20,7 +20,8 @@ from lesionforge.generator.wishes import (
     draw_wishes,
     plan_table,
 )
-from lesionforge.masks.prior import MaskConfig, MaskPrior, fit_prior
+from lesionforge.masks.outline import Outline
+from lesionforge.masks.prior import MaskConfig, MaskPrior, fit_outlines, fit_prior
 from lesionforge.masks.spec import MaskRequest
 from lesionforge.provenance import read_json, sha256_json, write_json, write_tsv
 from lesionforge.training import volume_checksums
@@ -67,7 +68,7 @@ class Job:
         return max(1, self.pool.config.max_attempts // 2)
 
 
-def open_job(
+def open_job(  # noqa: PLR0913 (all that a set is made from)
     subjects: list[Subject],
     generator: Path,
     out: Path,
@@ -75,6 +76,7 @@ def open_job(
     masks: MaskConfig,
     counts: tuple[int, int],
     seed: int,
+    decoys: Sequence[Outline],
 ) -> Job:
     """Read the generator, fit the prior, draw the plan, and write what describes the set.
 
@@ -86,17 +88,20 @@ def open_job(
         masks: how masks are modelled.
         counts: numbers of synthetic patients and controls.
         seed: of the set.
+        decoys: findings on `subjects` that are no lesions.
 
     Raises:
-        LineageError: the generator has seen others than `subjects`.
-        DataError: `out` holds subjects that were made otherwise.
+        LineageError: the generator or the decoys have seen others than `subjects`.
+        DataError: `out` holds subjects that were made otherwise, or there is nothing to draw decoys
+            from.
     """
     ids = tuple(sorted(s.id for s in subjects))
     by_id = {s.id: s for s in subjects}
     trained = None if config.mode == "paste" else _load(generator, by_id)
     prior = None if trained is None else fit_prior(subjects, masks)
 
-    pool = Pool(tuple(subjects), prior, config, seed, anatomy_reader(subjects))
+    findings = _fit_decoys(decoys, by_id, masks) if config.decoy_share else None
+    pool = Pool(tuple(subjects), prior, config, seed, anatomy_reader(subjects), findings)
     wishes = _wishes(prior, counts, seed, config.plan)
     content = {
         "recipe": RECIPE,
@@ -106,6 +111,7 @@ def open_job(
         "subjects": ids,
         "volumes": volume_checksums([by_id[name] for name in ids]),
         "generator": trained and trained.sha256,
+        **({"decoys": sha256_json(findings.to_json())} if findings else {}),
     }
     job = Job(out, pool, trained, wishes, ids, sha256_json(content))
     check_same(job)
@@ -115,6 +121,21 @@ def open_job(
         write_json(out / "prior.json", prior.to_json())
         write_tsv(out / "plan.tsv", plan_table(wishes["patient"]))
     return job
+
+
+def _fit_decoys(
+    decoys: Sequence[Outline], subjects: Mapping[str, Subject], masks: MaskConfig
+) -> MaskPrior:
+    """Fit what decoys are drawn from; refuse findings on others than `subjects`."""
+    strangers = sorted({o.subject.id for o in decoys} - set(subjects))
+    if strangers:
+        raise LineageError(f"Decoys go back to others than training subjects: {named(strangers)}.")
+    if not decoys:
+        raise DataError(
+            "The baseline's detector takes nothing in its training subjects for a lesion that is "
+            "none, so there is nothing to draw decoys from. Set `decoy_share` to 0."
+        )
+    return fit_outlines(decoys, masks)
 
 
 def _tell_sites(job: Job) -> None:

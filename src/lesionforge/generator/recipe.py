@@ -41,6 +41,10 @@ class SynthesisConfig:
             none draws one.
         flaw_share: share of the synthetic controls that carry a deliberate flaw and no lesion (hard
             negatives), spread evenly over their numbers.
+        decoy_share: insert, whole: share of the synthetic controls that carry a decoy and no lesion
+            (hard negatives): what the baseline's detector takes for a lesion in its own training
+            subjects and is none, drawn at a new place with the same signs. The baseline is to be
+            trained first.
         flaw_kinds: the flaws, which take turns: `motion` (ghosts and ringing), `bias` (a smooth
             field), `spots` (small bright spots in the FLAIR's white matter).
         max_attempts: draws for one subject before giving up.
@@ -60,6 +64,7 @@ class SynthesisConfig:
     min_effect_share: float = 0.25
     min_sign_cosine: float = 0.0
     plan: str | None = None
+    decoy_share: float = 0.0
     flaw_share: float = 0.0
     flaw_kinds: tuple[FlawKind, ...] = get_args(FlawKind)
     max_attempts: int = 12
@@ -76,6 +81,9 @@ class SynthesisConfig:
         _within("min_effect_sd", self.min_effect_sd, 0, 10)
         _within("min_effect_share", self.min_effect_share, 0, 1)
         _within("flaw_share", self.flaw_share, 0, 1)
+        _within("decoy_share", self.decoy_share, 0, 1)
+        if self.decoy_share and self.mode == "paste":
+            raise ConfigError("Decoys are made by a generator: `decoy_share` is 0 with `paste`.")
         _within("min_sign_cosine", self.min_sign_cosine, -1, 1)
         _within("max_attempts", self.max_attempts, 1, 1000)
         once = set(self.flaw_kinds)
@@ -94,6 +102,8 @@ class SynthesisConfig:
         values = dataclasses.asdict(dataclasses.replace(self, device="", plan=None))
         if not self.flaw_share:
             del values["flaw_share"], values["flaw_kinds"]
+        if not self.decoy_share:
+            del values["decoy_share"]
         return values
 
 
@@ -138,6 +148,7 @@ class SynthesisSpec:
         null_noise_seed: of its noise without.
         carve: paste: what is copied; None in the other modes.
         flaw: what is spoilt on purpose, in controls alone; None in most.
+        decoy: whether a control's lesion is a decoy, which shows and is not labelled.
     """
 
     mode: Mode
@@ -152,15 +163,21 @@ class SynthesisSpec:
     null_noise_seed: int
     carve: "CarveSpec | None" = None
     flaw: FlawSpec | None = None
+    decoy: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a flaw where a lesion is.
+        """Refuse a flaw or a decoy where a lesion is.
 
         Raises:
-            DataError: a patient has a flaw.
+            DataError: a patient has a flaw or a decoy.
         """
-        if self.flaw is not None and self.group == "patient":
-            raise DataError("Flaws are for controls alone, so that they never mark a lesion.")
+        if (self.flaw is not None or self.decoy) and self.group == "patient":
+            raise DataError("Flaws and decoys are for controls, so that they mark no lesion.")
+
+    @property
+    def shows(self) -> bool:
+        """Whether something is to be seen at `lesion`: a lesion or a decoy."""
+        return self.group == "patient" or self.decoy
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as JSON-able values; `from_json` gives the same spec back."""

@@ -93,7 +93,7 @@ def render_synthetic(
         rejections += check_flaw(sound, images)
         checks |= _flaw_figures(sound, images, anatomy.grid)
     rejections += check_images(images, anatomy.brain)
-    if spec.group == "patient":
+    if spec.shows:
         effect = effect_size(before, images, lesion)
         rejections += check_lesion(lesion, anatomy.brain)
         asked = spec.lesion.conspicuity if spec.lesion is not None else 0.0
@@ -192,8 +192,7 @@ def _insert(passes: _Passes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     spec, images = passes.spec, passes.anatomy.images
     if images is None:
         raise DataError(f"{spec.host} was bent; `insert` keeps real images and cannot bend them.")
-    ill = spec.group == "patient"
-    if not ill and spec.noise_seed == spec.null_noise_seed:
+    if not spec.shows and spec.noise_seed == spec.null_noise_seed:
         return images, images, UNCHANGED  # the two passes would be the same
     reach_mm, voxel_mm = passes.config.feather_mm, passes.anatomy.grid.voxel_mm
     weight = feather_weight(passes.lesion, reach_mm, voxel_mm, whole_mm=reach_mm / 2)
@@ -201,10 +200,10 @@ def _insert(passes: _Passes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     part = tuple((int(i.min()), int(i.max()) + 1) for i in np.nonzero(weight))
     delta = np.zeros_like(images)
     delta[(slice(None), *(slice(low, high) for low, high in part))] = passes.run(
-        ill, spec.noise_seed, part
+        spec.shows, spec.noise_seed, part
     ) - passes.run(False, spec.null_noise_seed, part)
     gains = UNCHANGED
-    if ill:
+    if spec.shows:
         delta, gains = passes.fit(delta)
     return images, insert_effect(images, delta, weight), gains
 
@@ -213,7 +212,7 @@ def _whole(passes: _Passes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Make complete images; return them without and with the lesion, and the gains."""
     spec, brain = passes.spec, passes.anatomy.brain
     healthy = passes.run(False, spec.null_noise_seed)
-    if spec.lesion is None or spec.group == "control":
+    if not spec.shows:
         fitted = fit_intensities(healthy, brain)
         return fitted, fitted, UNCHANGED
     delta, gains = passes.fit(passes.run(True, spec.noise_seed) - healthy)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
 from lesionforge.generator.render import Made, render_synthetic
 from lesionforge.generator.verify import damaged_files, verify_synthetic
 from lesionforge.generator.wishes import Group, Wish
+from lesionforge.masks.outline import Outline
 from lesionforge.masks.prior import MaskConfig
 from lesionforge.provenance import read_json, read_tsv, write_tsv
 
@@ -42,6 +44,7 @@ def synthesize(  # noqa: PLR0913 (the stage's whole interface, in one call)
     n: int,
     n_controls: int,
     seed: int,
+    decoys: Sequence[Outline] = (),
 ) -> list[Subject]:
     """Make `n` synthetic patients and `n_controls` synthetic controls as a BIDS derivative.
 
@@ -58,6 +61,7 @@ def synthesize(  # noqa: PLR0913 (the stage's whole interface, in one call)
         n: synthetic patients `sub-syn0001` ...; a set that has more keeps them.
         n_controls: synthetic controls `sub-syc0001` ....
         seed: of everything that is drawn.
+        decoys: findings on `subjects` that are no lesions; needed with `decoy_share`.
 
     Returns:
         The subjects of the set, patients first.
@@ -68,7 +72,7 @@ def synthesize(  # noqa: PLR0913 (the stage's whole interface, in one call)
     """
     _check_request(subjects, n, n_controls)
     n, n_controls = _with_those_on_disk(out, n, n_controls)
-    job = open_job(subjects, generator, out, config, masks, (n, n_controls), seed)
+    job = open_job(subjects, generator, out, config, masks, (n, n_controls), seed, decoys)
     if n_controls and not job.pool.hosts("control"):
         logger.warning(
             "No synthetic controls are made: mode `%s` keeps real images and the training set has "
@@ -202,17 +206,19 @@ def _site(job: Job, spec: SynthesisSpec) -> str:
 def _write_tables(job: Job, numbers: list[tuple[Group, int]]) -> list[Subject]:
     """Write participants.tsv and rejected.tsv from the sidecars, so that a resumed run's agree."""
     subjects, hosts, rejected = [], [], []
-    flawed = 0
+    flawed = decoys = 0
     for group, number in numbers:
         known = read_json(json_path(job.subject(group, number), "T1w"))
         subjects.append(job.subject(group, number, known["Site"]))
         hosts.append(known["Host"])
         rejected += known["Rejected"]
         flawed += known["Spec"].get("flaw") is not None
+        decoys += known["Spec"].get("decoy", False)
     write_tsv(job.out / "rejected.tsv", pd.DataFrame(rejected, columns=list(REJECTED)))
     write_participants(job.out, subjects, host=hosts)
     logger.info("%d draws were rejected and drawn again: rejected.tsv", len(rejected))
-    if flawed:
-        controls = sum(subject.group == "control" for subject in subjects)
-        logger.info("%d of %d synthetic controls carry a deliberate flaw", flawed, controls)
+    controls = sum(subject.group == "control" for subject in subjects)
+    for count, what in ((flawed, "deliberate flaw"), (decoys, "decoy")):
+        if count:
+            logger.info("%d of %d synthetic controls carry a %s", count, controls, what)
     return subjects

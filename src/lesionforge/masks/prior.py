@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,13 +11,14 @@ from scipy.special import ndtr
 from tqdm import tqdm
 
 from lesionforge.cohort.regions import REGIONS
-from lesionforge.cohort.subject import Subject, read_images, read_lesion
+from lesionforge.cohort.subject import Subject, read_images
 from lesionforge.errors import ConfigError, DataError, MaskError
 from lesionforge.evaluation.conspicuity import Conspicuity, measure_conspicuity
 from lesionforge.evaluation.signs import Signs, as_signs
 from lesionforge.masks.descriptors import describe_mask, largest_component
 from lesionforge.masks.growth import Growth, fit_growth
-from lesionforge.masks.host import Host, read_host
+from lesionforge.masks.host import Host
+from lesionforge.masks.outline import Outline, lesion_outline, read_outlined
 from lesionforge.masks.spec import Side, Style
 
 RIBBON_SHARE = 0.6  # from this median share in cortex or junction on, lesions are cortical ...
@@ -154,21 +156,35 @@ def fit_prior(
         MaskError: there is no patient with a usable lesion.
     """
     patients = sorted((s for s in subjects if s.group == "patient"), key=lambda s: s.id)
-    described = {s: _describe(s) for s in tqdm(patients, desc="Lesion shapes", disable=None)}
-    known = {s: found for s, found in described.items() if found is not None}
+    return fit_outlines([lesion_outline(patient) for patient in patients], config)
+
+
+def fit_outlines(outlines: Sequence[Outline], config: MaskConfig) -> MaskPrior:
+    """Fit the prior on outlines of lesions, or of what looks like one.
+
+    Args:
+        outlines: on training subjects.
+        config: how to model.
+
+    Raises:
+        MaskError: none of them is usable.
+    """
+    described = {o: _describe(o) for o in tqdm(outlines, desc="Lesion shapes", disable=None)}
+    known = {outline: found for outline, found in described.items() if found is not None}
     if not known:
         raise MaskError("No training patient has a lesion mask with any voxel; nothing to fit.")
     style = config.style if config.style != "auto" else _style(list(known.values()))
     lesions = []
     # one head at a time in memory, read again rather than kept
-    for subject, found in tqdm(known.items(), desc="Mask prior", disable=None):
-        host, mask = own_lesion(subject)
+    for outline, found in tqdm(known.items(), desc="Mask prior", disable=None):
+        host, mask = read_outlined(outline)
         try:
-            growth = fit_growth(mask, host, style)
+            growth = fit_growth(largest_component(mask), host, style)
         except MaskError as error:
             _LOG.warning("Left out of the mask prior: %s", error)
             continue
-        lesions.append(_lesion(subject, found, _measure(subject, host), growth))
+        shown = _measure(outline.subject, host, mask)
+        lesions.append(_lesion(outline.subject, found, shown, growth))
     if not lesions:
         raise MaskError("No training lesion lies where lesions may be; check the masks' geometry.")
     volumes = [lesion.volume_mm3 for lesion in lesions]
@@ -195,17 +211,10 @@ def smooth_quantile(
     return np.asarray(np.interp(quantile, below, points))
 
 
-def own_lesion(subject: Subject) -> tuple[Host, np.ndarray]:
-    """Read a patient's anatomy, nothing of it forbidden, and the largest part of the lesion."""
-    host = read_host(subject)
-    host = dataclasses.replace(host, forbidden=np.zeros_like(host.forbidden))
-    return host, largest_component(read_lesion(subject) & host.brain)
-
-
-def _describe(subject: Subject) -> dict[str, float] | None:
-    """Describe a patient's lesion; None where its mask has no voxel in the brain."""
-    host, mask = own_lesion(subject)
-    return describe_mask(mask, host) if mask.any() else None
+def _describe(outline: Outline) -> dict[str, float] | None:
+    """Describe the largest part of an outline; None where it has no voxel in the brain."""
+    host, mask = read_outlined(outline)
+    return describe_mask(largest_component(mask), host) if mask.any() else None
 
 
 def _style(described: list[dict[str, float]]) -> Style:
@@ -221,9 +230,9 @@ def _style(described: list[dict[str, float]]) -> Style:
     return style
 
 
-def _measure(subject: Subject, host: Host) -> Conspicuity:
+def _measure(subject: Subject, host: Host, mask: np.ndarray) -> Conspicuity:
     """Measure the whole lesion, as the generator does: its smaller parts are no healthy rim."""
-    images, mask = read_images(subject), read_lesion(subject) & host.brain
+    images = read_images(subject)
     return measure_conspicuity(images, mask, host.tissues, host.brain, host.grid.voxel_mm)
 
 

@@ -113,7 +113,9 @@ def _entry(subject: Subject, earlier: Inspection | None) -> Entry:
     flip = sidecar["Spec"]["warp"]["flip"]
     facts.append(("host", sidecar["Host"] + (", mirrored" if flip else "")))
     facts.append(("site", str(sidecar["Site"])))
-    peak = sidecar["QualityChecks"].get("FlawPeakMM")
+    spec = sidecar["Spec"]
+    place = spec["lesion"]["seed_mm"] if spec.get("decoy") else None
+    peak = sidecar["QualityChecks"].get("FlawPeakMM", place)
     picture = draw_lesion(subject, sidecar["Spec"]) if patient else draw_control(subject, peak)
     return Entry(subject, digest(subject) or "", tuple(facts), picture, earlier)
 
@@ -131,11 +133,13 @@ def _lesion_facts(sidecar: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _control_facts(sidecar: dict[str, Any]) -> list[tuple[str, str]]:
-    flaw = sidecar["Spec"].get("flaw")
-    if flaw is None:
-        return []
-    words = FLAWS[flaw["kind"]].format(" and ".join(flaw["contrasts"]))
-    return [("flaw, on purpose", words)]
+    flaw, facts = sidecar["Spec"].get("flaw"), []
+    if flaw is not None:
+        words = FLAWS[flaw["kind"]].format(" and ".join(flaw["contrasts"]))
+        facts.append(("flaw, on purpose", words))
+    if sidecar["Spec"].get("decoy"):
+        facts.append(("decoy, on purpose", "looks like a lesion and is none"))
+    return facts
 
 
 def draw_lesion(subject: Subject, spec: dict[str, Any]) -> str:
@@ -162,7 +166,8 @@ def draw_control(subject: Subject, peak_mm: Sequence[float] | None = None) -> st
 
     Args:
         subject: a synthetic control.
-        peak_mm: where a deliberate flaw changes most (RAS): that slice comes first.
+        peak_mm: where a deliberate flaw changes most, or a decoy lies (RAS): that slice comes
+            first.
     """
     images, _, box = _boxed(subject)
     levels = [round(level * (images.shape[3] - 1)) for level in LEVELS]
