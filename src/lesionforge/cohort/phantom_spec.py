@@ -140,7 +140,7 @@ def draw_phantom(
         t1w=t1w,
         flair=_draw_scan(rng("FLAIR"), scanner.flair, voxel_mm, difficulty, after=t1w),
         confounders=_draw_confounders(rng("confounders"), difficulty),
-        lesion=_draw_lesion(rng("lesion"), difficulty, difficulty.lesions) if ill else None,
+        lesion=draw_lesion(rng("lesion"), difficulty, difficulty.lesions) if ill else None,
         mimics=_draw_mimics(rng("mimics"), difficulty),
     )
 
@@ -195,7 +195,7 @@ def _draw_scan(
     )
 
 
-def _draw_lesion(
+def draw_lesion(
     rng: np.random.Generator, difficulty: Difficulty, looks: tuple[Look, ...]
 ) -> LesionSpec:
     """Draw a lesion, or a benign stretch that looks like one of `looks`."""
@@ -228,7 +228,7 @@ def _draw_lesion(
 
 def _draw_mimics(rng: np.random.Generator, difficulty: Difficulty) -> tuple[LesionSpec, ...]:
     number = rng.poisson(difficulty.mimic_rate)
-    return tuple(_draw_lesion(rng, difficulty, difficulty.mimics) for _ in range(number))
+    return tuple(draw_lesion(rng, difficulty, difficulty.mimics) for _ in range(number))
 
 
 def _draw_confounders(
