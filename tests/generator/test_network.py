@@ -49,6 +49,20 @@ def test_a_lesion_of_one_voxel_changes_its_own_voxel(corner):
     assert coarse[tuple(c // 4 for c in corner)] == pytest.approx(1 / 64)
 
 
+def test_an_effect_that_is_asked_for_shows_before_anything_is_learnt():
+    semantic, style, noise = make_inputs((16, 16, 16))
+    semantic[:, 3:] = 0
+    semantic[0, 3, 5, 5, 5], semantic[0, 4, 9, 9, 9] = 1.0, -2.0  # T1w, FLAIR: robust SDs
+    generator = make_generator()
+    with torch.no_grad():
+        generator.head.weight.zero_()
+        generator.head.bias.zero_()
+        change = generator(semantic, style, noise) - 0.5
+    assert change[0, 0, 5, 5, 5] == pytest.approx(0.1, rel=0.05)
+    assert change[0, 1, 9, 9, 9] == pytest.approx(-0.2, rel=0.06)
+    assert (change.abs() > 1e-6).sum() == 2
+
+
 def test_style_and_noise_change_the_image():
     network = make_generator()
     semantic, style, noise = make_inputs((16, 16, 16))

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from lesionforge.generator.anatomy import read_anatomy
 from lesionforge.generator.apply import apply_generator
 from lesionforge.generator.module import GeneratorConfig, GeneratorModule, reconstruct
 from lesionforge.generator.semantic import SEMANTIC, semantic_map
-from lesionforge.generator.train import load_generator, train_generator
-from lesionforge.provenance import sha256
+from lesionforge.generator.train import RECORD, load_generator, train_generator
+from lesionforge.provenance import read_json, sha256, write_json
 from lesionforge.training import identify
 
 TINY = GeneratorConfig(
@@ -159,6 +160,15 @@ def test_damaged_weights_are_refused(trained, tmp_path):
         load_generator(tmp_path)
     with pytest.raises(DataError, match="missing"):
         load_generator(tmp_path / "nowhere")
+
+
+def test_a_generator_of_former_code_is_refused(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "old")
+    record = read_json(tmp_path / "old" / RECORD)
+    for change in ({"semantic": ["CSF"]}, {"effect_logits": 0.0}):
+        write_json(tmp_path / "old" / RECORD, {**record, **change})
+        with pytest.raises(DataError, match="of former code"):
+            load_generator(tmp_path / "old")
 
 
 def test_training_needs_subjects(tmp_path):

@@ -13,6 +13,8 @@ from lesionforge.generator.spade import SLOPE, SPADEBlock
 STRIDES = (4, 2, 1)
 ALIGNMENT = STRIDES[0]
 TISSUE_CHANNELS = 3
+EFFECT_CHANNELS = 2  # the last ones: what a lesion is to do to T1w and FLAIR, robust SDs
+EFFECT_LOGITS = 0.4  # a robust SD is 0.1, and the sigmoid's slope 1/4 at the brain's median, 0.5
 Crop = tuple[slice, slice, slice]
 
 
@@ -32,8 +34,12 @@ def pool(x: Tensor, factor: int) -> Tensor:
 class Generator(nn.Module):
     """SPADE generator with residual blocks at strides 4, 2 and 1; T1w and FLAIR come out jointly.
 
+    The effect that the map asks for is added to the output's logits, so that what is left to learn
+    from a few dozen lesions is how real ones differ from it.
+
     Args:
-        semantic_channels: channels of the semantic map; the first three are CSF, GM and WM.
+        semantic_channels: channels of the semantic map; the first three are CSF, GM and WM, the
+            last two the effect on T1w and FLAIR.
         style_dim: length of the style code.
         channels: feature channels at strides 4, 2 and 1.
         hidden: channels inside each SPADE layer.
@@ -97,6 +103,7 @@ class Generator(nn.Module):
                 x = x if crops is None else x[(..., *crops[level - 1])]
             x = self._run(block, x, pyramid[level], style, noise[level])
         logits = self.head(functional.leaky_relu(x, SLOPE)).float()
+        logits = logits + EFFECT_LOGITS * pyramid[-1][:, -EFFECT_CHANNELS:]
         inside = pyramid[-1][:, :TISSUE_CHANNELS].sum(1, keepdim=True).clamp(0, 1)
         return torch.sigmoid(logits) * inside
 

@@ -25,7 +25,7 @@ from lesionforge.generator.module import (
     Synthesizer,
     reconstruct,
 )
-from lesionforge.generator.network import Generator
+from lesionforge.generator.network import EFFECT_LOGITS, Generator
 from lesionforge.generator.panel import draw_panel
 from lesionforge.generator.semantic import SEMANTIC
 from lesionforge.generator.style import StyleEncoder, encode_scan
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 WEIGHTS = "generator.safetensors"
 RECORD = "generator.json"
 STYLE = "of healthy tissue"
-DECIDES = ("config", "seed", "semantic", "style", "training", "sources")
+DECIDES = ("config", "seed", "semantic", "effect_logits", "style", "training", "sources")
 """What of the record decides the weights, beside the volumes."""
 
 
@@ -89,6 +89,7 @@ def train_generator(
         "config": asdict(config),
         "seed": seed,
         "semantic": list(SEMANTIC),
+        "effect_logits": EFFECT_LOGITS,
         "style": STYLE,
         "training": [s.id for s in subjects],
         "sources": sorted({source for s in subjects for source in s.sources}),
@@ -122,8 +123,8 @@ def load_generator(folder: Path) -> TrainedGenerator:
             synthesizer = Synthesizer(config)
         synthesizer.load_state_dict(load_file(path))
         found = sha256(path)
-        if record["semantic"] != list(SEMANTIC):
-            raise DataError(f"it was told {record['semantic']}, not {list(SEMANTIC)}")
+        if (record["semantic"], record["effect_logits"]) != (list(SEMANTIC), EFFECT_LOGITS):
+            raise DataError("it is of former code, which told its network something else")
         if found != record["weights_sha256"]:
             raise DataError(f"its SHA-256 is {found}, not the {record['weights_sha256']} recorded")
     except (OSError, RuntimeError, SafetensorError, KeyError, TypeError, ValueError) as error:
