@@ -126,10 +126,11 @@ def test_findings_are_what_a_detector_sees_far_from_any_lesion(toy_cohort, tmp_p
     away = np.argwhere(brain)
     distance = np.linalg.norm((away[:, None] - lesion[None, ::7]) * grid.voxel_mm, axis=2).min(1)
     far, near = away[distance.argmax()], away[np.abs(distance - 7).argmin()]
+    unsure = away[np.abs(distance - distance.max() / 2).argmin()]
 
     def map_of(subject):
         data = np.zeros(grid.shape, np.float32)
-        for score, at in ((0.9, lesion[0]), (0.8, near), (0.7, far)):
+        for score, at in ((0.9, lesion[0]), (0.8, near), (0.7, far), (0.4, unsure)):
             data[tuple(slice(i - 1, i + 2) for i in at)] = score
         return Volume(data, grid)
 
@@ -141,6 +142,7 @@ def test_findings_are_what_a_detector_sees_far_from_any_lesion(toy_cohort, tmp_p
     assert len(of_patient) == 1
     assert of_patient[0].mask(grid.shape)[tuple(far)]
     assert {o.subject for o in found} == {patient, control}
+    assert not any(o.mask(grid.shape)[tuple(unsure)] for o in found)
     assert sum(o.mask(grid.shape)[tuple(lesion[0])] for o in found if o.subject == control) == 1
     with pytest.raises(LineageError, match="not trained on just"):
         false_findings(tmp_path, [patient], rules)

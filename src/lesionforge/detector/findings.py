@@ -13,6 +13,8 @@ from lesionforge.masks.host import CLEARANCE_MM
 from lesionforge.masks.outline import Outline
 from lesionforge.provenance import read_json
 
+LEAST_SCORE = 0.5  # fainter candidates, mostly small ones, hardly show
+
 
 def false_findings(
     folder: Path, subjects: Sequence[Subject], rules: CandidateRules
@@ -25,7 +27,8 @@ def false_findings(
         rules: what a candidate is.
 
     Returns:
-        Candidates that lie 10 mm or more from any lesion, in the subjects' order, best score first.
+        Candidates that lie 10 mm or more from any lesion and that the detector thinks more likely
+        than not, in the subjects' order, best score first.
 
     Raises:
         LineageError: the detector was trained on others.
@@ -45,6 +48,7 @@ def false_findings(
         found += [
             Outline(subject, candidate.voxels)
             for candidate, match in zip(candidates, matches, strict=True)
-            if not match.distance_mm < CLEARANCE_MM  # nan where there is no lesion
+            if candidate.score > LEAST_SCORE
+            and not match.distance_mm < CLEARANCE_MM  # nan where there is no lesion
         ]
     return found
