@@ -24,9 +24,7 @@ from tqdm import tqdm
 
 from arguments import read_arguments
 from lesionforge import arms
-from lesionforge.cohort.bids import read_cohort
-from lesionforge.cohort.phantom import read_spec, write_phantoms
-from lesionforge.cohort.prepare import prepare_cohort
+from lesionforge.cohort.phantom import read_spec
 from lesionforge.cohort.subject import Subject, read_images
 from lesionforge.evaluation.conspicuity import ROBUST_SD, measure_conspicuity
 from lesionforge.evaluation.signs import INSIDE, NO_SIGNS, mix_signs, sign_maps
@@ -39,6 +37,7 @@ from lesionforge.generator.semantic import semantic_map
 from lesionforge.generator.train import TrainedGenerator, encode_style, load_generator
 from lesionforge.provenance import write_tsv
 from lesionforge.study import Study
+from variants import prepare_variants
 
 logger = logging.getLogger("healthy_twins")
 NEAR_MM = 10.0
@@ -46,15 +45,9 @@ NEAR_MM = 10.0
 
 def prepare_twins(study: Study, patients: list[Subject]) -> dict[str, Subject]:
     """Write the healthy twins of phantoms and prepare them; return them by id."""
-    folder = study.root / "twins"
-    specs = [
-        replace(read_spec(study.root / "truth", p.id), group="control", lesion=None)
-        for p in patients
-    ]
-    knobs = study.cohort.prepare
-    write_phantoms(specs, folder / "raw", folder / "truth", knobs.workers)
-    prepare_cohort(folder / "raw", folder / "cohort", knobs)
-    return {twin.id: twin for twin in read_cohort(folder / "cohort")}
+    specs = [read_spec(study.root / "truth", patient.id) for patient in patients]
+    healthy = [replace(spec, group="control", lesion=None) for spec in specs]
+    return prepare_variants(study, healthy, study.root / "twins")
 
 
 def true_effect(patient: Anatomy, twin: Subject) -> np.ndarray:

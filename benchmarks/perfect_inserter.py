@@ -22,13 +22,11 @@ import numpy as np
 
 from arguments import read_arguments
 from lesionforge import arms
-from lesionforge.cohort.bids import read_cohort, write_participants, write_subject
-from lesionforge.cohort.phantom import read_spec, write_phantoms
+from lesionforge.cohort.bids import subject_volumes, write_participants, write_subject
+from lesionforge.cohort.phantom import read_spec
 from lesionforge.cohort.phantom_knobs import DIFFICULTY
 from lesionforge.cohort.phantom_spec import LesionSpec, PhantomSpec, draw_lesion
-from lesionforge.cohort.prepare import prepare_cohort
 from lesionforge.cohort.subject import (
-    TISSUES,
     Subject,
     read_brain,
     read_grid,
@@ -40,6 +38,7 @@ from lesionforge.errors import DataError
 from lesionforge.generator.job import PREFIX
 from lesionforge.seeding import stream
 from lesionforge.study import Study
+from variants import prepare_variants
 
 logger = logging.getLogger("perfect_inserter")
 STRENGTH = (0.8, 1.2)
@@ -74,14 +73,6 @@ def insert(
     return replace(host, group="patient", lesion=found)
 
 
-def prepare_round(study: Study, specs: list[PhantomSpec], folder: Path) -> dict[str, Subject]:
-    """Render and prepare phantoms; return them by id."""
-    knobs = study.cohort.prepare
-    write_phantoms(specs, folder / "raw", folder / "truth", knobs.workers)
-    prepare_cohort(folder / "raw", folder / "cohort", knobs)
-    return {subject.id: subject for subject in read_cohort(folder / "cohort")}
-
-
 def write_set(study: Study, name: str, seed: int, fresh: bool, stretches: bool) -> Path:
     """Write the set of one seed; return its folder."""
     behind = arms.baseline_subjects(study, seed, None)
@@ -102,7 +93,7 @@ def write_set(study: Study, name: str, seed: int, fresh: bool, stretches: bool) 
             if group == "patient" or stretches:
                 turn = [insert(host, rng, looks, group) for host in turn]
             folder = study.root / "perfect" / name / f"seed-{seed}" / f"{group}s-{start}"
-            prepared = prepare_round(study, turn, folder)
+            prepared = prepare_variants(study, turn, folder)
             for number, spec in enumerate(turn, start + 1):
                 new = f"{PREFIX[group]}{number:04d}"
                 made.append(Subject(new, group, spec.site, root, True, sources))
@@ -113,12 +104,10 @@ def write_set(study: Study, name: str, seed: int, fresh: bool, stretches: bool) 
 
 def copy_subject(prepared: Subject, new: Subject) -> None:
     """Write a prepared phantom as a subject of a synthetic set."""
-    t1w, flair = read_images(prepared)
-    volumes = {"T1w": t1w, "FLAIR": flair, "desc-brain_mask": read_brain(prepared)}
-    tissues = zip(TISSUES, read_tissues(prepared), strict=True)
-    volumes |= {f"label-{name}_probseg": values for name, values in tissues}
-    if new.group == "patient":
-        volumes["label-lesion_mask"] = read_lesion(prepared)
+    lesion = read_lesion(prepared) if new.group == "patient" else None
+    volumes = subject_volumes(
+        read_images(prepared), read_brain(prepared), read_tissues(prepared), lesion
+    )
     sidecar = {"Mode": "the phantoms' own lesion model", "Host": prepared.id}
     write_subject(new, volumes, read_grid(prepared), sidecar)
 

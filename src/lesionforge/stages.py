@@ -11,6 +11,7 @@ from lesionforge.cohort.checks import check_raw
 from lesionforge.cohort.confounding import measure_confounding
 from lesionforge.cohort.phantom import draw_cohort, write_phantoms
 from lesionforge.cohort.prepare import prepare_cohort, prepare_one
+from lesionforge.cohort.subject import Subject
 from lesionforge.detector import predict, train
 from lesionforge.detector.detect import detect_scan, find_pairs, is_detected
 from lesionforge.detector.findings import false_findings
@@ -145,8 +146,10 @@ def synthesize(
         if n is not None:
             patients = controls = n
         with recorded(study, arms.cell_name(f"synthesize_{set}", one_seed, one_fold)):
+            behind = arms.baseline_subjects(study, one_seed, one_fold)
+            baited = study.synthetic[set].decoy_share > 0
             synthesis.synthesize(
-                arms.baseline_subjects(study, one_seed, one_fold),
+                behind,
                 study.generator_root(one_seed, one_fold),
                 study.synthetic_root(set, one_seed, one_fold),
                 study.synthetic[set],
@@ -154,23 +157,20 @@ def synthesize(
                 n=patients,
                 n_controls=controls if n_controls is None else n_controls,
                 seed=one_seed,
-                decoys=_decoys(study, set, one_seed, one_fold),
+                decoys=_decoys(study, one_seed, one_fold, behind) if baited else (),
             )
             if inspect:
                 _ask_a_person(study, set, one_seed, one_fold, inspect)
 
 
-def _decoys(study: Study, set: str, seed: int, fold: int | None) -> list[Outline]:
-    """Find what decoys are drawn from, where the set has any, with the baseline's detector."""
-    if not study.synthetic[set].decoy_share:
-        return []
+def _decoys(study: Study, seed: int, fold: int | None, behind: list[Subject]) -> list[Outline]:
+    """Find what decoys are drawn from: what the baseline's detector is wrong about."""
     folder = study.detector_root("baseline", seed, fold)
     if not (folder / "detector.json").exists():
         raise DataError(
-            f"`decoy_share` of the set `{set}` needs the baseline's detector, and {folder} has "
-            f"none. Run train_detector --regime baseline --seed {seed} first."
+            f"Decoys (`decoy_share`) need the baseline's detector, and {folder} has none. Run "
+            f"train_detector --regime baseline --seed {seed} first."
         )
-    behind = arms.baseline_subjects(study, seed, fold)
     return false_findings(folder, behind, study.rules)
 
 

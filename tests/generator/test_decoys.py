@@ -160,7 +160,7 @@ def test_decoys_without_anything_to_draw_them_from_are_refused(
         SynthesisConfig(mode="paste", decoy_share=0.5)
     study = Study(runs=str(tmp_path), synthetic={"spade": DECOYS})
     with pytest.raises(DataError, match="train_detector --regime baseline --seed 0 first"):
-        stages._decoys(study, "spade", 0, None)
+        stages._decoys(study, 0, None, toy_cohort)
 
 
 def replace_subject(outline: Outline, name: str) -> Outline:

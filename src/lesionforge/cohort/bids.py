@@ -69,6 +69,22 @@ def write_description(root: Path, name: str) -> None:
         part.write_text("".join(f"{pattern}\n" for pattern in OWN_FILES))
 
 
+def subject_volumes(
+    images: np.ndarray, brain: np.ndarray, tissues: np.ndarray, lesion: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Return the volumes of a prepared subject by suffix, as `write_subject` takes them.
+
+    Args:
+        images: (2, X, Y, Z) T1w and FLAIR.
+        brain: (X, Y, Z) bool.
+        tissues: (3, X, Y, Z) probabilities in the order of `TISSUES`.
+        lesion: (X, Y, Z) bool; None for whoever has no label.
+    """
+    volumes = dict(zip(("T1w", "FLAIR", "desc-brain_mask"), (*images, brain), strict=True))
+    volumes |= {f"label-{t}_probseg": p for t, p in zip(TISSUES, tissues, strict=True)}
+    return volumes if lesion is None else volumes | {"label-lesion_mask": lesion}
+
+
 def write_subject(
     subject: Subject, volumes: dict[str, np.ndarray], grid: Grid, sidecar: dict[str, Any]
 ) -> None:

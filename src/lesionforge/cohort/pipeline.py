@@ -12,13 +12,13 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from lesionforge.cohort import quality
+from lesionforge.cohort.bids import subject_volumes
 from lesionforge.cohort.brainmask import deepbet_mask, is_stripped, nonzero_mask
 from lesionforge.cohort.prepare import PrepareConfig
 from lesionforge.cohort.register import best_start, bias_field, centroid, margin, register
 from lesionforge.cohort.resample import isotropic, resample, resample_label
 from lesionforge.cohort.scan import PreparedScan
 from lesionforge.cohort.segment import even_out, template, tissue_maps
-from lesionforge.cohort.subject import TISSUES
 from lesionforge.errors import DataError
 from lesionforge.volume import Grid, Volume, grid, mni_grid
 
@@ -98,8 +98,7 @@ def prepare_images(
         "brain_covered": float(inside.sum() / max(int(whole.sum()), 1)),
         **quality.image_figures(images, inside, tissues, target),
     }
-    volumes = {"T1w": images[0], "FLAIR": images[1], "desc-brain_mask": inside}
-    volumes |= {f"label-{t}_probseg": p for t, p in zip(TISSUES, tissues, strict=True)}
+    volumes = subject_volumes(images, inside, tissues)
     return PreparedScan(
         volumes, target, t1w.grid, t1w_from_mni, native.flair_from_t1w, native.method, figures
     )

@@ -54,7 +54,7 @@ def read_scene(
     lesions = [read_lesion(s) for s in ill]
     patients = [_synthetic(s, places.of(s), True) for s in tqdm(ill, desc="synthetic patients")]
     well = [s for s in made if s.group == "control"]
-    sound = [s for s in well if not (_spec(s).flaw or _spec(s).decoy)]
+    sound = [s for s in well if _is_sound(_spec(s))]
     controls = [
         _synthetic(s, places.of(s, lesions[i % len(lesions)]), False)
         for i, s in enumerate(tqdm(sound, desc="synthetic controls"))
@@ -158,6 +158,10 @@ class _Places:
                 pass
         place = other & read_brain(subject)
         return place if place.any() else None
+
+
+def _is_sound(spec: SynthesisSpec) -> bool:
+    return spec.flaw is None and not spec.decoy
 
 
 def _spec(subject: Subject) -> SynthesisSpec:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lesionforge.cohort.subject import TISSUES
+from lesionforge.cohort.bids import subject_volumes
 from lesionforge.errors import DataError
 from lesionforge.evaluation.conspicuity import measure_conspicuity
 from lesionforge.evaluation.envelopes import feather_weight
@@ -253,15 +253,5 @@ def _lesion_figures(
 def _volumes(
     spec: SynthesisSpec, anatomy: Anatomy, lesion: np.ndarray, images: np.ndarray
 ) -> dict[str, np.ndarray]:
-    volumes = {
-        "T1w": images[0],
-        "FLAIR": images[1],
-        "desc-brain_mask": anatomy.brain,
-        **{
-            f"label-{name}_probseg": values
-            for name, values in zip(TISSUES, anatomy.tissues, strict=True)
-        },
-    }
-    if spec.group == "patient":
-        volumes["label-lesion_mask"] = lesion | anatomy.lesion
-    return volumes
+    label = lesion | anatomy.lesion if spec.group == "patient" else None
+    return subject_volumes(images, anatomy.brain, anatomy.tissues, label)

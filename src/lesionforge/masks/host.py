@@ -115,15 +115,9 @@ def _distance(outside: np.ndarray, grid: Grid) -> np.ndarray:
     return ndimage.distance_transform_edt(outside, sampling=grid.voxel_mm)
 
 
-def read_host(subject: Subject, other: np.ndarray | None = None) -> Host:
-    """Read a prepared subject as a host: its healthy anatomy; old lesions are forbidden.
-
-    Args:
-        subject: prepared.
-        other: (X, Y, Z) bool of something else that is taken for a lesion.
-    """
+def read_host(subject: Subject) -> Host:
+    """Read a prepared subject as a host: its healthy anatomy; old lesions are forbidden."""
     grid, lesion, tissues = read_grid(subject), read_lesion(subject), read_tissues(subject)
-    lesion = lesion if other is None else lesion | other
     if not lesion.any():
         return Host(subject.id, tissues, read_brain(subject), grid, lesion)
     distance = _distance(~lesion, grid)

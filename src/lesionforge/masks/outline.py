@@ -1,11 +1,18 @@
 """Something outlined on a subject: a lesion, or a finding that looks like one and is none."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from lesionforge.cohort.subject import Subject, read_brain, read_lesion
-from lesionforge.masks.host import Host, read_host
+from lesionforge.cohort.subject import (
+    Subject,
+    read_brain,
+    read_grid,
+    read_lesion,
+    read_tissues,
+)
+from lesionforge.masks.healing import heal_tissues
+from lesionforge.masks.host import Host
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +45,8 @@ def read_outlined(outline: Outline) -> tuple[Host, np.ndarray]:
     Returns:
         A host with nothing forbidden, and (X, Y, Z) bool.
     """
-    brain = read_brain(outline.subject)
+    subject = outline.subject
+    brain, grid = read_brain(subject), read_grid(subject)
     mask = outline.mask(brain.shape) & brain
-    host = read_host(outline.subject, mask)
-    return replace(host, forbidden=np.zeros_like(mask)), mask
+    healthy = heal_tissues(read_tissues(subject), read_lesion(subject) | mask, grid)
+    return Host(subject.id, healthy, brain, grid, np.zeros_like(mask)), mask

@@ -156,7 +156,10 @@ def fit_prior(
         MaskError: there is no patient with a usable lesion.
     """
     patients = sorted((s for s in subjects if s.group == "patient"), key=lambda s: s.id)
-    return fit_outlines([lesion_outline(patient) for patient in patients], config)
+    outlines = [lesion_outline(patient) for patient in patients]
+    if not any(len(outline.voxels) for outline in outlines):
+        raise MaskError("No training patient has a lesion mask with any voxel; nothing to fit.")
+    return fit_outlines(outlines, config)
 
 
 def fit_outlines(outlines: Sequence[Outline], config: MaskConfig) -> MaskPrior:
@@ -172,7 +175,7 @@ def fit_outlines(outlines: Sequence[Outline], config: MaskConfig) -> MaskPrior:
     described = {o: _describe(o) for o in tqdm(outlines, desc="Lesion shapes", disable=None)}
     known = {outline: found for outline, found in described.items() if found is not None}
     if not known:
-        raise MaskError("No training patient has a lesion mask with any voxel; nothing to fit.")
+        raise MaskError("Nothing that is outlined lies in a brain; nothing to fit.")
     style = config.style if config.style != "auto" else _style(list(known.values()))
     lesions = []
     # one head at a time in memory, read again rather than kept
@@ -186,7 +189,7 @@ def fit_outlines(outlines: Sequence[Outline], config: MaskConfig) -> MaskPrior:
         shown = _measure(outline.subject, host, mask)
         lesions.append(_lesion(outline.subject, found, shown, growth))
     if not lesions:
-        raise MaskError("No training lesion lies where lesions may be; check the masks' geometry.")
+        raise MaskError("No outline lies where lesions may be; check the masks' geometry.")
     volumes = [lesion.volume_mm3 for lesion in lesions]
     limits = (min(volumes) / config.volume_margin, max(volumes) * config.volume_margin)
     return MaskPrior(config, style, limits, tuple(lesions))

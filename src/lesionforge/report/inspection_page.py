@@ -110,13 +110,13 @@ def _entry(subject: Subject, earlier: Inspection | None) -> Entry:
     sidecar = read_json(json_path(subject, "T1w"))
     patient = subject.group == "patient"
     facts = [*(_lesion_facts(sidecar) if patient else _control_facts(sidecar))]
-    flip = sidecar["Spec"]["warp"]["flip"]
+    spec = sidecar["Spec"]
+    flip = spec["warp"]["flip"]
     facts.append(("host", sidecar["Host"] + (", mirrored" if flip else "")))
     facts.append(("site", str(sidecar["Site"])))
-    spec = sidecar["Spec"]
     place = spec["lesion"]["seed_mm"] if spec.get("decoy") else None
     peak = sidecar["QualityChecks"].get("FlawPeakMM", place)
-    picture = draw_lesion(subject, sidecar["Spec"]) if patient else draw_control(subject, peak)
+    picture = draw_lesion(subject, spec) if patient else draw_control(subject, peak)
     return Entry(subject, digest(subject) or "", tuple(facts), picture, earlier)
 
 
