@@ -14,7 +14,7 @@ from lesionforge.fidelity.finding import Finding
 from lesionforge.fidelity.two_sample import LEAST
 from lesionforge.generator.wishes import Wish
 from lesionforge.masks.descriptors import describe_mask
-from lesionforge.masks.host import read_host
+from lesionforge.masks.host import read_host, with_lesion
 from lesionforge.masks.prior import MaskPrior
 from lesionforge.masks.render import render_mask
 from lesionforge.masks.sample import sample_spec
@@ -44,7 +44,9 @@ def draw_shapes(
     """Draw masks by wishes, without images, and describe them.
 
     Hosts are the controls in turn, or the patients where there is no control. A wish that its host
-    has no room for, with any lobe and side, is left out.
+    has no room for, with any lobe and side, is left out. Depth and shares of tissue are measured as
+    in a patient, whose tissues at the lesion are an estimate: in the host's own tissues, which no
+    lesion distorts, they would spread less.
     """
     hosts = [s for s in behind if s.group == "control"] or behind
     found = []
@@ -57,7 +59,8 @@ def draw_shapes(
                     spec = sample_spec(prior, host, rng, asked.lesion)
                 except MaskError:
                     continue
-                found.append(describe_mask(render_mask(spec, host), host))
+                mask = render_mask(spec, host)
+                found.append(describe_mask(mask, with_lesion(host, mask)))
                 break
     return found
 

@@ -1,6 +1,6 @@
 """A host: the anatomy a lesion is placed in, with its cortex, regions and forbidden places."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -117,9 +117,27 @@ def _distance(outside: np.ndarray, grid: Grid) -> np.ndarray:
 
 def read_host(subject: Subject) -> Host:
     """Read a prepared subject as a host: its healthy anatomy; old lesions are forbidden."""
-    grid, lesion, tissues = read_grid(subject), read_lesion(subject), read_tissues(subject)
+    lesion = read_lesion(subject)
+    return with_lesion(
+        Host(
+            subject.id,
+            read_tissues(subject),
+            read_brain(subject),
+            read_grid(subject),
+            np.zeros_like(lesion),
+        ),
+        lesion,
+    )
+
+
+def with_lesion(host: Host, lesion: np.ndarray) -> Host:
+    """Return a host as it is seen when it has a lesion, (X, Y, Z) bool.
+
+    Its tissues at the lesion become estimates (`heal_tissues`), whatever is known of them, and no
+    other lesion may come near.
+    """
     if not lesion.any():
-        return Host(subject.id, tissues, read_brain(subject), grid, lesion)
-    distance = _distance(~lesion, grid)
-    healthy = heal_tissues(tissues, lesion, grid)
-    return Host(subject.id, healthy, read_brain(subject), grid, distance <= CLEARANCE_MM)
+        return host
+    near = _distance(~lesion, host.grid) <= CLEARANCE_MM
+    healed = heal_tissues(host.tissues, lesion, host.grid)
+    return replace(host, tissues=healed, forbidden=host.forbidden | near)
