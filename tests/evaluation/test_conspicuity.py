@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from lesionforge.errors import DataError
-from lesionforge.evaluation.conspicuity import measure_conspicuity
+from lesionforge.evaluation.conspicuity import lesion_effect, match_signs, measure_conspicuity
 from lesionforge.evaluation.signs import measure_signs, mix_signs, sign_maps
 from lesionforge.seeding import stream
 
@@ -171,3 +171,21 @@ def _parts(
 ) -> tuple[np.ndarray, ...]:
     images, tissues, brain = drawn
     return images, mask, tissues, brain
+
+
+@pytest.mark.parametrize(
+    ("strength", "matched"), [(1.0, 1.0), (0.5, 0.5), (0.0, 0.0), (-1.0, -1.0)]
+)
+def test_a_matched_filter_tells_how_much_of_an_effect_is_there(strength, matched):
+    asked = (-1.0, 1.5, 0.5, -1.0, 9.0, 9.0, 9.0, 9.0)  # what was asked around does not count
+    found = []
+    for seed in range(6):
+        images, tissues, brain = head(seed)
+        mask = lesion(seed, 120)
+        own = np.where(np.arange(8) < 4, asked, 0)
+        planted = 0.1 * strength * mix_signs(own, sign_maps(mask, tissues, MM)) * mask
+        effect = lesion_effect(images + planted, mask, tissues, brain, MM)
+        found.append(match_signs(effect, tissues, MM, asked))
+    assert np.mean(found) == pytest.approx(matched, abs=0.08)
+    assert np.std(found) < 0.1
+    assert match_signs(effect, tissues, MM, (0.0,) * 8) == 0

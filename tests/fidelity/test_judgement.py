@@ -62,7 +62,9 @@ def test_few_masks_are_not_compared():
     assert "too few" in found.why
 
 
-def lesion(name: str, total: float, asked: float | None = None, t1w: float = 0.0) -> Portrait:
+def lesion(
+    name: str, total: float, asked: float | None = None, t1w: float = 0.0, matched: float = 1.0
+) -> Portrait:
     shown = Conspicuity(
         t1w=-0.4 * total + t1w,
         flair=0.9 * total,
@@ -72,19 +74,24 @@ def lesion(name: str, total: float, asked: float | None = None, t1w: float = 0.0
     )
     small = np.zeros((2, 32, 32, 32), np.float16)
     return Portrait(
-        name, "patient", "A", name, np.zeros(3), small, shown=shown, asked=asked, before=0.0
-    )
+        name, "patient", "A", name, np.zeros(3), small,
+        shown=shown, asked=asked, matched=matched, before=(0.0, 0.1),
+    )  # fmt: skip
 
 
 def test_a_lesion_that_does_not_show_is_counted():
     strengths = np.linspace(0.5, 3, 20)
     made = [lesion(f"s{i}", float(v), float(v)) for i, v in enumerate(strengths)]
     made[3] = lesion("s3", 0.2, float(strengths[3]))
+    made[5] = lesion("s5", float(strengths[5]), float(strengths[5]), matched=-1.0)
+    made[6] = replace(made[6], before=(float(strengths[6]), 0.6))
     real = [lesion(f"r{i}", float(v)) for i, v in enumerate(strengths)]
     found = {f.name: f for f in asked_findings(made, real, real[::2], (5, 25), 0)}
     assert found["lesions that show"].counts == (19, 20)
     assert found["lesions that show"].met is False
-    assert "0 of 20 did" in found["lesions that show"].sentence
+    assert "1 of 20 did" in found["lesions that show"].sentence
+    assert found["strengths reached"].counts == (19, 20)
+    assert "1 of 20 did" in found["strengths reached"].sentence
     assert found["order of strengths kept"].value > 0.9
     assert found["draws rejected"].value == 0.2
     assert found["draws rejected"].met is True

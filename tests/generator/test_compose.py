@@ -10,6 +10,7 @@ from lesionforge.generator.compose import (
     effect_size,
     fit_intensities,
     insert_effect,
+    least_gain,
     made_signs,
     reach_gain,
     scale_signs,
@@ -62,6 +63,15 @@ def test_gain_strengthens_up_to_its_bound_and_never_weakens(host, target, gain):
     assert used == pytest.approx(gain, rel=1e-5)
     out = insert_effect(images, np.float32(used) * delta, feather_weight(mask, 5.0, VOXEL))
     assert effect_size(images, out, mask) == pytest.approx(2 * gain, rel=1e-4)
+
+
+@pytest.mark.parametrize(("asked", "gain"), [(0.0, 1.0), (0.3, 1.35), (1.8, 1.85), (9.0, 2.0)])
+def test_an_effect_is_strengthened_until_it_shows(asked, gain):
+    def shown(factor: float) -> float:
+        return 3 * max(0.0, factor - 1.25)  # noise hides a weaker one altogether
+
+    assert least_gain(shown, asked, 2.0) == pytest.approx(gain, abs=0.02)
+    assert least_gain(shown, asked, 1.0) == 1
 
 
 def test_null_effect_changes_nothing(host):

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from lesionforge.generator.quality import check_effect, check_images, check_lesion, check_signs
+from lesionforge.generator.quality import (
+    check_effect,
+    check_images,
+    check_lesion,
+    check_shown,
+    check_signs,
+)
 from lesionforge.generator.recipe import SynthesisConfig
 
 
@@ -63,6 +69,12 @@ def test_lesions(sound):
 def test_effect_limits(effect, asked, passes):
     config = SynthesisConfig(min_effect_sd=0.2, min_effect_share=0.25)
     assert (check_effect(effect, asked, config) == []) == passes
+
+
+def test_images_must_show_their_share_of_what_was_asked():
+    config = SynthesisConfig(min_shown_share=0.5)
+    assert check_shown(1.0, 2.0, config) == []
+    assert [r.reason for r in check_shown(0.9, 2.0, config)] == ["shown"]
 
 
 @pytest.mark.parametrize(

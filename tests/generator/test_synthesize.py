@@ -188,6 +188,23 @@ def test_lesions_do_to_each_tissue_what_was_asked(loud, most, inserted, trained,
         assert signs[1] < 0.65 * wanted[1]
 
 
+def test_images_show_the_strength_that_was_asked(inserted, trained, read):
+    """Whatever the host's noise does to a lesion's effect, if a permitted factor is enough."""
+    spec = SynthesisSpec.from_json(sidecar_of(inserted, "sub-syn0001")["Spec"])
+
+    def shown(asked, most):
+        drawn = replace(spec, lesion=replace(spec.lesion, conspicuity=asked))
+        config = SynthesisConfig(mode=spec.mode, max_gain=most, device="cpu")
+        return render_synthetic(drawn, read, load_generator(trained), config)
+
+    asked = 1.15 * shown(0.1, 1.0).checks["Conspicuity"]["total"]
+    assert shown(asked, 1.0).checks["Conspicuity"]["total"] < 0.9 * asked
+    made = shown(asked, 3.0)
+    assert made.checks["Conspicuity"]["total"] == pytest.approx(asked, abs=0.05)
+    assert "shown" not in [r.reason for r in made.rejections]
+    assert "shown" in [r.reason for r in shown(50.0, 3.0).rejections]
+
+
 def test_insert_keeps_the_host_bit_for_bit_beyond_the_feather(inserted, toy_cohort, toy_grid):
     changed = 0
     for subject in read_cohort(inserted):
@@ -466,7 +483,8 @@ def test_a_set_refuses_another_share_of_flaws(make, inserted, flawed):
 def test_knobs_of_flaws_count_only_where_there_are_any():
     old = {
         "mode", "feather_mm", "redraw_noise", "flip_hosts", "warp_mm", "warp_scale_mm",
-        "mix_styles", "max_gain", "min_effect_sd", "min_effect_share", "min_sign_cosine", "plan",
+        "mix_styles", "max_gain", "min_effect_sd", "min_effect_share", "min_shown_share",
+        "min_sign_cosine", "plan",
         "max_attempts", "tile", "device",
     }  # fmt: skip
     assert set(INSERT.content()) == old

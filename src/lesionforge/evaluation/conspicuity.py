@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from lesionforge.errors import DataError
-from lesionforge.evaluation.signs import Signs, measure_signs, sign_maps
+from lesionforge.evaluation.signs import INSIDE, Signs, measure_signs, mix_signs, sign_maps
 
 ROBUST_SD = 0.1  # of a prepared image, see `lesionforge.cohort.subject.read_images`
 RIM_MM = (5.0, 15.0)
@@ -104,6 +104,30 @@ def describe_effect(
         blur=_blur(seen, found.predicted[0], found.inside, found.rim, voxel_mm),
         total=_total(found.values, found.inside, found.rim, voxel_mm),
     )
+
+
+def match_signs(
+    found: LesionEffect,
+    tissues: np.ndarray,
+    voxel_mm: tuple[float, float, float],
+    asked: Signs,
+) -> float:
+    """Return how much of an effect that was asked for the images show, inside the lesion.
+
+    The least-squares factor of the asked effect in what `lesion_effect` has found (a matched
+    filter): about 1 if it is there as asked, about 0 if it is not, negative if it is turned round.
+
+    Args:
+        found: the images' effect.
+        tissues: (3, X, Y, Z) as given to `lesion_effect`.
+        voxel_mm: voxel size along each axis.
+        asked: signs of the lesion; those around it do not count.
+    """
+    maps = sign_maps(found.inside, tissues[(slice(None), *found.box)], voxel_mm)
+    own = np.where(np.arange(len(asked)) < INSIDE, asked, 0.0)
+    told = mix_signs(own, maps * found.inside)
+    power = float(np.sum(told**2))
+    return float(np.sum(found.values * told)) / power if power > 0 else 0.0
 
 
 def lesion_effect(

@@ -13,7 +13,12 @@ from lesionforge.cohort.subject import (
     read_tissues,
 )
 from lesionforge.errors import DataError
-from lesionforge.evaluation.conspicuity import Conspicuity, describe_effect, lesion_effect
+from lesionforge.evaluation.conspicuity import (
+    Conspicuity,
+    describe_effect,
+    lesion_effect,
+    match_signs,
+)
 from lesionforge.evaluation.signs import Signs
 from lesionforge.fidelity.features import around_features, lesion_features, whole_features
 from lesionforge.masks.descriptors import describe_mask, largest_component
@@ -57,7 +62,9 @@ class Portrait:
         patch: the lesion's cube; None in controls.
         asked: conspicuity that was asked for; None in real subjects and controls.
         asked_signs: the signs that were asked for with it.
-        before: conspicuity at the same place before the lesion was put there, where known.
+        matched: how much of those signs the images show, see `match_signs`.
+        before: conspicuity and `matched` at the same place before the lesion was put there, where
+            known.
     """
 
     id: str
@@ -73,7 +80,8 @@ class Portrait:
     patch: Patch | None = None
     asked: float | None = None
     asked_signs: Signs | None = None
-    before: float | None = None
+    matched: float | None = None
+    before: tuple[float, float] | None = None
 
 
 def draw_portrait(
@@ -82,6 +90,7 @@ def draw_portrait(
     host: str,
     smooth_voxels: float = 0.0,
     lesion: bool | None = None,
+    asked: Signs | None = None,
 ) -> Portrait:
     """Read a subject once and keep what the audit needs.
 
@@ -94,6 +103,7 @@ def draw_portrait(
         host: id of the real subject whose anatomy it shows.
         smooth_voxels: blur the images by this standard deviation first (a bad set, on purpose).
         lesion: whether the place is looked into as a lesion; None for patients only.
+        asked: signs that were asked for of a synthetic lesion.
 
     Raises:
         DataError: there is no brain around the place.
@@ -134,6 +144,8 @@ def draw_portrait(
         near=np.array(list(near.values())),
         shown=describe_effect(effect, images, tissues, grid.voxel_mm),
         shape=describe_mask(largest_component(place & brain), where),
+        asked_signs=asked,
+        matched=None if asked is None else match_signs(effect, tissues, grid.voxel_mm, asked),
         patch=_patch(small, _shrink(everywhere, factor), _shrink(place[None], factor)[0] > 0),
     )
 

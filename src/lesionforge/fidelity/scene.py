@@ -172,11 +172,13 @@ def _synthetic(subject: Subject, place: np.ndarray | None, ill: bool) -> Portrai
     known = read_json(json_path(subject, "T1w"))
     checks = known["QualityChecks"] if ill else {}
     lesion = _spec(subject).lesion if ill else None
+    signs = None if lesion is None else lesion.signs
     return replace(
-        draw_portrait(subject, place, known["Host"]),
+        draw_portrait(subject, place, known["Host"], asked=signs),
         asked=checks.get("ConspicuityAsked"),
-        asked_signs=None if lesion is None else lesion.signs,
-        before=checks.get("ConspicuityBefore"),
+        before=(checks["ConspicuityBefore"], checks["MatchBefore"])
+        if "MatchBefore" in checks
+        else None,
     )
 
 

@@ -1,12 +1,16 @@
 """Put the lesion effect into real volumes; fit made volumes to the intensity rule."""
 
+from collections.abc import Callable
+
 import numpy as np
+from scipy.optimize import brentq
 
 from lesionforge.evaluation.conspicuity import ROBUST_SD
 from lesionforge.evaluation.envelopes import soften
 from lesionforge.evaluation.signs import Signs, measure_signs, mix_signs, sign_maps, split_tissues
 
 MEDIAN = 0.5
+GAIN_STEP = 0.02  # to which a factor is found
 LEAST_SIGN = 0.05  # robust standard deviations; a weaker mean effect has no direction
 
 
@@ -126,6 +130,25 @@ def fit_effect(
     gain = np.float32(reach_gain(balanced, lesion, conspicuity, max_gain))
     factors = np.clip(gain * factors, 1 / max_gain, max_gain)
     return scale_signs(delta, lesion, tissues, factors), factors
+
+
+def least_gain(shown: Callable[[float], float], asked: float, max_gain: float) -> float:
+    """Return the least factor of an effect with which images show what was asked.
+
+    What was asked is what a real lesion's images show, with its patient's own noise; the same
+    effect in other noise may show less, down to nothing. It is never weakened: where the host alone
+    looks like a lesion, nothing would be left of it.
+
+    Args:
+        shown: conspicuity of the images by the factor of the effect.
+        asked: conspicuity that was asked for.
+        max_gain: largest factor, taken where none is enough.
+    """
+    if max_gain <= 1 or shown(1.0) >= asked:
+        return 1.0
+    if shown(max_gain) <= asked:
+        return max_gain
+    return float(brentq(lambda gain: shown(gain) - asked, 1.0, max_gain, xtol=GAIN_STEP))
 
 
 def fit_intensities(images: np.ndarray, brain: np.ndarray) -> np.ndarray:

@@ -89,3 +89,16 @@ def check_effect(effect_sd: float, asked_sd: float, config: SynthesisConfig) -> 
             "effect", f"{effect_sd:.2f} SD, at least {least:.2f} needed ({asked_sd:.2f} asked)"
         )
     ]
+
+
+def check_shown(shown: float, asked: float, config: SynthesisConfig) -> list[Rejection]:
+    """Check that the delivered images show the lesion, measured as in a real patient.
+
+    Args:
+        shown: `Conspicuity.total` of the images.
+        asked: conspicuity that the spec asks for.
+        config: its `min_shown_share` is the limit.
+    """
+    if shown >= config.min_shown_share * asked:
+        return []
+    return [Rejection("shown", f"the images show {shown:.2f} SD where {asked:.2f} were asked")]

@@ -31,10 +31,13 @@ class SynthesisConfig:
         warp_scale_mm: whole: distance over which the displacement changes.
         mix_styles: whole: mix the style codes of two training scans of one site.
         max_gain: an effect is brought to the signs and the strength asked for by at most this
-            factor, or its inverse, in each sign; 1 leaves the generator's effect as it is.
+            factor, or its inverse, in each sign, and then strengthened by at most this factor until
+            the images show the conspicuity asked for; 1 leaves the generator's effect as it is.
         min_effect_sd: a lesion must change its voxels by at least this much (root mean square over
             both images, in robust standard deviations), or it is drawn again.
         min_effect_share: and by at least this share of the conspicuity asked for.
+        min_shown_share: and the images, measured like a real patient's, must show at least this
+            share of it.
         min_sign_cosine: least cosine between what a lesion does to grey and white matter, in T1w
             and FLAIR, and what was asked for.
         plan: table of lesions to make (a `plan.tsv`, perhaps edited; see `lesionforge.masks.plan`);
@@ -62,6 +65,7 @@ class SynthesisConfig:
     max_gain: float = 2.0
     min_effect_sd: float = 0.2
     min_effect_share: float = 0.25
+    min_shown_share: float = 0.5
     min_sign_cosine: float = 0.0
     plan: str | None = None
     decoy_share: float = 0.0
@@ -80,6 +84,7 @@ class SynthesisConfig:
         _within("max_gain", self.max_gain, 1, 10)
         _within("min_effect_sd", self.min_effect_sd, 0, 10)
         _within("min_effect_share", self.min_effect_share, 0, 1)
+        _within("min_shown_share", self.min_shown_share, 0, 1)
         _within("flaw_share", self.flaw_share, 0, 1)
         _within("decoy_share", self.decoy_share, 0, 1)
         if self.decoy_share and self.mode == "paste":

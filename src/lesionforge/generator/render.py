@@ -8,7 +8,12 @@ import numpy as np
 
 from lesionforge.cohort.bids import subject_volumes
 from lesionforge.errors import DataError
-from lesionforge.evaluation.conspicuity import measure_conspicuity
+from lesionforge.evaluation.conspicuity import (
+    describe_effect,
+    lesion_effect,
+    match_signs,
+    measure_conspicuity,
+)
 from lesionforge.evaluation.envelopes import feather_weight
 from lesionforge.evaluation.signs import NO_SIGNS, SIGNS, sign_maps
 from lesionforge.generator.anatomy import Anatomy, bend_anatomy
@@ -19,6 +24,7 @@ from lesionforge.generator.compose import (
     fit_effect,
     fit_intensities,
     insert_effect,
+    least_gain,
     made_signs,
 )
 from lesionforge.generator.flaws import apply_flaw
@@ -29,6 +35,7 @@ from lesionforge.generator.quality import (
     check_flaw,
     check_images,
     check_lesion,
+    check_shown,
     check_signs,
 )
 from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
@@ -106,7 +113,9 @@ def render_synthetic(
             strength["SignsSD"] = [round(sign, 4) for sign in made]
         checks |= {"EffectSD": round(effect, 4), **strength}
         try:
-            checks |= _lesion_figures(spec, anatomy, lesion, (before, images))
+            figures, shown = _lesion_figures(spec, anatomy, lesion, (before, images))
+            checks |= figures
+            rejections += check_shown(shown, asked, config)
         except DataError as error:  # nothing is left around the lesion to compare it with
             rejections.append(Rejection("surroundings", str(error)))
     return Made(_volumes(spec, anatomy, lesion, images), lesion, checks, rejections)
@@ -160,20 +169,30 @@ class _Passes:
             part=part,
         )
 
-    def fit(self, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bring an effect to what the spec asks for; return it and the factor of each sign."""
-        asked, tissues = self.spec.lesion, self.anatomy.healed
+    def fit(
+        self, delta: np.ndarray, compose: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Bring an effect to what the spec asks for, first by itself and then in the images.
+
+        Returns:
+            The images that `compose` makes of it, and the factor of each sign.
+        """
+        asked, anatomy, limit = self.spec.lesion, self.anatomy, self.config.max_gain
         if asked is None:
-            return delta, UNCHANGED
-        return fit_effect(
-            delta,
-            self.lesion,
-            tissues,
-            self.anatomy.grid.voxel_mm,
-            asked.signs,
-            asked.conspicuity,
-            self.config.max_gain,
-        )
+            return compose(delta), UNCHANGED
+        voxel_mm, wanted = anatomy.grid.voxel_mm, (asked.signs, asked.conspicuity)
+        effect, gains = fit_effect(delta, self.lesion, anatomy.healed, voxel_mm, *wanted, limit)
+
+        def shown(gain: float) -> float:
+            images = compose(gain * effect) * anatomy.brain
+            place = (self.lesion, anatomy.healed, anatomy.brain, voxel_mm)
+            return measure_conspicuity(images, *place).total
+
+        try:
+            gain = least_gain(shown, asked.conspicuity, limit)
+        except DataError:  # nothing is left around the lesion: it will be rejected for that
+            gain = 1.0
+        return compose(np.float32(gain) * effect), gain * gains
 
     def _style(self) -> np.ndarray:
         lacking = [name for name in self.spec.styles if name not in self.trained.styles]
@@ -202,10 +221,9 @@ def _insert(passes: _Passes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     delta[(slice(None), *(slice(low, high) for low, high in part))] = passes.run(
         spec.shows, spec.noise_seed, part
     ) - passes.run(False, spec.null_noise_seed, part)
-    gains = UNCHANGED
-    if spec.shows:
-        delta, gains = passes.fit(delta)
-    return images, insert_effect(images, delta, weight), gains
+    if not spec.shows:
+        return images, insert_effect(images, delta, weight), UNCHANGED
+    return images, *passes.fit(delta, lambda effect: insert_effect(images, effect, weight))
 
 
 def _whole(passes: _Passes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -215,8 +233,8 @@ def _whole(passes: _Passes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if not spec.shows:
         fitted = fit_intensities(healthy, brain)
         return fitted, fitted, UNCHANGED
-    delta, gains = passes.fit(passes.run(True, spec.noise_seed) - healthy)
-    ill = fit_intensities(healthy + delta, brain)
+    delta = passes.run(True, spec.noise_seed) - healthy
+    ill, gains = passes.fit(delta, lambda effect: fit_intensities(healthy + effect, brain))
     return fit_intensities(healthy, brain), ill, gains
 
 
@@ -235,19 +253,28 @@ def _lesion_figures(
     anatomy: Anatomy,
     lesion: np.ndarray,
     images: tuple[np.ndarray, np.ndarray],
-) -> dict[str, Any]:
-    """Measure what shows at the lesion's place in the images before and after it was put there."""
-    voxel_mm = anatomy.grid.voxel_mm
+) -> tuple[dict[str, Any], float]:
+    """Measure what shows at the lesion's place in the images before and after it was put there.
+
+    Returns:
+        What the sidecar keeps, and the conspicuity after.
+    """
+    voxel_mm, tissues = anatomy.grid.voxel_mm, anatomy.healed
+    found = [lesion_effect(i, lesion, tissues, anatomy.brain, voxel_mm) for i in images]
     bare, seen = (
-        measure_conspicuity(i, lesion, anatomy.healed, anatomy.brain, voxel_mm) for i in images
+        describe_effect(effect, i, tissues, voxel_mm)
+        for effect, i in zip(found, images, strict=True)
     )
-    asked = {"ConspicuityAsked": round(spec.lesion.conspicuity, 4)} if spec.lesion else {}
-    return {
+    figures = {
         "LesionVolumeML": round(float(lesion.sum() * anatomy.grid.voxel_mm3 / 1000), 4),
-        **asked,
         "ConspicuityBefore": round(bare.total, 4),
         "Conspicuity": {name: np.round(value, 4).tolist() for name, value in asdict(seen).items()},
     }
+    if spec.lesion is not None:
+        before = match_signs(found[0], tissues, voxel_mm, spec.lesion.signs)
+        figures["ConspicuityAsked"] = round(spec.lesion.conspicuity, 4)
+        figures["MatchBefore"] = round(before, 4)
+    return figures, seen.total
 
 
 def _volumes(
