@@ -53,6 +53,13 @@ class Anatomy:
             forbidden = distance <= CLEARANCE_MM
         return Host(self.id, self.healed, self.brain, self.grid, forbidden)
 
+    def estimated(self, lesion: np.ndarray) -> np.ndarray:
+        """Return tissues (3, X, Y, Z) as they are known of a patient who has this lesion.
+
+        Whoever measures a new lesion like a real one measures it by these.
+        """
+        return heal_tissues(self.healed, lesion, self.grid)
+
 
 def read_anatomy(subject: Subject) -> Anatomy:
     """Read a prepared subject and heal its tissues.

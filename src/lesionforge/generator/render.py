@@ -183,9 +183,10 @@ class _Passes:
         voxel_mm, wanted = anatomy.grid.voxel_mm, (asked.signs, asked.conspicuity)
         effect, gains = fit_effect(delta, self.lesion, anatomy.healed, voxel_mm, *wanted, limit)
 
+        place = (self.lesion, anatomy.estimated(self.lesion), anatomy.brain, voxel_mm)
+
         def shown(gain: float) -> float:
             images = compose(gain * effect) * anatomy.brain
-            place = (self.lesion, anatomy.healed, anatomy.brain, voxel_mm)
             return measure_conspicuity(images, *place).total
 
         try:
@@ -259,7 +260,7 @@ def _lesion_figures(
     Returns:
         What the sidecar keeps, and the conspicuity after.
     """
-    voxel_mm, tissues = anatomy.grid.voxel_mm, anatomy.healed
+    voxel_mm, tissues = anatomy.grid.voxel_mm, anatomy.estimated(lesion)
     found = [lesion_effect(i, lesion, tissues, anatomy.brain, voxel_mm) for i in images]
     bare, seen = (
         describe_effect(effect, i, tissues, voxel_mm)

@@ -24,6 +24,7 @@ from lesionforge.masks.spec import Side, Style
 RIBBON_SHARE = 0.6  # from this median share in cortex or junction on, lesions are cortical ...
 RIBBON_INNER_MM = 9.0  # ... unless a ball of this radius fits into the median one
 QUANTILE_POINTS = 1024
+FAINT = 0.3  # conspicuity; what is fainter cannot be told from nothing and is not asked for
 _LOG = logging.getLogger("lesionforge.masks")
 
 
@@ -116,9 +117,13 @@ class MaskPrior:
         return np.exp(smooth_quantile(logs, quantile, (low, high), self.config.smoothing))
 
     def conspicuity(self, quantile: float | np.ndarray) -> np.ndarray:
-        """Return conspicuities at quantiles in [0, 1] of the smoothed distribution, 0 or more."""
+        """Return conspicuities at quantiles in [0, 1] of the smoothed distribution.
+
+        None is below `FAINT`: few real lesions are, and a mask without a lesion to be seen would
+        only be a wrong label.
+        """
         values = np.array([lesion.conspicuity for lesion in self.lesions])
-        limits = (0.0, float(values.max()) * 1.25 + 1e-3)
+        limits = (FAINT, max(float(values.max()), FAINT) * 1.25)
         return smooth_quantile(values, quantile, limits, self.config.smoothing)
 
     def to_json(self) -> dict[str, Any]:
