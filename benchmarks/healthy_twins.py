@@ -30,7 +30,7 @@ from lesionforge.evaluation.conspicuity import ROBUST_SD, measure_conspicuity
 from lesionforge.evaluation.signs import INSIDE, NO_SIGNS, mix_signs, sign_maps
 from lesionforge.generator.anatomy import Anatomy, read_anatomy
 from lesionforge.generator.apply import apply_generator
-from lesionforge.generator.compose import fit_effect
+from lesionforge.generator.compose import fit_effect, smooth_effect
 from lesionforge.generator.data import Scan, read_scan
 from lesionforge.generator.recipe import SynthesisConfig
 from lesionforge.generator.semantic import semantic_map
@@ -60,7 +60,7 @@ def true_effect(patient: Anatomy, twin: Subject) -> np.ndarray:
 def made_effects(
     trained: TrainedGenerator, scan: Scan, anatomy: Anatomy, near: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Return what a generator makes of a lesion, as it comes and brought to the signs; (2, N) near.
+    """Return what a generator makes of a lesion, step by step as `insert` uses it; (2, N) near.
 
     It is what `insert` would add to the patient as if healthy, before it is feathered.
     """
@@ -75,11 +75,15 @@ def made_effects(
         )
         for mask in (lesion, np.zeros_like(lesion))
     )
+    config = SynthesisConfig()
     made = ill - healthy
+    smooth = smooth_effect(made, anatomy.brain, config.smooth_voxels)
     seen = measure_conspicuity(anatomy.images, lesion, anatomy.healed, anatomy.brain, voxel_mm)
-    gain = SynthesisConfig().max_gain
-    brought, _ = fit_effect(made, lesion, anatomy.healed, voxel_mm, scan.signs, seen.total, gain)
-    return {"made": made[:, near], "made and brought": brought[:, near]}
+    brought, _ = fit_effect(
+        smooth, lesion, anatomy.healed, voxel_mm, scan.signs, seen.total, config.max_gain
+    )
+    steps = {"made": made, "made and smoothed": smooth, "smoothed and brought to signs": brought}
+    return {name: effect[:, near] for name, effect in steps.items()}
 
 
 def explained(true: np.ndarray, other: np.ndarray) -> float:

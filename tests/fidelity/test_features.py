@@ -79,3 +79,19 @@ def test_a_bright_rim_is_seen_around(patient):
         effect = lesion_effect(seen, lesion, tissues, brain, grid.voxel_mm)
         found.append(around_features(effect, seen, lesion, brain, grid))
     assert found[1]["edge_flair_mean"] > found[0]["edge_flair_mean"] + 0.5
+
+
+@pytest.mark.parametrize("radius", [1.5, 3.5])
+def test_a_core_is_told_from_its_border_in_small_lesions_too(patient, radius):
+    """Most voxels of a small lesion lie at its surface; the rest is its core."""
+    images, _, tissues, brain, grid = patient
+    centre = np.argwhere(tissues[2] > 0.9).mean(0).round()
+    index = np.indices(brain.shape).transpose(1, 2, 3, 0)
+    lesion = (np.linalg.norm(index - centre, axis=-1) <= radius) & brain
+    planted = images.copy()
+    planted[1, ndimage.binary_erosion(lesion)] += 0.3
+    found = []
+    for seen in (images, planted):
+        effect = lesion_effect(seen, lesion, tissues, brain, grid.voxel_mm)
+        found.append(lesion_features(effect, seen, lesion, brain, grid)["flair_core"])
+    assert found[1] - found[0] > 1

@@ -15,6 +15,7 @@ from lesionforge.generator.compose import (
     reach_gain,
     scale_signs,
     sign_factors,
+    smooth_effect,
 )
 
 SHAPE = (20, 22, 18)
@@ -72,6 +73,16 @@ def test_an_effect_is_strengthened_until_it_shows(asked, gain):
 
     assert least_gain(shown, asked, 2.0) == pytest.approx(gain, abs=0.02)
     assert least_gain(shown, asked, 1.0) == 1
+
+
+def test_smoothing_keeps_a_level_up_to_the_edge_of_the_brain_and_takes_off_noise():
+    brain = np.zeros(SHAPE, bool)
+    brain[3:-3, 3:-3, 3:-3] = True
+    level = np.full((2, *SHAPE), 0.3, np.float32) * brain
+    np.testing.assert_allclose(smooth_effect(level, brain, 0.7), level, atol=1e-6)
+    noise = np.random.default_rng(0).normal(size=level.shape) * brain
+    assert smooth_effect(noise, brain, 0.7)[:, brain].std() < 0.5
+    assert smooth_effect(noise, brain, 0.0) is noise
 
 
 def test_null_effect_changes_nothing(host):

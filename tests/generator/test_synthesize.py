@@ -483,9 +483,8 @@ def test_a_set_refuses_another_share_of_flaws(make, inserted, flawed):
 def test_knobs_of_flaws_count_only_where_there_are_any():
     old = {
         "mode", "feather_mm", "redraw_noise", "flip_hosts", "warp_mm", "warp_scale_mm",
-        "mix_styles", "max_gain", "min_effect_sd", "min_effect_share", "min_shown_share",
-        "min_sign_cosine", "plan",
-        "max_attempts", "tile", "device",
+        "mix_styles", "smooth_voxels", "max_gain", "min_effect_sd", "min_effect_share",
+        "min_shown_share", "min_sign_cosine", "plan", "max_attempts", "tile", "device",
     }  # fmt: skip
     assert set(INSERT.content()) == old
     assert set(replace(INSERT, flaw_share=0.5).content()) == old | {"flaw_share", "flaw_kinds"}

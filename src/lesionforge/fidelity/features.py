@@ -82,7 +82,9 @@ def lesion_features(
     """
     inside = effect.inside
     depth = ndimage.distance_transform_edt(inside, sampling=grid.voxel_mm)
-    core = depth >= np.median(depth[inside])
+    core = depth > np.median(depth[inside])
+    if not core.any():  # a sheet of one voxel
+        core = inside
     found = around_features(effect, images, lesion, brain, grid)
     for name, values in zip(IMAGES, effect.values, strict=True):
         seen = values[inside]

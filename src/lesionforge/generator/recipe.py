@@ -30,6 +30,9 @@ class SynthesisConfig:
         warp_mm: whole: root mean square displacement of the anatomy; above 0.
         warp_scale_mm: whole: distance over which the displacement changes.
         mix_styles: whole: mix the style codes of two training scans of one site.
+        smooth_voxels: insert, whole: a generator's effect is averaged over this (standard deviation
+            of a Gaussian) before anything else is done to it: what it draws finer is texture of its
+            own, not what lesions do (docs/results/generator); 0 leaves it.
         max_gain: an effect is brought to the signs and the strength asked for by at most this
             factor, or its inverse, in each sign, and then strengthened by at most this factor until
             the images show the conspicuity asked for; 1 leaves the generator's effect as it is.
@@ -62,6 +65,7 @@ class SynthesisConfig:
     warp_mm: float = 4.0
     warp_scale_mm: float = 30.0
     mix_styles: bool = True
+    smooth_voxels: float = 0.7
     max_gain: float = 2.0
     min_effect_sd: float = 0.2
     min_effect_share: float = 0.25
@@ -81,6 +85,7 @@ class SynthesisConfig:
         _within("feather_mm", self.feather_mm, 0, 50)
         _within("warp_mm", self.warp_mm, 0.5, 20)
         _within("warp_scale_mm", self.warp_scale_mm, 10, 200)
+        _within("smooth_voxels", self.smooth_voxels, 0, 5)
         _within("max_gain", self.max_gain, 1, 10)
         _within("min_effect_sd", self.min_effect_sd, 0, 10)
         _within("min_effect_share", self.min_effect_share, 0, 1)

@@ -26,6 +26,7 @@ from lesionforge.generator.compose import (
     insert_effect,
     least_gain,
     made_signs,
+    smooth_effect,
 )
 from lesionforge.generator.flaws import apply_flaw
 from lesionforge.generator.paste import copy_tissue
@@ -181,7 +182,8 @@ class _Passes:
         if asked is None:
             return compose(delta), UNCHANGED
         voxel_mm, wanted = anatomy.grid.voxel_mm, (asked.signs, asked.conspicuity)
-        effect, gains = fit_effect(delta, self.lesion, anatomy.healed, voxel_mm, *wanted, limit)
+        smooth = smooth_effect(delta, anatomy.brain, self.config.smooth_voxels)
+        effect, gains = fit_effect(smooth, self.lesion, anatomy.healed, voxel_mm, *wanted, limit)
 
         place = (self.lesion, anatomy.estimated(self.lesion), anatomy.brain, voxel_mm)
 
