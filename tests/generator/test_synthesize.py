@@ -174,7 +174,7 @@ def test_lesions_do_to_each_tissue_what_was_asked(loud, most, inserted, trained,
     asked = (-0.5, 0.8, 0.3, -0.5, 0.3, 0.2, -0.3, 0.6)
     spec = SynthesisSpec.from_json(sidecar_of(inserted, "sub-syn0001")["Spec"])
     spec = replace(spec, lesion=replace(spec.lesion, signs=asked, conspicuity=0.1))
-    config = SynthesisConfig(max_gain=most, device="cpu")
+    config = SynthesisConfig(smooth_voxels=0, max_gain=most, device="cpu")
     made = render_synthetic(spec, read, load_generator(trained), config)
     signs, gains = made.checks["SignsSD"], made.checks["Gain"]
     assert ("signs" in [r.reason for r in made.rejections]) == (loud < 0)
