@@ -71,10 +71,15 @@ def test_effect_limits(effect, asked, passes):
     assert (check_effect(effect, asked, config) == []) == passes
 
 
-def test_images_must_show_their_share_of_what_was_asked():
-    config = SynthesisConfig(min_shown_share=0.5)
-    assert check_shown(1.0, 2.0, config) == []
-    assert [r.reason for r in check_shown(0.9, 2.0, config)] == ["shown"]
+@pytest.mark.parametrize(
+    ("before", "after", "reasons"),
+    [(0.9, 1.0, []), (0.9, 0.9, ["shown"]), (1.0, 3.0, ["place"]), (1.0, 0.5, ["shown", "place"])],
+)
+def test_images_must_show_the_lesion_and_not_only_its_place(before, after, reasons):
+    found = check_shown(before, after, 2.0, SynthesisConfig(min_shown_share=0.5))
+    assert [r.reason for r in found] == reasons
+    assert check_shown(before, after, 2.0, SynthesisConfig(min_shown_share=0)) == []
+    assert check_shown(before, after, 0.0, SynthesisConfig()) == []  # paste asks for nothing
 
 
 @pytest.mark.parametrize(

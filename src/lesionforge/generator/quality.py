@@ -91,14 +91,26 @@ def check_effect(effect_sd: float, asked_sd: float, config: SynthesisConfig) -> 
     ]
 
 
-def check_shown(shown: float, asked: float, config: SynthesisConfig) -> list[Rejection]:
-    """Check that the delivered images show the lesion, measured as in a real patient.
+def check_shown(
+    before: float, after: float, asked: float, config: SynthesisConfig
+) -> list[Rejection]:
+    """Check that the delivered images show the lesion, and that it is the lesion that they show.
 
     Args:
-        shown: `Conspicuity.total` of the images.
+        before: `Conspicuity.total` at the lesion's place in the images without it.
+        after: the same with it, measured as in a real patient.
         asked: conspicuity that the spec asks for.
-        config: its `min_shown_share` is the limit.
+        config: its `min_shown_share` is the limit, of `after` from below and of `before` from
+            above.
     """
-    if shown >= config.min_shown_share * asked:
-        return []
-    return [Rejection("shown", f"the images show {shown:.2f} SD where {asked:.2f} were asked")]
+    least = config.min_shown_share * asked
+    found = []
+    if after < least:
+        found.append(
+            Rejection("shown", f"the images show {after:.2f} SD where {asked:.2f} were asked")
+        )
+    if least > 0 and before >= least:
+        found.append(
+            Rejection("place", f"{before:.2f} SD are there without it, {asked:.2f} were asked")
+        )
+    return found

@@ -40,7 +40,7 @@ class SynthesisConfig:
             both images, in robust standard deviations), or it is drawn again.
         min_effect_share: and by at least this share of the conspicuity asked for.
         min_shown_share: and the images, measured like a real patient's, must show at least this
-            share of it.
+            share of it, and less than this before the lesion was put there; 0 for no such check.
         min_sign_cosine: least cosine between what a lesion does to grey and white matter, in T1w
             and FLAIR, and what was asked for.
         plan: table of lesions to make (a `plan.tsv`, perhaps edited; see `lesionforge.masks.plan`);

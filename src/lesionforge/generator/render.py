@@ -116,7 +116,7 @@ def render_synthetic(
         try:
             figures, shown = _lesion_figures(spec, anatomy, lesion, (before, images))
             checks |= figures
-            rejections += check_shown(shown, asked, config)
+            rejections += check_shown(*shown, asked, config)
         except DataError as error:  # nothing is left around the lesion to compare it with
             rejections.append(Rejection("surroundings", str(error)))
     return Made(_volumes(spec, anatomy, lesion, images), lesion, checks, rejections)
@@ -256,11 +256,11 @@ def _lesion_figures(
     anatomy: Anatomy,
     lesion: np.ndarray,
     images: tuple[np.ndarray, np.ndarray],
-) -> tuple[dict[str, Any], float]:
+) -> tuple[dict[str, Any], tuple[float, float]]:
     """Measure what shows at the lesion's place in the images before and after it was put there.
 
     Returns:
-        What the sidecar keeps, and the conspicuity after.
+        What the sidecar keeps, and the conspicuity before and after.
     """
     voxel_mm, tissues = anatomy.grid.voxel_mm, anatomy.estimated(lesion)
     found = [lesion_effect(i, lesion, tissues, anatomy.brain, voxel_mm) for i in images]
@@ -277,7 +277,7 @@ def _lesion_figures(
         before = match_signs(found[0], tissues, voxel_mm, spec.lesion.signs)
         figures["ConspicuityAsked"] = round(spec.lesion.conspicuity, 4)
         figures["MatchBefore"] = round(before, 4)
-    return figures, seen.total
+    return figures, (bare.total, seen.total)
 
 
 def _volumes(
