@@ -28,9 +28,10 @@ from lesionforge.cohort.phantom import read_spec
 from lesionforge.cohort.subject import Subject, read_images
 from lesionforge.evaluation.conspicuity import ROBUST_SD, measure_conspicuity
 from lesionforge.evaluation.signs import INSIDE, NO_SIGNS, mix_signs, sign_maps
+from lesionforge.evaluation.smoothing import smooth_within
 from lesionforge.generator.anatomy import Anatomy, read_anatomy
 from lesionforge.generator.apply import apply_generator
-from lesionforge.generator.compose import fit_effect, smooth_effect
+from lesionforge.generator.compose import fit_effect
 from lesionforge.generator.data import Scan, read_scan
 from lesionforge.generator.recipe import SynthesisConfig
 from lesionforge.generator.semantic import semantic_map
@@ -77,7 +78,7 @@ def made_effects(
     )
     config = SynthesisConfig()
     made = ill - healthy
-    smooth = smooth_effect(made, anatomy.brain, config.smooth_voxels)
+    smooth = smooth_within(made, anatomy.brain, config.smooth_voxels)
     seen = measure_conspicuity(anatomy.images, lesion, anatomy.healed, anatomy.brain, voxel_mm)
     brought, _ = fit_effect(
         smooth, lesion, anatomy.healed, voxel_mm, scan.signs, seen.total, config.max_gain

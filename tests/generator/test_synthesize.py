@@ -262,6 +262,21 @@ def test_a_null_lesion_leaves_no_rim(redraw, make, toy_cohort, trained, toy_grid
         assert np.abs(np.log(ratios)).max() < np.log(1.25)
 
 
+def test_noise_of_controls_is_averaged_like_that_of_patients(make, trained, read):
+    """Otherwise its fineness in the mask would tell who is a patient."""
+    config = replace(INSERT, redraw_noise=True)
+    made = next(s for s in read_cohort(make(config, n=0, n_controls=1)))
+    spec = SynthesisSpec.from_json(sidecar_of(made.root, made.id)["Spec"])
+    real = bend_anatomy(read(spec.host), spec.warp).images
+    rough, smooth = (
+        render_synthetic(
+            spec, read, load_generator(trained), replace(config, smooth_voxels=v)
+        ).volumes["FLAIR"] - real[1]
+        for v in (0.0, 1.5)
+    )  # fmt: skip
+    assert 0 < smooth.std() < 0.6 * rough.std()
+
+
 def test_a_killed_run_resumes_to_the_same_bytes(make, inserted, tmp_path):
     expected = files_of(inserted)
     broken = tmp_path / "set"

@@ -10,10 +10,10 @@ from template_hosts import known_prior, template_host
 from lesionforge.cohort.bids import write_subject
 from lesionforge.cohort.subject import Subject, read_images
 from lesionforge.errors import ConfigError, DataError, MaskError
-from lesionforge.evaluation.conspicuity import measure_conspicuity
+from lesionforge.evaluation.conspicuity import FAINT, measure_conspicuity
 from lesionforge.masks.descriptors import describe_mask
 from lesionforge.masks.host import CLEARANCE_MM, read_host
-from lesionforge.masks.prior import FAINT, MaskConfig, MaskPrior, fit_prior, smooth_quantile
+from lesionforge.masks.prior import MaskConfig, MaskPrior, fit_prior, smooth_quantile
 from lesionforge.masks.render import render_mask
 from lesionforge.masks.sample import sample_spec
 from lesionforge.seeding import stream

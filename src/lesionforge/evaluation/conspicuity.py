@@ -13,6 +13,7 @@ RIM_MM = (5.0, 15.0)
 WIDER_RIM_MM = (2.0, 40.0)
 MIN_RIM_VOXELS = 40
 REGION_MM = 4.0  # over which effects are averaged
+FAINT = 0.3  # conspicuity; a fainter lesion can hardly be told from none
 OUTLIER_SD = 3.0  # residuals of the rim beyond this belong to something else than noise
 
 
@@ -124,8 +125,7 @@ def match_signs(
         asked: signs of the lesion; those around it do not count.
     """
     maps = sign_maps(found.inside, tissues[(slice(None), *found.box)], voxel_mm)
-    own = np.where(np.arange(len(asked)) < INSIDE, asked, 0.0)
-    told = mix_signs(own, maps * found.inside)
+    told = mix_signs(np.array(asked[:INSIDE]), maps[: INSIDE // 2] * found.inside)
     power = float(np.sum(told**2))
     return float(np.sum(found.values * told)) / power if power > 0 else 0.0
 

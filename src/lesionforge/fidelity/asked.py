@@ -1,12 +1,11 @@
 """Does a synthetic volume show what was asked for, and as real lesions of equal strength do?"""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from scipy.stats import spearmanr
 
-from lesionforge.evaluation.conspicuity import Conspicuity
+from lesionforge.evaluation.conspicuity import FAINT, Conspicuity
 from lesionforge.evaluation.signs import SIGNS
 from lesionforge.evaluation.statistics import quantiles, wilson
 from lesionforge.fidelity.finding import Finding
@@ -15,7 +14,6 @@ from lesionforge.seeding import stream
 
 SHOWN = 0.5  # of what was asked; a lesion with less does not show
 LIMIT = 0.98
-LEAST = 0.3  # conspicuity that shares are taken of; weaker lesions have none to speak of
 FEWEST = 6  # lesions that a rank correlation is worth looking at for
 NEIGHBOURS = 5
 CALIPER = 0.5  # standard deviations of conspicuity; lesions further apart are not equal
@@ -66,6 +64,7 @@ def _shown(made: Sequence[Portrait]) -> list[Finding]:
         SHOWN,
         "hold, by the images alone, at least half of the effect on grey and white matter that was "
         "asked for (a matched filter; no volume is fitted or rejected by it).",
+        LIMIT,
     )
     reached = _count(
         "strengths reached",
@@ -74,12 +73,15 @@ def _shown(made: Sequence[Portrait]) -> list[Finding]:
         "are measured, from the images alone, at half of the conspicuity asked or more; volumes "
         "are strengthened and rejected by this.",
     )
-    found = [replace(shown, limit=LIMIT), reached]
-    return found if len(known) < FEWEST else [*found, _order(asked, seen)]
+    return [shown, reached, *([_order(asked, seen)] if len(known) >= FEWEST else [])]
 
 
 def _count(
-    name: str, values: tuple[np.ndarray, np.ndarray], least: float | np.ndarray, words: str
+    name: str,
+    values: tuple[np.ndarray, np.ndarray],
+    least: float | np.ndarray,
+    words: str,
+    limit: float | None = None,
 ) -> Finding:
     """Report the share of values at `least` or above; of places before, where known, beside it."""
     after, before = values
@@ -94,6 +96,7 @@ def _count(
         f"{k} of {n} {words}{null}",
         ci95=wilson(k, n),
         counts=(k, n),
+        limit=limit,
     )
 
 
@@ -124,7 +127,7 @@ def _signs(made: Sequence[Portrait]) -> list[Finding]:
     weak lesions of one look does not keep signs.
     """
     known = [
-        (np.array(p.asked_signs) / p.asked, np.array(p.shown.signs) / max(p.shown.total, LEAST))
+        (np.array(p.asked_signs) / p.asked, np.array(p.shown.signs) / max(p.shown.total, FAINT))
         for p in made
         if p.asked_signs and p.asked and p.shown
     ]

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from lesionforge.evaluation.conspicuity import LesionEffect
+from lesionforge.evaluation.smoothing import smooth_within
 from lesionforge.volume import Grid
 
 SCALES = (1.0, 2.0, 4.0)  # of the bands, voxels
@@ -57,12 +58,9 @@ def split_bands(image: np.ndarray, brain: np.ndarray) -> np.ndarray:
 
     Averages are taken within the brain, so its edge belongs to no band.
     """
-    inside = brain.astype(np.float32)
     bands, finer = [], np.where(brain, image, 0).astype(np.float32)
     for scale in SCALES:
-        mass = np.maximum(ndimage.gaussian_filter(inside, scale), 1e-3)
-        coarser = ndimage.gaussian_filter(np.where(brain, image, 0).astype(np.float32), scale)
-        coarser = np.where(brain, coarser / mass, 0)
+        coarser = smooth_within(image[None], brain, scale)[0]
         bands.append(finer - coarser)
         finer = coarser
     return np.stack(bands)
@@ -128,12 +126,8 @@ def around_features(
 def _sharp(effect: LesionEffect, images: np.ndarray, brain: np.ndarray) -> np.ndarray:
     """Return the sharpest band (2, x, y, z) of both images in the effect's box."""
     head = np.asarray(brain, bool)[effect.box]
-    mass = np.maximum(ndimage.gaussian_filter(head.astype(np.float32), SCALES[0]), 1e-3)
-    bands = []
-    for image in images[(slice(None), *effect.box)]:
-        known = np.where(head, image, 0).astype(np.float32)
-        bands.append(np.where(head, known - ndimage.gaussian_filter(known, SCALES[0]) / mass, 0))
-    return np.stack(bands)
+    known = np.where(head, images[(slice(None), *effect.box)], 0).astype(np.float32)
+    return known - smooth_within(known, head, SCALES[0])
 
 
 def _texture(band: np.ndarray, where: np.ndarray) -> float:

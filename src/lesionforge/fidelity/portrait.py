@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
 
 from lesionforge.cohort.subject import (
     Subject,
@@ -20,6 +19,7 @@ from lesionforge.evaluation.conspicuity import (
     match_signs,
 )
 from lesionforge.evaluation.signs import Signs
+from lesionforge.evaluation.smoothing import smooth_within
 from lesionforge.fidelity.features import around_features, lesion_features, whole_features
 from lesionforge.masks.descriptors import describe_mask, largest_component
 from lesionforge.masks.healing import heal_tissues
@@ -90,7 +90,7 @@ def draw_portrait(
     host: str,
     smooth_voxels: float = 0.0,
     lesion: bool | None = None,
-    asked: Signs | None = None,
+    asked_signs: Signs | None = None,
 ) -> Portrait:
     """Read a subject once and keep what the audit needs.
 
@@ -103,7 +103,7 @@ def draw_portrait(
         host: id of the real subject whose anatomy it shows.
         smooth_voxels: blur the images by this standard deviation first (a bad set, on purpose).
         lesion: whether the place is looked into as a lesion; None for patients only.
-        asked: signs that were asked for of a synthetic lesion.
+        asked_signs: what was asked of a synthetic lesion.
 
     Raises:
         DataError: there is no brain around the place.
@@ -111,7 +111,7 @@ def draw_portrait(
     images, tissues, brain = read_images(subject), read_tissues(subject), read_brain(subject)
     grid = read_grid(subject)
     if smooth_voxels:
-        images = _blurred(images, brain, smooth_voxels)
+        images = smooth_within(images, brain, smooth_voxels)
     if place is not None:
         tissues = heal_tissues(tissues, place, grid)
     whole = whole_features(images, tissues, brain, grid)
@@ -144,17 +144,12 @@ def draw_portrait(
         near=np.array(list(near.values())),
         shown=describe_effect(effect, images, tissues, grid.voxel_mm),
         shape=describe_mask(largest_component(place & brain), where),
-        asked_signs=asked,
-        matched=None if asked is None else match_signs(effect, tissues, grid.voxel_mm, asked),
+        asked_signs=asked_signs,
+        matched=None
+        if asked_signs is None
+        else match_signs(effect, tissues, grid.voxel_mm, asked_signs),
         patch=_patch(small, _shrink(everywhere, factor), _shrink(place[None], factor)[0] > 0),
     )
-
-
-def _blurred(images: np.ndarray, brain: np.ndarray, sigma: float) -> np.ndarray:
-    """Blur images (2, X, Y, Z) within the brain, so that nothing but sharpness is lost."""
-    mass = np.maximum(ndimage.gaussian_filter(brain.astype(np.float32), sigma), 1e-3)
-    inside = [ndimage.gaussian_filter(np.where(brain, i, 0), sigma) / mass for i in images]
-    return np.where(brain, np.stack(inside), 0).astype(np.float32)
 
 
 def _shrink(volumes: np.ndarray, factor: int) -> np.ndarray:

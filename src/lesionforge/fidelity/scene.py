@@ -174,7 +174,7 @@ def _synthetic(subject: Subject, place: np.ndarray | None, ill: bool) -> Portrai
     lesion = _spec(subject).lesion if ill else None
     signs = None if lesion is None else lesion.signs
     return replace(
-        draw_portrait(subject, place, known["Host"], asked=signs),
+        draw_portrait(subject, place, known["Host"], asked_signs=signs),
         asked=checks.get("ConspicuityAsked"),
         before=(checks["ConspicuityBefore"], checks["MatchBefore"])
         if "MatchBefore" in checks

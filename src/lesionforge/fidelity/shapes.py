@@ -1,6 +1,7 @@
 """Are synthetic lesion masks like fresh real ones in size, shape, depth and place?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import ks_2samp
@@ -14,7 +15,8 @@ from lesionforge.fidelity.finding import Finding
 from lesionforge.fidelity.two_sample import LEAST
 from lesionforge.generator.wishes import Wish
 from lesionforge.masks.descriptors import describe_mask
-from lesionforge.masks.host import read_host, with_lesion
+from lesionforge.masks.healing import heal_tissues
+from lesionforge.masks.host import read_host
 from lesionforge.masks.prior import MaskPrior
 from lesionforge.masks.render import render_mask
 from lesionforge.masks.sample import sample_spec
@@ -60,7 +62,8 @@ def draw_shapes(
                 except MaskError:
                     continue
                 mask = render_mask(spec, host)
-                found.append(describe_mask(mask, with_lesion(host, mask)))
+                estimated = heal_tissues(host.tissues, mask, host.grid)
+                found.append(describe_mask(mask, replace(host, tissues=estimated)))
                 break
     return found
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-from scipy import ndimage
 
 from lesionforge.cohort.subject import (
     Subject,
@@ -17,7 +16,7 @@ from lesionforge.cohort.subject import (
 )
 from lesionforge.generator.warp import WarpSpec, warp_tissues
 from lesionforge.masks.healing import check_symmetric, heal_tissues
-from lesionforge.masks.host import CLEARANCE_MM, Host
+from lesionforge.masks.host import Host, keep_clear
 from lesionforge.volume import Grid
 
 CACHED = 4
@@ -47,10 +46,7 @@ class Anatomy:
 
     def as_host(self) -> Host:
         """Return the place for a new lesion: the real one and 10 mm around it are forbidden."""
-        forbidden = self.lesion
-        if forbidden.any():
-            distance = ndimage.distance_transform_edt(~forbidden, sampling=self.grid.voxel_mm)
-            forbidden = distance <= CLEARANCE_MM
+        forbidden = keep_clear(self.lesion, self.grid)
         return Host(self.id, self.healed, self.brain, self.grid, forbidden)
 
     def estimated(self, lesion: np.ndarray) -> np.ndarray:

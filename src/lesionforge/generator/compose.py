@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy import ndimage
 from scipy.optimize import brentq
 
 from lesionforge.evaluation.conspicuity import ROBUST_SD
@@ -25,15 +24,6 @@ def insert_effect(images: np.ndarray, delta: np.ndarray, weight: np.ndarray) -> 
     """
     changed = np.clip(images + weight * delta, 0, 1)
     return np.where(weight > 0, changed, images).astype(np.float32)
-
-
-def smooth_effect(delta: np.ndarray, brain: np.ndarray, voxels: float) -> np.ndarray:
-    """Average an effect (2, X, Y, Z) within the brain (X, Y, Z); 0 `voxels` leave it as it is."""
-    if voxels <= 0:
-        return delta
-    mass = np.maximum(ndimage.gaussian_filter(brain.astype(np.float32), voxels), 1e-3)
-    smooth = [ndimage.gaussian_filter(np.where(brain, one, 0), voxels) for one in delta]
-    return (np.stack(smooth) / mass * brain).astype(np.float32)
 
 
 def effect_size(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> float:

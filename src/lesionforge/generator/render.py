@@ -16,6 +16,7 @@ from lesionforge.evaluation.conspicuity import (
 )
 from lesionforge.evaluation.envelopes import feather_weight
 from lesionforge.evaluation.signs import NO_SIGNS, SIGNS, sign_maps
+from lesionforge.evaluation.smoothing import smooth_within
 from lesionforge.generator.anatomy import Anatomy, bend_anatomy
 from lesionforge.generator.apply import apply_generator
 from lesionforge.generator.compose import (
@@ -26,7 +27,6 @@ from lesionforge.generator.compose import (
     insert_effect,
     least_gain,
     made_signs,
-    smooth_effect,
 )
 from lesionforge.generator.flaws import apply_flaw
 from lesionforge.generator.paste import copy_tissue
@@ -182,9 +182,7 @@ class _Passes:
         if asked is None:
             return compose(delta), UNCHANGED
         voxel_mm, wanted = anatomy.grid.voxel_mm, (asked.signs, asked.conspicuity)
-        smooth = smooth_effect(delta, anatomy.brain, self.config.smooth_voxels)
-        effect, gains = fit_effect(smooth, self.lesion, anatomy.healed, voxel_mm, *wanted, limit)
-
+        effect, gains = fit_effect(delta, self.lesion, anatomy.healed, voxel_mm, *wanted, limit)
         place = (self.lesion, anatomy.estimated(self.lesion), anatomy.brain, voxel_mm)
 
         def shown(gain: float) -> float:
@@ -224,6 +222,7 @@ def _insert(passes: _Passes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     delta[(slice(None), *(slice(low, high) for low, high in part))] = passes.run(
         spec.shows, spec.noise_seed, part
     ) - passes.run(False, spec.null_noise_seed, part)
+    delta = smooth_within(delta, passes.anatomy.brain, passes.config.smooth_voxels)
     if not spec.shows:
         return images, insert_effect(images, delta, weight), UNCHANGED
     return images, *passes.fit(delta, lambda effect: insert_effect(images, effect, weight))
@@ -237,6 +236,7 @@ def _whole(passes: _Passes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         fitted = fit_intensities(healthy, brain)
         return fitted, fitted, UNCHANGED
     delta = passes.run(True, spec.noise_seed) - healthy
+    delta = smooth_within(delta, brain, passes.config.smooth_voxels)
     ill, gains = passes.fit(delta, lambda effect: fit_intensities(healthy + effect, brain))
     return fit_intensities(healthy, brain), ill, gains
 

@@ -1,6 +1,6 @@
 """A host: the anatomy a lesion is placed in, with its cortex, regions and forbidden places."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -115,29 +115,13 @@ def _distance(outside: np.ndarray, grid: Grid) -> np.ndarray:
     return ndimage.distance_transform_edt(outside, sampling=grid.voxel_mm)
 
 
+def keep_clear(lesion: np.ndarray, grid: Grid) -> np.ndarray:
+    """Return where a lesion (X, Y, Z) bool leaves no room for another, (X, Y, Z) bool."""
+    return np.asarray(_distance(~lesion, grid) <= CLEARANCE_MM)
+
+
 def read_host(subject: Subject) -> Host:
     """Read a prepared subject as a host: its healthy anatomy; old lesions are forbidden."""
-    lesion = read_lesion(subject)
-    return with_lesion(
-        Host(
-            subject.id,
-            read_tissues(subject),
-            read_brain(subject),
-            read_grid(subject),
-            np.zeros_like(lesion),
-        ),
-        lesion,
-    )
-
-
-def with_lesion(host: Host, lesion: np.ndarray) -> Host:
-    """Return a host as it is seen when it has a lesion, (X, Y, Z) bool.
-
-    Its tissues at the lesion become estimates (`heal_tissues`), whatever is known of them, and no
-    other lesion may come near.
-    """
-    if not lesion.any():
-        return host
-    near = _distance(~lesion, host.grid) <= CLEARANCE_MM
-    healed = heal_tissues(host.tissues, lesion, host.grid)
-    return replace(host, tissues=healed, forbidden=host.forbidden | near)
+    grid, lesion = read_grid(subject), read_lesion(subject)
+    healthy = heal_tissues(read_tissues(subject), lesion, grid)
+    return Host(subject.id, healthy, read_brain(subject), grid, keep_clear(lesion, grid))

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from lesionforge.cohort.regions import REGIONS
 from lesionforge.cohort.subject import Subject, read_images
 from lesionforge.errors import ConfigError, DataError, MaskError
-from lesionforge.evaluation.conspicuity import Conspicuity, measure_conspicuity
+from lesionforge.evaluation.conspicuity import FAINT, Conspicuity, measure_conspicuity
 from lesionforge.evaluation.signs import Signs, as_signs
 from lesionforge.masks.descriptors import describe_mask, largest_component
 from lesionforge.masks.growth import Growth, fit_growth
@@ -24,7 +24,6 @@ from lesionforge.masks.spec import Side, Style
 RIBBON_SHARE = 0.6  # from this median share in cortex or junction on, lesions are cortical ...
 RIBBON_INNER_MM = 9.0  # ... unless a ball of this radius fits into the median one
 QUANTILE_POINTS = 1024
-FAINT = 0.3  # conspicuity; what is fainter cannot be told from nothing and is not asked for
 _LOG = logging.getLogger("lesionforge.masks")
 
 
