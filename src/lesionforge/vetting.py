@@ -85,7 +85,8 @@ def _audit_set(
         "counts": {
             part: len(getattr(scene, part))
             for part in ("patients", "controls", "fresh", "healthy", "trained", "hosts", "masks")
-        },
+        }
+        | {"flawed": scene.flawed},
         "findings": [finding.to_json() for finding in findings],
     }
     audit = jsonable(audit)
