@@ -16,7 +16,8 @@ SCALES = (1.0, 2.0, 4.0)  # of the bands, voxels
 IMAGES = ("t1w", "flair")
 EDGE_MM, RIM_MM = 5.0, 15.0  # around a lesion: what lies at it, and what lies around that
 ZONES = ("edge", "rim")
-AROUND = tuple(f"{z}_{i}_{k}" for z in ZONES for i in IMAGES for k in ("mean", "spread", "texture"))
+MARKS = ("mean", "spread", "texture", "grain")
+AROUND = tuple(f"{zone}_{image}_{mark}" for zone in ZONES for image in IMAGES for mark in MARKS)
 SURE = 0.9  # a voxel is of a tissue from this probability on
 LEAST = 8  # voxels of a zone; with fewer its features are those of no texture
 FLOOR = 1e-4
@@ -104,7 +105,9 @@ def around_features(
     """Describe what surrounds a lesion and nothing of the lesion itself; arguments as above.
 
     Returns:
-        The features called `AROUND`: mean, spread and texture at the lesion and further away.
+        The features called `AROUND`, at the lesion and further away: mean and spread of what tissues
+        do not explain, and of the sharpest band its size (texture) and how alike its neighbours are
+        (grain, which blurring and interpolation change whatever the noise).
     """
     near = np.asarray(lesion, bool)[effect.box]
     head = np.asarray(brain, bool)[effect.box]
@@ -119,7 +122,8 @@ def around_features(
     for where in zones:
         for values, band in zip(effect.values, sharp, strict=True):
             seen = values[where] if where.sum() >= LEAST else np.zeros(LEAST)
-            found += [float(seen.mean()), _log(seen.std()), _texture(band, where)]
+            grain = _neighbour_correlation(band, where)
+            found += [float(seen.mean()), _log(seen.std()), _texture(band, where), grain]
     return dict(zip(AROUND, found, strict=True))
 
 
