@@ -85,3 +85,15 @@ def test_text_table_fits_and_is_whole(metrics):
     k = metrics["regimes"]["expanded"]["sensitivity"]["k"]
     assert f"{k[0]} · {k[1]} of 12" in text_table(metrics)
     assert "Phantoms, not patients" in lines[-1]
+
+
+def test_text_table_of_many_regimes_goes_on_below(metrics):
+    regimes = metrics["regimes"]
+    many = {**metrics, "regimes": regimes | {f"dose_{i}": regimes["augmented"] for i in range(7)}}
+    table = text_table(many)
+    lines = table.splitlines()
+    assert max(map(len, lines)) <= 132
+    heads = [line.split() for line in lines if "baseline" in line or "dose_" in line]
+    assert len(heads) > 1
+    assert [name for head in heads for name in head] == list(many["regimes"])
+    assert table.count("Sensitivity, patients") == len(heads)

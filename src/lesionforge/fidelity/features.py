@@ -105,8 +105,8 @@ def around_features(
     """Describe what surrounds a lesion and nothing of the lesion itself; arguments as above.
 
     Returns:
-        The features called `AROUND`, at the lesion and further away: mean and spread of what tissues
-        do not explain, and of the sharpest band its size (texture) and how alike its neighbours are
+        The features called `AROUND`, at the lesion and further away: mean and spread of what the
+        tissues do not explain; of the sharpest band its size (texture) and how alike neighbours are
         (grain, which blurring and interpolation change whatever the noise).
     """
     near = np.asarray(lesion, bool)[effect.box]

@@ -130,16 +130,26 @@ def regime_rows(metrics: dict[str, Any]) -> list[Row]:
     ]
 
 
-def text_table(metrics: dict[str, Any]) -> str:
-    """Return the regime table as plain text for a terminal, with intervals and counts."""
+def text_table(metrics: dict[str, Any], width: int = 132) -> str:
+    """Return the regime table as plain text for a terminal, with intervals and counts.
+
+    Args:
+        metrics: of a report.
+        width: characters of a line; regimes that do not fit beside each other follow below.
+    """
     lines = [["", *metrics["regimes"]]]
     for row in regime_rows(metrics):
         lines.append([f"{row.name} {row.better}".strip(), *map(_in_one_line, row.cells)])
         if any(len(c.note) > 0 for c in row.cells):
             lines.append(["", *(_short(c.note) for c in row.cells)])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    text = ["  ".join(c.ljust(w) for c, w in zip(x, widths, strict=True)).rstrip() for x in lines]
-    rule = "-" * max(map(len, text))
+    first, *columns = ([c.ljust(max(map(len, x))) for c in x] for x in zip(*lines, strict=True))
+    blocks, room = [[first]], width - len(first[0])
+    for column in columns:
+        if room < len(column[0]) + 2 and len(blocks[-1]) > 1:
+            blocks.append([first])
+            room = width - len(first[0])
+        blocks[-1].append(column)
+        room -= len(column[0]) + 2
     test = metrics["test"]
     note = (
         f"Mean over {len(metrics['regimes']['baseline']['seeds'])} seed(s), 95 % intervals, "
@@ -147,7 +157,14 @@ def text_table(metrics: dict[str, Any]) -> str:
         + ("Phantoms, not patients. " if metrics["data"] == "phantom" else "")
         + "Research use only."
     )
-    return "\n".join([text[0], rule, *text[1:], rule, note])
+    return "\n\n".join(map(_ruled, blocks)) + f"\n{note}"
+
+
+def _ruled(columns: list[list[str]]) -> str:
+    """Return padded columns side by side, with rules below the head and the last line."""
+    text = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
+    rule = "-" * max(map(len, text))
+    return "\n".join([text[0], rule, *text[1:], rule])
 
 
 def _in_one_line(cell: Entry) -> str:
