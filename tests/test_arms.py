@@ -38,8 +38,10 @@ def test_a_set_has_what_the_largest_doses_of_either_group_ask_for(study):
 def test_a_regime_with_too_few_controls_is_told_apart(study):
     assert arms.shortage(study, "baseline", None) is None
     assert "9 training controls were asked for" in str(arms.shortage(study, "controls", None))
-    (said,) = arms.why_missing(study, [("controls", 0, None), ("controls", 1, None)])
-    assert said.startswith("Not in this report: controls (seed 0; seed 1). 9 training controls")
+    missing = [("controls", 0, None), ("baseline", 1, None), ("controls", 1, None)]
+    few, untrained = arms.why_missing(study, [*missing, ("augmented", 1, None)])
+    assert few.startswith("Not in this report: controls (seed 0, seed 1). 9 training controls")
+    assert untrained.startswith("Not in this report: baseline (seed 1); augmented (seed 1). Not tr")
 
 
 def test_somebody_who_joined_after_the_splits_is_named(study, toy_grid):

@@ -218,6 +218,6 @@ def test_folds_cross_fit_everything_and_the_report_says_what_is_missing(road, tm
     assert metrics["gap_recovered"]["value"] is None
     assert "expanded" in metrics["gap_recovered"]["why"]
     notes = [w for w in metrics["warnings"] if "Not in this report" in w]
-    assert all("expanded (seed 0, fold" in note for note in notes)
+    assert all("expanded (seed 0 fold" in note for note in notes)
     assert all("4 training patients were asked for" in note for note in notes)
     assert sum(note.count("fold ") for note in notes) == 2

@@ -254,16 +254,17 @@ def changed_tests(study: Study) -> list[str]:
 
 
 def why_missing(study: Study, missing: Iterable[tuple[str, int, int | None]]) -> list[str]:
-    """Say why cells (regime, seed, fold) are not in a report, a line for each regime and reason."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """Say why cells (regime, seed, fold) are not in a report, a line for each reason."""
+    found: dict[str, dict[str, list[str]]] = {}
     for regime, seed, fold in missing:
-        where = f"seed {seed}" + ("" if fold is None else f", fold {fold}")
+        where = f"seed {seed}" + ("" if fold is None else f" fold {fold}")
         why = shortage(study, regime, fold) or "Not trained yet."
-        found.setdefault((regime, why), []).append(where)
-    return [
-        f"Not in this report: {regime} ({'; '.join(where)}). {why}"
-        for (regime, why), where in found.items()
-    ]
+        found.setdefault(why, {}).setdefault(regime, []).append(where)
+    lines = []
+    for why, cells in found.items():
+        named = "; ".join(f"{regime} ({', '.join(where)})" for regime, where in cells.items())
+        lines.append(f"Not in this report: {named}. {why}")
+    return lines
 
 
 def shortage(study: Study, regime: str, fold: int | None) -> str | None:

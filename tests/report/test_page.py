@@ -117,7 +117,8 @@ def test_real_data_without_expanded_or_synthetic(bench, tmp_path):
     assert "Undefined." in text
     assert "No trained regime expanded" in text
     assert "There is no synthetic set yet." in text
-    assert "<strong>Warning.</strong> augmented has no trained detector for seed(s) 1" in text
+    assert "<strong>Warning.</strong> Not every regime is trained with every seed (augm" in text
+    assert "in seed 0, which both have, a difference of" in text
 
 
 def test_missing_maps_are_told_not_hidden(make_bench, tmp_path):

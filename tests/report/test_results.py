@@ -120,7 +120,7 @@ def test_a_missing_regime_leaves_the_others(bench):
 def test_a_missing_seed_is_told(bench):
     metrics = measure([c for c in bench.cells if (c.regime, c.seed) != ("augmented", 1)])
     assert metrics["comparisons"][0]["seeds"] == [0]
-    assert "augmented has no trained detector for seed(s) 1" in metrics["warnings"][0]
+    assert "(augmented lacks 1)" in metrics["warnings"][0]
 
 
 def test_without_a_baseline_nothing_is_compared(bench):

@@ -65,6 +65,19 @@ def test_operating_points_that_disagree_are_both_in_the_headline(metrics):
     assert "otherwise" not in with_difference(metrics, -0.01, 0.17).headline
 
 
+def test_the_gap_is_told_at_both_operating_points(metrics):
+    def worth(gap, matched):
+        both = {**gap, "at_half_fp": matched}
+        return verdict({**metrics, "gap_recovered": both, "label_saving": both}).parts[-1].lines
+
+    none = {"value": None, "ci95": None, "why": "No sure gap."}
+    some = {"value": 0.68, "ci95": [0.34, 1.22], "why": ""}
+    first, second, _ = worth(none, some)
+    assert "undefined. No sure gap." in first
+    assert second.startswith("At the same rate of false positives: Synthetic patients made 68.0 %")
+    assert sum("undefined" in line for line in worth(none, none)) == 1
+
+
 def test_verdict_names_counts_cost_power_and_phantoms(metrics):
     made = verdict(metrics)
     pair = metrics["comparisons"][0]

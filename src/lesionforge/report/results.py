@@ -251,11 +251,13 @@ def _estimates(pair: list[Estimate], definition: str) -> dict[str, Any]:
 
 def _uneven_seeds(outcomes: dict[str, Outcomes]) -> list[str]:
     every = sorted({seed for mine in outcomes.values() for seed in mine})
+    lacking = {name: [s for s in every if s not in mine] for name, mine in outcomes.items()}
+    named = "; ".join(f"{k} lacks {', '.join(map(str, v))}" for k, v in lacking.items() if v)
+    if not named:
+        return []
     return [
-        f"{regime} has no trained detector for seed(s) {', '.join(map(str, lacking))}; "
-        "comparisons use the seeds that both regimes have."
-        for regime, mine in outcomes.items()
-        if (lacking := [seed for seed in every if seed not in mine])
+        f"Not every regime is trained with every seed ({named}). Differences between two regimes "
+        "use the seeds that both have."
     ]
 
 

@@ -55,7 +55,7 @@ def verdict(metrics: dict[str, Any]) -> Verdict:
         for (a, b), pair in pairs.items()
         if a == "baseline"
     ]
-    worth = [_gap_line(metrics)]
+    worth = _gap_lines(metrics)
     if ("augmented", "expanded") in pairs:
         difference = pairs["augmented", "expanded"]["difference"]
         worth.append(
@@ -77,9 +77,13 @@ def _headline(metrics: dict[str, Any], pairs: dict[tuple[str, str], Any]) -> str
     pair, who = pairs[key], "phantom patients" if metrics["data"] == "phantom" else "patients"
     shares = [metrics["regimes"][name]["sensitivity"]["value"] for name in key]
     plain, matched = pair["difference"], pair["difference_at_half_fp"]
+    seeds = [{row["seed"] for row in metrics["regimes"][name]["by_seed"]} for name in key]
+    common = ", ".join(map(str, pair["seeds"]))
     text = (
         f"{key[1].capitalize()} detects {percent(shares[1])} of the test {who}, the baseline "
-        f"{percent(shares[0])}: a difference of {points(plain['value'])} points, "
+        f"{percent(shares[0])}: "
+        + (f"in seed {common}, which both have, " if seeds[0] != seeds[1] else "")
+        + f"a difference of {points(plain['value'])} points, "
     )
     text += {
         "above": "whose whole interval lies above 0.",
@@ -183,8 +187,17 @@ def _cost(base: dict[str, Any], other: dict[str, Any], name: str) -> str:
     return text + "."
 
 
-def _gap_line(metrics: dict[str, Any]) -> str:
+def _gap_lines(metrics: dict[str, Any]) -> list[str]:
+    """Say what share of the gap was recovered at the thresholds, and at the matched rate."""
     gap, saving = metrics["gap_recovered"], metrics["label_saving"]
+    pairs = [(gap, saving), (gap["at_half_fp"], saving["at_half_fp"])]
+    if pairs[0][0]["why"] and pairs[0][0]["why"] == pairs[1][0]["why"]:
+        pairs = pairs[:1]
+    where = ("", "At the same rate of false positives: ")
+    return [start + _gap_line(*pair) for start, pair in zip(where, pairs, strict=False)]
+
+
+def _gap_line(gap: dict[str, Any], saving: dict[str, Any]) -> str:
     if gap["value"] is None:
         return f"Gap recovered and label saving are undefined. {gap['why']}"
     return (
