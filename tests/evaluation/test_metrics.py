@@ -97,6 +97,28 @@ def test_a_regime_against_itself_differs_by_nothing(regime):
     assert pair["mcnemar_p"] == [1.0, 1.0, 1.0]
 
 
+def test_the_price_is_paired_too(make_outcome):
+    """A false positive in every patient and in five of twenty controls, none in the other arm."""
+    hits = np.full(40, 0.9)
+    shy = {0: make_outcome(hits, [[]] * 40, [[]] * 20)}
+    bold = {0: make_outcome(hits, [[0.9]] * 40, [[0.9, 0.9]] * 5 + [[]] * 15)}
+    pair = compare_pair(shy, bold, resample(40, 20, 500, 0), CONFIG)
+    assert pair["specificity_difference"]["value"] == pytest.approx(-5 / 20)
+    low, high = pair["specificity_difference"]["ci95"]
+    assert -0.5 < low < -0.25 < high < 0
+    assert pair["false_positives_difference"]["value"] == pytest.approx((40 + 10) / 60)
+    back = compare_pair(bold, shy, resample(40, 20, 500, 0), CONFIG)
+    assert back["specificity_difference"]["ci95"] == pytest.approx([-high, -low])
+
+
+def test_without_controls_the_difference_in_specificity_is_undefined(make_outcome):
+    alone = {0: make_outcome(np.full(20, 0.9), [[]] * 20, [])}
+    pair = compare_pair(alone, alone, resample(20, 0, 200, 0), CONFIG)
+    assert pair["specificity_difference"]["value"] is None
+    assert "no test controls" in pair["specificity_difference"]["why"]
+    assert pair["false_positives_difference"]["value"] == 0
+
+
 def test_pairs_use_the_seeds_that_both_have(regime):
     pair = compare_pair(regime, {2: regime[2]}, resample(40, 20, 200, 0), CONFIG)
     assert pair["seeds"] == [2]

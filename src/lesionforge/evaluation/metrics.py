@@ -45,6 +45,24 @@ def matched_replicates(outcomes: Outcomes, draws: Resamples, rates: np.ndarray) 
     return np.stack([over_seeds(read[:, :, i].T, seeds) for i in range(len(rates))], axis=1)
 
 
+def clean_controls(outcomes: Outcomes) -> np.ndarray:
+    """Return which controls have no false positive at the score thresholds, (S, N) bool."""
+    return np.stack([o.false_positives[1] == 0 for o in outcomes.values()])
+
+
+def specificity_replicates(outcomes: Outcomes, draws: Resamples) -> np.ndarray:
+    """Return (1 + B,) specificities at the score thresholds, averaged over seeds."""
+    clean = clean_controls(outcomes).astype(float)
+    return weighted_mean(clean, draws.controls, draws.seeds(tuple(outcomes)))
+
+
+def false_positive_replicates(outcomes: Outcomes, draws: Resamples) -> np.ndarray:
+    """Return (1 + B,) false positives a subject at the score thresholds, averaged over seeds."""
+    counts = np.stack([np.concatenate(o.false_positives) for o in outcomes.values()]).astype(float)
+    weights = np.concatenate([draws.patients, draws.controls], axis=1)
+    return weighted_mean(counts, weights, draws.seeds(tuple(outcomes)))
+
+
 def regime_metrics(
     outcomes: Outcomes, draws: Resamples, config: EvaluationConfig
 ) -> dict[str, Any]:
@@ -70,9 +88,9 @@ def regime_metrics(
             draws.patients,
             seeds,
         ),
-        "specificity": _specificity(outcomes, draws, seeds),
+        "specificity": _specificity(outcomes, draws),
         "lesion_sensitivity": _lesion_sensitivity(outcomes, draws, seeds),
-        "false_positives_per_subject": _false_positives(outcomes, draws, seeds),
+        "false_positives_per_subject": _false_positives(outcomes, draws),
         **_froc(outcomes, draws, config.false_positives_per_subject),
         "lesion_site_confidence": _confidence(outcomes),
         "dice": _dice(outcomes, draws, seeds),
@@ -134,11 +152,12 @@ def _share(replicates: np.ndarray, n: int) -> dict[str, Any]:
     return result
 
 
-def _specificity(outcomes: Outcomes, draws: Resamples, seeds: np.ndarray) -> dict[str, Any]:
-    clean = np.stack([o.false_positives[1] == 0 for o in outcomes.values()])
+def _specificity(outcomes: Outcomes, draws: Resamples) -> dict[str, Any]:
+    clean = clean_controls(outcomes)
     if clean.shape[1] == 0:
         return {"value": None, "why": NO_CONTROLS}
-    return _proportion(clean, draws.controls, seeds)
+    share = _share(specificity_replicates(outcomes, draws), clean.shape[1])
+    return {**share, "k": clean.sum(axis=1).tolist(), "n": clean.shape[1]}
 
 
 def _lesion_sensitivity(outcomes: Outcomes, draws: Resamples, seeds: np.ndarray) -> dict[str, Any]:
@@ -153,13 +172,12 @@ def _lesion_sensitivity(outcomes: Outcomes, draws: Resamples, seeds: np.ndarray)
     }
 
 
-def _false_positives(outcomes: Outcomes, draws: Resamples, seeds: np.ndarray) -> dict[str, Any]:
-    counts = [o.false_positives for o in outcomes.values()]
-    patients = np.stack([p for p, _ in counts]).astype(float)
-    controls = np.stack([c for _, c in counts]).astype(float)
-    weights = np.concatenate([draws.patients, draws.controls], axis=1)
+def _false_positives(outcomes: Outcomes, draws: Resamples) -> dict[str, Any]:
+    patients, controls = (
+        np.stack([o.false_positives[i] for o in outcomes.values()]) for i in (0, 1)
+    )
     return {
-        **with_interval(weighted_mean(np.concatenate([patients, controls], 1), weights, seeds)),
+        **with_interval(false_positive_replicates(outcomes, draws)),
         "patients": float(patients.mean()),
         "controls": float(controls.mean()) if controls.size else None,
     }
@@ -220,7 +238,7 @@ def _one_seed(seed: int, outcome: Outcome, config: EvaluationConfig) -> dict[str
 def compare_pair(
     a: Outcomes, b: Outcomes, draws: Resamples, config: EvaluationConfig
 ) -> dict[str, Any]:
-    """Compare regime `b` with regime `a` on the seeds that both have, paired by patient.
+    """Compare regime `b` with regime `a` on the seeds that both have, paired by subject.
 
     Returns:
         The entries of a comparison in `metrics.json`, without the names.
@@ -231,6 +249,11 @@ def compare_pair(
     n = len(next(iter(a.values())).patients)
     rate = np.array([config.false_positives_per_subject])
     matched = matched_replicates(b, draws, rate) - matched_replicates(a, draws, rate)
+    specificity: dict[str, Any] = {"value": None, "ci95": None, "why": NO_CONTROLS}
+    if clean_controls(a).size:
+        specificity = with_interval(
+            specificity_replicates(b, draws) - specificity_replicates(a, draws)
+        )
     confidence = [np.mean([o.confidence for o in x.values()], axis=0) for x in (a, b)]
     discordance = float(np.mean([gained + lost for gained, lost in pairs]) / n)
     return {
@@ -243,6 +266,10 @@ def compare_pair(
             sensitivity_replicates(b, draws) - sensitivity_replicates(a, draws)
         ),
         "difference_at_half_fp": with_interval(matched[:, 0]),
+        "specificity_difference": specificity,
+        "false_positives_difference": with_interval(
+            false_positive_replicates(b, draws) - false_positive_replicates(a, draws)
+        ),
         "discordance": discordance,
         "minimum_detectable_difference": minimum_detectable_difference(n, discordance),
     }

@@ -204,7 +204,7 @@ def comparison_table(metrics: dict[str, Any]) -> pd.DataFrame:
         row: dict[str, Any] = {}
         for key, entry in pair.items():
             if isinstance(entry, dict):
-                low, high = entry["ci95"]
+                low, high = entry["ci95"] or (None, None)
                 row |= {key: entry["value"], f"{key}_low95": low, f"{key}_high95": high}
             else:
                 row[key] = ",".join(map(str, entry)) if isinstance(entry, list) else entry

@@ -145,7 +145,7 @@ def _pair_lines(metrics: dict[str, Any], pair: dict[str, Any], name: str) -> tup
         f"At the same {rate:g} false positives a patient: {points(matched['value'])} points "
         f"({interval(matched['ci95'])}), which {_words(matched['ci95'])}.",
         _power(pair, n),
-        _cost(base["false_positives_per_subject"], other["false_positives_per_subject"], name),
+        _cost(base, other, pair, name),
     )
 
 
@@ -177,13 +177,20 @@ def _power(pair: dict[str, Any], n: int) -> str:
     return text + "."
 
 
-def _cost(base: dict[str, Any], other: dict[str, Any], name: str) -> str:
+def _cost(baseline: dict[str, Any], regime: dict[str, Any], pair: dict[str, Any], name: str) -> str:
+    base, other = (r["false_positives_per_subject"] for r in (baseline, regime))
+    more, specificity = pair["false_positives_difference"], pair["specificity_difference"]
     text = (
         f"Cost in false positives a subject: {number(other['value'])} in {name}, "
-        f"{number(base['value'])} in the baseline"
-    )
+        f"{number(base['value'])} in the baseline, a difference of {more['value']:+.2f} "
+        f"({interval(more['ci95'], 1, 2)})"
+    ).replace("-", "−")
     if other["controls"] is not None:
-        text += f" (controls alone: {number(other['controls'])} and {number(base['controls'])})"
+        text += (
+            f"; controls alone {number(other['controls'])} and {number(base['controls'])}. "
+            f"Difference in specificity: {points(specificity['value'])} points "
+            f"({interval(specificity['ci95'])}), which {_words(specificity['ci95'])}"
+        )
     return text + "."
 
 
