@@ -8,7 +8,7 @@ from lesionforge.evaluation.matching import CandidateRules
 from lesionforge.evaluation.statistics import EvaluationConfig
 from lesionforge.report.results import compute_metrics
 from lesionforge.report.tables import interval, percent, points, text_table
-from lesionforge.report.verdict import p_value, side, verdict
+from lesionforge.report.verdict import leading, p_value, side, verdict
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +98,25 @@ def test_text_table_fits_and_is_whole(metrics):
     k = metrics["regimes"]["expanded"]["sensitivity"]["k"]
     assert f"{k[0]} · {k[1]} of 12" in text_table(metrics)
     assert "Phantoms, not patients" in lines[-1]
+
+
+def test_of_many_regimes_a_few_lead(metrics):
+    regimes = metrics["regimes"]
+    assert leading(metrics) == list(regimes)
+    pair = metrics["comparisons"][0]
+    doses = {f"dose_{i}": regimes["augmented"] for i in range(4)}
+    pairs = [{**pair, "b": name} for name in doses]
+    many = {
+        **metrics,
+        "regimes": regimes | doses,
+        "comparisons": [*metrics["comparisons"], *pairs],
+        "doses": [{"mode": "insert", "best": "dose_2"}],
+        "against_copies": [{**pair, "a": "dose_1", "b": "dose_2"}],
+    }
+    assert leading(many) == ["baseline", "augmented", "expanded", "dose_1", "dose_2"]
+    parts = {part.title.split()[0]: part.leads for part in verdict(many).parts}
+    assert parts["Dose_2"]
+    assert not parts["Dose_3"]
 
 
 def test_text_table_of_many_regimes_goes_on_below(metrics):

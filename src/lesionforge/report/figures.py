@@ -77,8 +77,8 @@ def draw_sensitivity(metrics: dict[str, Any], path: Path) -> None:
             axis.grid(visible=False, axis="y")
         rate = metrics["regimes"]["baseline"]["sensitivity_at_half_fp"]
         rate = rate["false_positives_per_patient"]
-        axes[0].set_xlabel("sensitivity at the validation threshold  →  better")
-        axes[1].set_xlabel(f"sensitivity at {rate:g} FP a patient  →  better")
+        axes[0].set_xlabel("sensitivity at the\nvalidation threshold  →  better")
+        axes[1].set_xlabel(f"sensitivity at\n{rate:g} FP a patient  →  better")
         axes[0].set_yticks(range(len(regimes)), regimes)
 
 
@@ -102,13 +102,14 @@ def _interval_row(
     axis.plot(entry["value"], row, color=look[0], marker=look[1], markersize=8)
 
 
-def draw_froc(metrics: dict[str, Any], path: Path) -> None:
-    """Draw FROC curves with bands, the two operating points and the controls' rate."""
+def draw_froc(metrics: dict[str, Any], path: Path, shown: list[str]) -> None:
+    """Draw FROC curves of the regimes `shown`, with bands and the two operating points."""
     regimes = list(metrics["regimes"])
     with drawing(path, 7.2, 4.1) as figure:
         axis = figure.subplots()
         limit = _froc_limit(metrics)
-        for name, regime in metrics["regimes"].items():
+        for name in shown:
+            regime = metrics["regimes"][name]
             shade = colour(name, regimes)
             band = np.array(regime["froc_band"], dtype=float)
             axis.fill_between(

@@ -36,6 +36,7 @@ def _environment() -> Environment:
         "picture": _picture,
         "percent": tables.percent,
         "points": tables.points,
+        "signed": tables.signed,
         "interval": tables.interval,
         "number": tables.number,
         "p_value": p_value,

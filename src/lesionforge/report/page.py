@@ -17,7 +17,7 @@ from lesionforge.report.cells import Cell, CellTables, read_cell
 from lesionforge.report.html import write_page
 from lesionforge.report.results import score_threshold
 from lesionforge.report.synthetic_page import by_part, headline
-from lesionforge.report.verdict import LIMITS, verdict
+from lesionforge.report.verdict import LIMITS, leading, verdict
 
 logger = logging.getLogger(__name__)
 COMMANDS = (
@@ -76,6 +76,7 @@ def write_report(
         verdict=verdict(metrics),
         rows=tables.regime_rows(metrics),
         regimes=list(metrics["regimes"]),
+        leading=leading(metrics),
         colours={n: figures.colour(n, list(metrics["regimes"])) for n in metrics["regimes"]},
         charts=charts,
         disagreements=_draw_disagreements(
@@ -100,7 +101,7 @@ def _draw_charts(metrics: dict[str, Any], cells: list[Cell], folder: Path) -> di
     """Draw the charts that the metrics allow; name to file."""
     charts = {name: folder / f"{name}.png" for name in ("sensitivity", "froc", "strata")}
     figures.draw_sensitivity(metrics, charts["sensitivity"])
-    figures.draw_froc(metrics, charts["froc"])
+    figures.draw_froc(metrics, charts["froc"], leading(metrics))
     figures.draw_strata(metrics, charts["strata"])
     if metrics["gap_recovered"]["value"] is not None:
         charts["gap"] = folder / "gap.png"

@@ -16,9 +16,14 @@ def percent(value: float | None, digits: int = 1) -> str:
     return UNDEFINED if value is None else f"{100 * value:.{digits}f} %"
 
 
+def signed(value: float | None, digits: int = 2) -> str:
+    """Return a difference with its sign, `+0.08`."""
+    return UNDEFINED if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
 def points(value: float | None) -> str:
     """Return a difference 0.082 as `+8.2`, in percentage points."""
-    return UNDEFINED if value is None else f"{100 * value:+.1f}".replace("-", "−")
+    return UNDEFINED if value is None else signed(100 * value, 1)
 
 
 def interval(ci95: list[float | None] | None, scale: float = 100, digits: int = 1) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from lesionforge.report.tables import interval, number, percent, points
+from lesionforge.report.tables import interval, number, percent, points, signed
 
 LIMITS = (
     "Research use only. This is no medical device; nothing here may guide the care of a patient.",
@@ -24,12 +24,16 @@ PHANTOM_LIMIT = (
 )
 
 
+FEW = 5  # regimes, of which all are looked at first
+
+
 @dataclass(frozen=True)
 class Part:
-    """Sentences about one question."""
+    """Sentences about one question; `leads` if a reader looks at it first."""
 
     title: str
     lines: tuple[str, ...]
+    leads: bool = True
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,22 @@ class Verdict:
     banner: str = ""
 
 
+def leading(metrics: dict[str, Any]) -> list[str]:
+    """Name the regimes that a reader looks at first: all, if they are few.
+
+    Of many: the baseline, the published dose and the best one, the best pasted set, expanded.
+    """
+    names = list(metrics["regimes"])
+    copies = [pair["a"] for pair in metrics["against_copies"]]
+    first = {"baseline", "augmented", "expanded", _spoken_of(metrics), *copies}
+    return names if len(names) <= FEW else [name for name in names if name in first]
+
+
 def verdict(metrics: dict[str, Any]) -> Verdict:
     """Put `metrics` (the content of metrics.json) into words."""
-    pairs = {(p["a"], p["b"]): p for p in metrics["comparisons"]}
+    pairs, first = {(p["a"], p["b"]): p for p in metrics["comparisons"]}, leading(metrics)
     parts = [
-        Part(f"{b.capitalize()} against baseline", _pair_lines(metrics, pair, b))
+        Part(f"{b.capitalize()} against baseline", _pair_lines(metrics, pair, b), b in first)
         for (a, b), pair in pairs.items()
         if a == "baseline"
     ]
@@ -182,9 +197,9 @@ def _cost(baseline: dict[str, Any], regime: dict[str, Any], pair: dict[str, Any]
     more, specificity = pair["false_positives_difference"], pair["specificity_difference"]
     text = (
         f"Cost in false positives a subject: {number(other['value'])} in {name}, "
-        f"{number(base['value'])} in the baseline, a difference of {more['value']:+.2f} "
+        f"{number(base['value'])} in the baseline, a difference of {signed(more['value'])} "
         f"({interval(more['ci95'], 1, 2)})"
-    ).replace("-", "−")
+    )
     if other["controls"] is not None:
         text += (
             f"; controls alone {number(other['controls'])} and {number(base['controls'])}. "
