@@ -216,18 +216,18 @@ def draw_doses(metrics: dict[str, Any], path: Path) -> None:
         axis.legend(loc="lower right")
 
 
-def draw_strata(metrics: dict[str, Any], path: Path) -> None:
-    """Draw sensitivity by site and by lesion size, a marker a regime."""
+def draw_strata(metrics: dict[str, Any], path: Path, shown: list[str]) -> None:
+    """Draw sensitivity by site and by lesion size, a marker for each of the regimes `shown`."""
     regimes = list(metrics["regimes"])
     first = metrics["regimes"][regimes[0]]
     rows = [(key, part) for key in ("by_site", "by_size") for part in first[key]]
-    step = 0.62 / max(len(regimes) - 1, 1)
+    step = 0.62 / max(len(shown) - 1, 1)
     with drawing(path, 7.2, 0.9 + 0.6 * len(rows)) as figure:
         axis = figure.subplots()
-        for i, name in enumerate(regimes):
+        for i, name in enumerate(shown):
             for row, (key, part) in enumerate(rows):
                 entry = metrics["regimes"][name][key][part]["sensitivity"]
-                y = row + (i - (len(regimes) - 1) / 2) * step
+                y = row + (i - (len(shown) - 1) / 2) * step
                 axis.plot(entry["ci95"], [y, y], color=colour(name, regimes), linewidth=2)
                 axis.plot(
                     entry["value"],
@@ -246,7 +246,7 @@ def draw_strata(metrics: dict[str, Any], path: Path) -> None:
         axis.grid(visible=False, axis="y")
         axis.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.4, -0.6))
         axis.set_xlabel("sensitivity, patients   → better")
-        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(regimes))
+        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(shown))
 
 
 def draw_losses(cells: list[Cell], path: Path) -> bool:

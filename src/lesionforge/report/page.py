@@ -100,9 +100,10 @@ def write_report(
 def _draw_charts(metrics: dict[str, Any], cells: list[Cell], folder: Path) -> dict[str, Path]:
     """Draw the charts that the metrics allow; name to file."""
     charts = {name: folder / f"{name}.png" for name in ("sensitivity", "froc", "strata")}
+    shown = leading(metrics)
     figures.draw_sensitivity(metrics, charts["sensitivity"])
-    figures.draw_froc(metrics, charts["froc"], leading(metrics))
-    figures.draw_strata(metrics, charts["strata"])
+    figures.draw_froc(metrics, charts["froc"], shown)
+    figures.draw_strata(metrics, charts["strata"], shown)
     if metrics["gap_recovered"]["value"] is not None:
         charts["gap"] = folder / "gap.png"
         figures.draw_gap(metrics, charts["gap"])
