@@ -25,6 +25,9 @@ OWN_FILES = (
     "inspect.html",
     "inspected.tsv",
     "prior.json",
+    "audit.json",
+    "audit.html",
+    "nearest.tsv",
     "labels",
     "**/*_desc-preparation_log.json",
 )
