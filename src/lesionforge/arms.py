@@ -262,8 +262,8 @@ def why_missing(study: Study, missing: Iterable[tuple[str, int, int | None]]) ->
         found.setdefault(why, {}).setdefault(regime, []).append(where)
     lines = []
     for why, cells in found.items():
-        named = "; ".join(f"{regime} ({', '.join(where)})" for regime, where in cells.items())
-        lines.append(f"Not in this report: {named}. {why}")
+        which = "; ".join(f"{regime} ({', '.join(where)})" for regime, where in cells.items())
+        lines.append(f"Not in this report: {which}. {why}")
     return lines
 
 

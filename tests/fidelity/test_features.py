@@ -69,6 +69,18 @@ def test_what_surrounds_a_lesion_does_not_see_into_it(patient):
     assert near[0] != pytest.approx(near[1])
 
 
+def test_blur_is_seen_around_a_lesion(patient):
+    images, lesion, tissues, brain, grid = patient
+    soft = ndimage.gaussian_filter(images, (0, 0.6, 0.6, 0.6)) * brain
+    found = []
+    for seen in (images, soft):
+        effect = lesion_effect(seen, lesion, tissues, brain, grid.voxel_mm)
+        found.append(around_features(effect, seen, lesion, brain, grid))
+    sharp, blurred = found
+    for name in ("edge_t1w_grain", "rim_t1w_grain", "edge_flair_grain", "rim_flair_grain"):
+        assert blurred[name] > sharp[name] + 0.05
+
+
 def test_a_bright_rim_is_seen_around(patient):
     images, lesion, tissues, brain, grid = patient
     rim = ndimage.binary_dilation(lesion) & ~lesion & brain

@@ -6,7 +6,6 @@ from scipy import ndimage
 
 from lesionforge.evaluation.envelopes import feather_weight
 from lesionforge.evaluation.signs import mix_signs, sign_maps
-from lesionforge.evaluation.smoothing import smooth_within
 from lesionforge.generator.compose import (
     effect_size,
     fit_intensities,
@@ -73,16 +72,6 @@ def test_an_effect_is_strengthened_until_it_shows(asked, gain):
 
     assert least_gain(shown, asked, 2.0) == pytest.approx(gain, abs=0.02)
     assert least_gain(shown, asked, 1.0) == 1
-
-
-def test_smoothing_keeps_a_level_up_to_the_edge_of_the_brain_and_takes_off_noise():
-    brain = np.zeros(SHAPE, bool)
-    brain[3:-3, 3:-3, 3:-3] = True
-    level = np.full((2, *SHAPE), 0.3, np.float32) * brain
-    np.testing.assert_allclose(smooth_within(level, brain, 0.7), level, atol=1e-6)
-    noise = np.random.default_rng(0).normal(size=level.shape) * brain
-    assert smooth_within(noise, brain, 0.7)[:, brain].std() < 0.5
-    np.testing.assert_allclose(smooth_within(noise, brain, 0.0), noise, rtol=1e-6)
 
 
 def test_null_effect_changes_nothing(host):

@@ -1,6 +1,7 @@
 """The page stands alone, shows every regime, escapes what it is given, and warns."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -118,7 +119,25 @@ def test_real_data_without_expanded_or_synthetic(bench, tmp_path):
     assert "No trained regime expanded" in text
     assert "There is no synthetic set yet." in text
     assert "<strong>Warning.</strong> Not every regime is trained with every seed (augm" in text
-    assert "in seed 0, which both have, a difference of" in text
+    assert "(seed 0): a difference of" in text
+    assert "<h3>Augmented against baseline (seed 0)</h3>" in text
+
+
+def test_of_many_regimes_the_others_fold_away(bench, tmp_path):
+    more = [
+        replace(c, regime=f"dose_{i}")
+        for c in bench.cells
+        if c.regime == "augmented"
+        for i in range(4)
+    ]
+    metrics, path = make_report(bench, [*bench.cells, *more], tmp_path / "report")
+    assert len(metrics["regimes"]) == 7
+    shown, folded = path.read_text().split("<summary>4 more against the baseline</summary>")
+    assert "<h3>Expanded against baseline</h3>" in shown
+    assert "<h3>Dose_3 against baseline</h3>" not in shown
+    assert "<h3>Dose_3 against baseline</h3>" in folded
+    assert folded.count("Of baseline, augmented, expanded; the others are in metrics.json.") == 2
+    assert "<summary>Every pair of regimes</summary>" in folded
 
 
 def test_missing_maps_are_told_not_hidden(make_bench, tmp_path):

@@ -41,6 +41,7 @@ def test_the_headline_speaks_of_the_best_dose_its_price_and_the_copies(metrics):
     pair = {**made["comparisons"][0], "a": "copied", "b": "augmented"}
     pair["difference_at_half_fp"] = {"value": 0.07, "ci95": [0.01, 0.13]}
     made["against_copies"] = [pair]
+    made["regimes"]["copied"] = made["regimes"]["augmented"]
     assert "augmented minus copied" in verdict(made).headline
     assert "+7.0 points" in verdict(made).headline
     made["doses"][0]["best"] = "expanded"
@@ -63,6 +64,30 @@ def test_operating_points_that_disagree_are_both_in_the_headline(metrics):
     assert "no difference is shown" in words
     assert "matched comparison says otherwise" in words
     assert "otherwise" not in with_difference(metrics, -0.01, 0.17).headline
+
+
+def test_a_cost_is_told_with_the_seeds_that_both_have(metrics):
+    pair = next(p for p in metrics["comparisons"] if p["b"] == "expanded")
+    told = {
+        **pair,
+        "seeds": [0],
+        "false_positives_per_subject": [0.4, 0.5],
+        "false_positives_per_control": [0.3, 0.6],
+        "false_positives_difference": {"value": 0.1, "ci95": [-0.0001, 0.2]},
+        "specificity_difference": {"value": -0.073, "ci95": [-0.123, -0.027]},
+    }
+    expanded = {**metrics["regimes"]["expanded"]}
+    expanded["by_seed"] = expanded["by_seed"][:1]
+    regimes = {**metrics["regimes"], "expanded": expanded}
+    made = verdict({**metrics, "comparisons": [told], "regimes": regimes})
+    part = made.parts[0]
+    assert part.title == "Expanded against baseline (seed 0)"
+    assert "0.50 in expanded, 0.40 in the baseline, a difference of +0.10" in part.lines[-1]
+    assert "controls alone 0.60 and 0.30" in part.lines[-1]
+    assert "−7.3 points (−12.3 to −2.7), which lies wholly below 0" in part.lines[-1]
+    alone = {**told, "specificity_difference": {"value": None, "ci95": None, "why": "No controls."}}
+    lines = verdict({**metrics, "comparisons": [alone], "regimes": regimes}).parts[0].lines
+    assert "controls" not in lines[-1]
 
 
 def test_the_gap_is_told_at_both_operating_points(metrics):
@@ -110,13 +135,16 @@ def test_of_many_regimes_a_few_lead(metrics):
         **metrics,
         "regimes": regimes | doses,
         "comparisons": [*metrics["comparisons"], *pairs],
-        "doses": [{"mode": "insert", "best": "dose_2"}],
+        "doses": [{"mode": "insert", "best": "dose_2"}, {"mode": "paste", "best": "dose_1"}],
         "against_copies": [{**pair, "a": "dose_1", "b": "dose_2"}],
     }
     assert leading(many) == ["baseline", "augmented", "expanded", "dose_1", "dose_2"]
     parts = {part.title.split()[0]: part.leads for part in verdict(many).parts}
     assert parts["Dose_2"]
     assert not parts["Dose_3"]
+    real = {f"real_{i}": regimes["expanded"] for i in range(6)}
+    plain = {"regimes": {"baseline": regimes["baseline"], **real}, "doses": [], "comparisons": []}
+    assert len(leading({**metrics, **plain})) == 7
 
 
 def test_text_table_of_many_regimes_goes_on_below(metrics):

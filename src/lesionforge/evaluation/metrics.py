@@ -241,7 +241,8 @@ def compare_pair(
     """Compare regime `b` with regime `a` on the seeds that both have, paired by subject.
 
     Returns:
-        The entries of a comparison in `metrics.json`, without the names.
+        The entries of a comparison in `metrics.json`, without the names. Lists of two numbers are
+        both regimes' own, on those seeds.
     """
     seeds = [seed for seed in a if seed in b]
     a, b = {s: a[s] for s in seeds}, {s: b[s] for s in seeds}
@@ -250,7 +251,8 @@ def compare_pair(
     rate = np.array([config.false_positives_per_subject])
     matched = matched_replicates(b, draws, rate) - matched_replicates(a, draws, rate)
     specificity: dict[str, Any] = {"value": None, "ci95": None, "why": NO_CONTROLS}
-    if clean_controls(a).size:
+    controls = clean_controls(a).size
+    if controls:
         specificity = with_interval(
             specificity_replicates(b, draws) - specificity_replicates(a, draws)
         )
@@ -258,6 +260,12 @@ def compare_pair(
     discordance = float(np.mean([gained + lost for gained, lost in pairs]) / n)
     return {
         "seeds": seeds,
+        "sensitivity": [float(np.mean([o.detected for o in x.values()])) for x in (a, b)],
+        "false_positives_per_subject": [false_positive_replicates(x, draws)[0] for x in (a, b)],
+        "false_positives_per_control": [
+            float(np.mean([o.false_positives[1] for o in x.values()])) if controls else None
+            for x in (a, b)
+        ],
         "gained": [gained for gained, _ in pairs],
         "lost": [lost for _, lost in pairs],
         "mcnemar_p": [mcnemar_exact(*pair) for pair in pairs],

@@ -93,8 +93,8 @@ def mix_signs(signs: np.ndarray | Signs, maps: np.ndarray) -> np.ndarray:
     """Return what signs are in each voxel.
 
     Args:
-        signs: numbers in the order of `SIGNS`.
-        maps: (4, X, Y, Z), see `sign_maps`.
+        signs: numbers in the order of `SIGNS`, two for each map.
+        maps: (4, X, Y, Z), see `sign_maps`, or the first of them.
 
     Returns:
         (2, X, Y, Z) for T1w and FLAIR.

@@ -162,7 +162,7 @@ def _why_not(name: str, rejected: list[dict[str, Any]]) -> str:
         "mask": "Raise `masks.attempts`, or lower `masks.volume_margin`.",
         "effect": "Train the generator for longer, raise `max_gain`, or lower `min_effect_sd`.",
         "shown": "Train the generator for longer, raise `max_gain`, or lower `min_shown_share`.",
-        "place": "Ask for stronger lesions in a plan, or lower `min_shown_share`.",
+        "place": "Ask for stronger lesions in a plan, or raise `min_shown_share` (or 0: no check).",
         "flaw": "Leave the kind out of `flaw_kinds`.",
     }.get(str(counts.index[0]), "Look at the generator's panels in TensorBoard; train it longer.")
     return (

@@ -16,9 +16,19 @@ from lesionforge.provenance import atomic, read_tsv
 from lesionforge.report.cells import Cell
 
 NAMED_COLOURS = {"baseline": "#64748b", "augmented": "#d97706", "expanded": "#1d4ed8"}
-OTHER_COLOURS = ("#0f766e", "#9333ea", "#be123c", "#4d7c0f")
+OTHER_COLOURS = (
+    "#0f766e",
+    "#9333ea",
+    "#be123c",
+    "#4d7c0f",
+    "#0891b2",
+    "#a16207",
+    "#db2777",
+    "#475569",
+)
 DOSE_COLOURS = ("#d97706", "#0f766e", "#9333ea", "#be123c")
 NAMED_MARKERS = {"baseline": "o", "augmented": "D", "expanded": "s"}
+OTHER_MARKERS = ("^", "v", "P", "X", "p")
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
@@ -40,17 +50,15 @@ DPI = 160
 SMOOTHING = 40
 
 
-def colour(regime: str, regimes: list[str]) -> str:
-    """Return a regime's colour, the same in every figure."""
-    others = [name for name in regimes if name not in NAMED_COLOURS]
+def look(regime: str, regimes: list[str]) -> tuple[str, str]:
+    """Return a regime's colour and marker, the same in every figure of the same regimes."""
     if regime in NAMED_COLOURS:
-        return NAMED_COLOURS[regime]
-    return OTHER_COLOURS[others.index(regime) % len(OTHER_COLOURS)]
-
-
-def marker(regime: str) -> str:
-    """Return a regime's marker, so that figures can be read without colour."""
-    return NAMED_MARKERS.get(regime, "^")
+        return NAMED_COLOURS[regime], NAMED_MARKERS[regime]
+    number = [name for name in regimes if name not in NAMED_COLOURS].index(regime)
+    return (
+        OTHER_COLOURS[number % len(OTHER_COLOURS)],
+        OTHER_MARKERS[number % len(OTHER_MARKERS)],
+    )
 
 
 @contextmanager
@@ -72,7 +80,7 @@ def draw_sensitivity(metrics: dict[str, Any], path: Path) -> None:
             for row, name in enumerate(regimes):
                 regime = metrics["regimes"][name]
                 dots = [seed[key] for seed in regime["by_seed"]]
-                _interval_row(axis, row, regime[key], dots, (colour(name, regimes), marker(name)))
+                _interval_row(axis, row, regime[key], dots, look(name, regimes))
             axis.set(xlim=(-0.02, 1.02), ylim=(len(regimes) - 0.4, -0.6))
             axis.grid(visible=False, axis="y")
         rate = metrics["regimes"]["baseline"]["sensitivity_at_half_fp"]
@@ -107,10 +115,10 @@ def draw_froc(metrics: dict[str, Any], path: Path, shown: list[str]) -> None:
     regimes = list(metrics["regimes"])
     with drawing(path, 7.2, 4.1) as figure:
         axis = figure.subplots()
-        limit = _froc_limit(metrics)
+        limit = _froc_limit([metrics["regimes"][name] for name in shown])
         for name in shown:
             regime = metrics["regimes"][name]
-            shade = colour(name, regimes)
+            shade, mark = look(name, regimes)
             band = np.array(regime["froc_band"], dtype=float)
             axis.fill_between(
                 band[:, 0],
@@ -128,7 +136,7 @@ def draw_froc(metrics: dict[str, Any], path: Path, shown: list[str]) -> None:
                 regime["false_positives_per_subject"]["patients"],
                 regime["sensitivity"]["value"],
                 color=shade,
-                marker=marker(name),
+                marker=mark,
                 markersize=8,
                 markeredgecolor="white",
                 zorder=4,
@@ -146,9 +154,9 @@ def draw_froc(metrics: dict[str, Any], path: Path, shown: list[str]) -> None:
         axis.legend(loc="lower right")
 
 
-def _froc_limit(metrics: dict[str, Any]) -> float:
+def _froc_limit(regimes: list[dict[str, Any]]) -> float:
     """End the axis where every curve is flat, between 1 and 4 false positives a patient."""
-    ends = [regime["froc"][-1][0] for regime in metrics["regimes"].values()]
+    ends = [regime["froc"][-1][0] for regime in regimes]
     return float(np.clip(1.1 * max(ends), 1.0, 4.0))
 
 
@@ -225,15 +233,16 @@ def draw_strata(metrics: dict[str, Any], path: Path, shown: list[str]) -> None:
     with drawing(path, 7.2, 0.9 + 0.6 * len(rows)) as figure:
         axis = figure.subplots()
         for i, name in enumerate(shown):
+            shade, mark = look(name, regimes)
             for row, (key, part) in enumerate(rows):
                 entry = metrics["regimes"][name][key][part]["sensitivity"]
                 y = row + (i - (len(shown) - 1) / 2) * step
-                axis.plot(entry["ci95"], [y, y], color=colour(name, regimes), linewidth=2)
+                axis.plot(entry["ci95"], [y, y], color=shade, linewidth=2)
                 axis.plot(
                     entry["value"],
                     y,
-                    color=colour(name, regimes),
-                    marker=marker(name),
+                    color=shade,
+                    marker=mark,
                     linestyle="none",
                     label=name if row == 0 else None,
                 )
@@ -264,7 +273,7 @@ def draw_losses(cells: list[Cell], path: Path) -> bool:
             axis.plot(
                 losses["step"],
                 losses["loss"].rolling(width, min_periods=1).median(),
-                color=colour(cell.regime, regimes),
+                color=look(cell.regime, regimes)[0],
                 linewidth=1.2,
                 alpha=0.85,
                 label=None if cell.regime in named else cell.regime,

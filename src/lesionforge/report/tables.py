@@ -17,8 +17,10 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def signed(value: float | None, digits: int = 2) -> str:
-    """Return a difference with its sign, `+0.08`."""
-    return UNDEFINED if value is None else f"{value:+.{digits}f}".replace("-", "−")
+    """Return a difference with its sign, `+0.08`; what rounds to 0 is `+0.00`."""
+    if value is None:
+        return UNDEFINED
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
 
 
 def points(value: float | None) -> str:

@@ -54,19 +54,24 @@ class Verdict:
 def leading(metrics: dict[str, Any]) -> list[str]:
     """Name the regimes that a reader looks at first: all, if they are few.
 
-    Of many: the baseline, the published dose and the best one, the best pasted set, expanded.
+    Of many: the baseline, the published dose, the headline's, the best pasted dose, expanded.
     """
     names = list(metrics["regimes"])
-    copies = [pair["a"] for pair in metrics["against_copies"]]
-    first = {"baseline", "augmented", "expanded", _spoken_of(metrics), *copies}
-    return names if len(names) <= FEW else [name for name in names if name in first]
+    pasted = [c["best"] for c in metrics["doses"] if c["mode"] == "paste"]
+    first = {"baseline", "augmented", "expanded", _spoken_of(metrics), *pasted[:1]}
+    chosen = [name for name in names if name in first]
+    return chosen if len(names) > FEW and len(chosen) > 2 else names
 
 
 def verdict(metrics: dict[str, Any]) -> Verdict:
     """Put `metrics` (the content of metrics.json) into words."""
     pairs, first = {(p["a"], p["b"]): p for p in metrics["comparisons"]}, leading(metrics)
     parts = [
-        Part(f"{b.capitalize()} against baseline", _pair_lines(metrics, pair, b), b in first)
+        Part(
+            f"{b.capitalize()} against baseline{_where(metrics, a, b)}",
+            _pair_lines(metrics, pair, b),
+            b in first,
+        )
         for (a, b), pair in pairs.items()
         if a == "baseline"
     ]
@@ -74,7 +79,8 @@ def verdict(metrics: dict[str, Any]) -> Verdict:
     if ("augmented", "expanded") in pairs:
         difference = pairs["augmented", "expanded"]["difference"]
         worth.append(
-            "Real patients in place of the synthetic ones (expanded minus augmented): "
+            "Real patients in place of the synthetic ones (expanded minus augmented"
+            f"{_where(metrics, 'augmented', 'expanded')}): "
             f"{points(difference['value'])} points ({interval(difference['ci95'])})."
         )
     parts.append(Part("What synthetic patients are worth", tuple(worth)))
@@ -82,23 +88,27 @@ def verdict(metrics: dict[str, Any]) -> Verdict:
     return Verdict(_headline(metrics, pairs), tuple(parts), banner)
 
 
+def _where(metrics: dict[str, Any], *names: str) -> str:
+    """Return ` (seeds 0, 1)`, those that all of some regimes have; empty if that is all of them."""
+    seeds = [{row["seed"] for row in metrics["regimes"][name]["by_seed"]} for name in names]
+    common = sorted(set.intersection(*seeds))
+    if all(mine == set(common) for mine in seeds):
+        return ""
+    return f" (seed{'s' if len(common) > 1 else ''} {', '.join(map(str, common))})"
+
+
 def _headline(metrics: dict[str, Any], pairs: dict[tuple[str, str], Any]) -> str:
     key = ("baseline", _spoken_of(metrics))
-    if key not in pairs:
-        key = next((k for k in pairs if k[0] == "baseline"), key)
     if key not in pairs:
         only = metrics["regimes"]["baseline"]["sensitivity"]
         return f"One regime only: the baseline detects {percent(only['value'])} of the patients."
     pair, who = pairs[key], "phantom patients" if metrics["data"] == "phantom" else "patients"
-    shares = [metrics["regimes"][name]["sensitivity"]["value"] for name in key]
+    shares, false = pair["sensitivity"], pair["false_positives_per_subject"]
     plain, matched = pair["difference"], pair["difference_at_half_fp"]
-    seeds = [{row["seed"] for row in metrics["regimes"][name]["by_seed"]} for name in key]
-    common = ", ".join(map(str, pair["seeds"]))
     text = (
         f"{key[1].capitalize()} detects {percent(shares[1])} of the test {who}, the baseline "
-        f"{percent(shares[0])}: "
-        + (f"in seed {common}, which both have, " if seeds[0] != seeds[1] else "")
-        + f"a difference of {points(plain['value'])} points, "
+        f"{percent(shares[0])}{_where(metrics, *key)}: a difference of {points(plain['value'])} "
+        "points, "
     )
     text += {
         "above": "whose whole interval lies above 0.",
@@ -110,15 +120,19 @@ def _headline(metrics: dict[str, Any], pairs: dict[tuple[str, str], Any]) -> str
             " The matched comparison says otherwise: at the same rate of false positives the "
             f"interval {_words(matched['ci95'])}."
         )
-    false = [metrics["regimes"][name]["false_positives_per_subject"]["value"] for name in key]
     text += f" False positives a subject: {number(false[1])} against {number(false[0])}."
     return text + _against_copies(metrics)
 
 
 def _spoken_of(metrics: dict[str, Any]) -> str:
-    """Name the regime that the headline is about: the best dose of the first generated set."""
+    """Name the regime of the headline: the best dose of the first generated set, or augmented.
+
+    Without either it is the first one that is compared with the baseline.
+    """
     best = [c["best"] for c in metrics["doses"] if c["mode"] != "paste" and c["best"]]
-    return best[0] if best else "augmented"
+    compared = [pair["b"] for pair in metrics["comparisons"] if pair["a"] == "baseline"]
+    wanted = [name for name in (*best[:1], "augmented") if name in compared]
+    return [*wanted, *compared, "baseline"][0]
 
 
 def _against_copies(metrics: dict[str, Any]) -> str:
@@ -130,8 +144,9 @@ def _against_copies(metrics: dict[str, Any]) -> str:
     pair = metrics["against_copies"][0]
     matched = pair["difference_at_half_fp"]
     return (
-        f" Against pasted real lesions ({pair['b']} minus {pair['a']}, each at its best dose), at "
-        f"the same rate of false positives: {points(matched['value'])} points, whose interval "
+        f" Against pasted real lesions ({pair['b']} minus {pair['a']}, each at its best dose"
+        f"{_where(metrics, pair['a'], pair['b'])}), at the same rate of false positives: "
+        f"{points(matched['value'])} points, whose interval "
         f"({interval(matched['ci95'])}) {_words(matched['ci95'])}."
     )
 
@@ -145,7 +160,7 @@ def side(ci95: list[float | None]) -> str:
 
 
 def _pair_lines(metrics: dict[str, Any], pair: dict[str, Any], name: str) -> tuple[str, ...]:
-    base, other = metrics["regimes"]["baseline"], metrics["regimes"][name]
+    other = metrics["regimes"][name]
     n, many = metrics["test"]["patients"], len(pair["seeds"]) > 1
     gained, lost = (" / ".join(map(str, pair[key])) for key in ("gained", "lost"))
     p = " / ".join(p_value(value) for value in pair["mcnemar_p"])
@@ -160,7 +175,7 @@ def _pair_lines(metrics: dict[str, Any], pair: dict[str, Any], name: str) -> tup
         f"At the same {rate:g} false positives a patient: {points(matched['value'])} points "
         f"({interval(matched['ci95'])}), which {_words(matched['ci95'])}.",
         _power(pair, n),
-        _cost(base, other, pair, name),
+        _cost(pair, name),
     )
 
 
@@ -192,38 +207,38 @@ def _power(pair: dict[str, Any], n: int) -> str:
     return text + "."
 
 
-def _cost(baseline: dict[str, Any], regime: dict[str, Any], pair: dict[str, Any], name: str) -> str:
-    base, other = (r["false_positives_per_subject"] for r in (baseline, regime))
+def _cost(pair: dict[str, Any], name: str) -> str:
+    base, other = pair["false_positives_per_subject"]
     more, specificity = pair["false_positives_difference"], pair["specificity_difference"]
     text = (
-        f"Cost in false positives a subject: {number(other['value'])} in {name}, "
-        f"{number(base['value'])} in the baseline, a difference of {signed(more['value'])} "
-        f"({interval(more['ci95'], 1, 2)})"
+        f"Cost in false positives a subject: {number(other)} in {name}, {number(base)} in the "
+        f"baseline, a difference of {signed(more['value'])} ({interval(more['ci95'], 1, 2)})"
     )
-    if other["controls"] is not None:
+    if specificity["value"] is not None:
+        base, other = pair["false_positives_per_control"]
         text += (
-            f"; controls alone {number(other['controls'])} and {number(base['controls'])}. "
-            f"Difference in specificity: {points(specificity['value'])} points "
-            f"({interval(specificity['ci95'])}), which {_words(specificity['ci95'])}"
+            f"; controls alone {number(other)} and {number(base)}. Difference in specificity: "
+            f"{points(specificity['value'])} points ({interval(specificity['ci95'])}), which "
+            f"{_words(specificity['ci95'])}"
         )
     return text + "."
 
 
 def _gap_lines(metrics: dict[str, Any]) -> list[str]:
     """Say what share of the gap was recovered at the thresholds, and at the matched rate."""
+    arms = [name for name in ("baseline", "augmented", "expanded") if name in metrics["regimes"]]
     gap, saving = metrics["gap_recovered"], metrics["label_saving"]
-    pairs = [(gap, saving), (gap["at_half_fp"], saving["at_half_fp"])]
-    if pairs[0][0]["why"] and pairs[0][0]["why"] == pairs[1][0]["why"]:
-        pairs = pairs[:1]
-    where = ("", "At the same rate of false positives: ")
-    return [start + _gap_line(*pair) for start, pair in zip(where, pairs, strict=False)]
+    plain = _gap_line(gap, saving, _where(metrics, *arms))
+    matched = _gap_line(gap["at_half_fp"], saving["at_half_fp"], _where(metrics, *arms))
+    lines = [plain, f"At the same rate of false positives: {matched}"]
+    return lines[:1] if plain == matched else lines
 
 
-def _gap_line(gap: dict[str, Any], saving: dict[str, Any]) -> str:
+def _gap_line(gap: dict[str, Any], saving: dict[str, Any], where: str) -> str:
     if gap["value"] is None:
         return f"Gap recovered and label saving are undefined. {gap['why']}"
     return (
-        f"Synthetic patients made {percent(gap['value'])} of the step from baseline to expanded "
-        f"(95 % interval {interval(gap['ci95'])}), a label saving of {percent(saving['value'])} "
-        f"({interval(saving['ci95'])})."
+        f"Synthetic patients made {percent(gap['value'])} of the step from baseline to expanded"
+        f"{where} (95 % interval {interval(gap['ci95'])}), a label saving of "
+        f"{percent(saving['value'])} ({interval(saving['ci95'])})."
     )
