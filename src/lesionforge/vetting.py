@@ -31,6 +31,9 @@ from lesionforge.volume import Volume, read_volume
 
 logger = logging.getLogger(__name__)
 
+# What an audit counts of the scene it judged.
+COUNTED = ("patients", "controls", "fresh", "healthy", "trained", "hosts", "masks")
+
 
 def audit_synthetic(
     study: Study,
@@ -82,14 +85,11 @@ def _audit_set(
         "set": name,
         "seed": cell[0],
         "against": list(fidelity.against),
-        "counts": {
-            part: len(getattr(scene, part))
-            for part in ("patients", "controls", "fresh", "healthy", "trained", "hosts", "masks")
-        }
-        | {"flawed": scene.flawed},
+        "counts": {part: len(getattr(scene, part)) for part in COUNTED} | {"flawed": scene.flawed},
         "findings": [finding.to_json() for finding in findings],
     }
     audit = jsonable(audit)
+    bids.write_bidsignore(root)  # the set may be older than what is listed there
     write_json(root / "audit.json", audit)
     write_tsv(root / "nearest.tsv", pd.DataFrame([asdict(m) for m in matches]))
     known = {s.id: s for s in [*behind, *made]}

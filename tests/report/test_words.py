@@ -76,8 +76,7 @@ def test_a_cost_is_told_with_the_seeds_that_both_have(metrics):
         "false_positives_difference": {"value": 0.1, "ci95": [-0.0001, 0.2]},
         "specificity_difference": {"value": -0.073, "ci95": [-0.123, -0.027]},
     }
-    expanded = {**metrics["regimes"]["expanded"]}
-    expanded["by_seed"] = expanded["by_seed"][:1]
+    expanded = {**metrics["regimes"]["expanded"], "seeds": [0]}
     regimes = {**metrics["regimes"], "expanded": expanded}
     made = verdict({**metrics, "comparisons": [told], "regimes": regimes})
     part = made.parts[0]

@@ -68,6 +68,11 @@ def write_description(root: Path, name: str) -> None:
     )
     with atomic(root / "README") as part:
         part.write_text(README.format(name=name, version=__version__))
+    write_bidsignore(root)
+
+
+def write_bidsignore(root: Path) -> None:
+    """List in `.bidsignore` what we keep beside the BIDS files of a derivative."""
     with atomic(root / ".bidsignore") as part:
         part.write_text("".join(f"{pattern}\n" for pattern in OWN_FILES))
 

@@ -74,6 +74,7 @@ def regime_metrics(
     """
     first = next(iter(outcomes.values()))
     seeds = draws.seeds(tuple(outcomes))
+    strict = np.stack([o.best_hit_strict >= o.threshold_patients for o in outcomes.values()])
     return {
         "seeds": list(outcomes),
         "score_threshold": [
@@ -81,12 +82,11 @@ def regime_metrics(
             for o in outcomes.values()
         ],
         "sensitivity": _proportion(
-            np.stack([o.detected for o in outcomes.values()]), draws.patients, seeds
+            np.stack([o.detected for o in outcomes.values()]),
+            sensitivity_replicates(outcomes, draws),
         ),
         "sensitivity_strict": _proportion(
-            np.stack([o.best_hit_strict >= o.threshold_patients for o in outcomes.values()]),
-            draws.patients,
-            seeds,
+            strict, weighted_mean(strict.astype(float), draws.patients, seeds)
         ),
         "specificity": _specificity(outcomes, draws),
         "lesion_sensitivity": _lesion_sensitivity(outcomes, draws, seeds),
@@ -133,9 +133,9 @@ def _dice(outcomes: Outcomes, draws: Resamples, seeds: np.ndarray) -> dict[str, 
     }
 
 
-def _proportion(yes: np.ndarray, weights: np.ndarray, seeds: np.ndarray) -> dict[str, Any]:
-    """Describe a share of subjects; `yes` (S, N) bool."""
-    share = _share(weighted_mean(yes.astype(float), weights, seeds), yes.shape[1])
+def _proportion(yes: np.ndarray, replicates: np.ndarray) -> dict[str, Any]:
+    """Describe a share of subjects by who has it, (S, N) bool, and its replicates (1 + B,)."""
+    share = _share(replicates, yes.shape[1])
     return {**share, "k": yes.sum(axis=1).tolist(), "n": yes.shape[1]}
 
 
@@ -156,8 +156,7 @@ def _specificity(outcomes: Outcomes, draws: Resamples) -> dict[str, Any]:
     clean = clean_controls(outcomes)
     if clean.shape[1] == 0:
         return {"value": None, "why": NO_CONTROLS}
-    share = _share(specificity_replicates(outcomes, draws), clean.shape[1])
-    return {**share, "k": clean.sum(axis=1).tolist(), "n": clean.shape[1]}
+    return _proportion(clean, specificity_replicates(outcomes, draws))
 
 
 def _lesion_sensitivity(outcomes: Outcomes, draws: Resamples, seeds: np.ndarray) -> dict[str, Any]:
@@ -249,35 +248,36 @@ def compare_pair(
     pairs = [discordant(a[s].detected, b[s].detected) for s in seeds]
     n = len(next(iter(a.values())).patients)
     rate = np.array([config.false_positives_per_subject])
-    matched = matched_replicates(b, draws, rate) - matched_replicates(a, draws, rate)
+    found, false = (
+        [replicates(x, draws) for x in (a, b)]
+        for replicates in (sensitivity_replicates, false_positive_replicates)
+    )
+    matched = [matched_replicates(x, draws, rate)[:, 0] for x in (a, b)]
+    controls: list[float | None] = [None, None]
     specificity: dict[str, Any] = {"value": None, "ci95": None, "why": NO_CONTROLS}
-    controls = clean_controls(a).size
-    if controls:
-        specificity = with_interval(
-            specificity_replicates(b, draws) - specificity_replicates(a, draws)
-        )
+    if clean_controls(a).size:
+        controls = [float(np.mean([o.false_positives[1] for o in x.values()])) for x in (a, b)]
+        specificity = _difference([specificity_replicates(x, draws) for x in (a, b)])
     confidence = [np.mean([o.confidence for o in x.values()], axis=0) for x in (a, b)]
     discordance = float(np.mean([gained + lost for gained, lost in pairs]) / n)
     return {
         "seeds": seeds,
-        "sensitivity": [float(np.mean([o.detected for o in x.values()])) for x in (a, b)],
-        "false_positives_per_subject": [false_positive_replicates(x, draws)[0] for x in (a, b)],
-        "false_positives_per_control": [
-            float(np.mean([o.false_positives[1] for o in x.values()])) if controls else None
-            for x in (a, b)
-        ],
+        "sensitivity": [float(x[0]) for x in found],
+        "false_positives_per_subject": [float(x[0]) for x in false],
+        "false_positives_per_control": controls,
         "gained": [gained for gained, _ in pairs],
         "lost": [lost for _, lost in pairs],
         "mcnemar_p": [mcnemar_exact(*pair) for pair in pairs],
         "confidence_p": wilcoxon_paired(*confidence),
-        "difference": with_interval(
-            sensitivity_replicates(b, draws) - sensitivity_replicates(a, draws)
-        ),
-        "difference_at_half_fp": with_interval(matched[:, 0]),
+        "difference": _difference(found),
+        "difference_at_half_fp": _difference(matched),
         "specificity_difference": specificity,
-        "false_positives_difference": with_interval(
-            false_positive_replicates(b, draws) - false_positive_replicates(a, draws)
-        ),
+        "false_positives_difference": _difference(false),
         "discordance": discordance,
         "minimum_detectable_difference": minimum_detectable_difference(n, discordance),
     }
+
+
+def _difference(pair: list[np.ndarray]) -> dict[str, Any]:
+    """Describe by how much the second's replicates (1 + B,) are above the first's."""
+    return with_interval(pair[1] - pair[0])

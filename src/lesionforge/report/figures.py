@@ -24,7 +24,7 @@ OTHER_COLOURS = (
     "#0891b2",
     "#a16207",
     "#db2777",
-    "#475569",
+    "#111827",
 )
 DOSE_COLOURS = ("#d97706", "#0f766e", "#9333ea", "#be123c")
 NAMED_MARKERS = {"baseline": "o", "augmented": "D", "expanded": "s"}
@@ -50,7 +50,7 @@ DPI = 160
 SMOOTHING = 40
 
 
-def look(regime: str, regimes: list[str]) -> tuple[str, str]:
+def look_of(regime: str, regimes: list[str]) -> tuple[str, str]:
     """Return a regime's colour and marker, the same in every figure of the same regimes."""
     if regime in NAMED_COLOURS:
         return NAMED_COLOURS[regime], NAMED_MARKERS[regime]
@@ -80,7 +80,7 @@ def draw_sensitivity(metrics: dict[str, Any], path: Path) -> None:
             for row, name in enumerate(regimes):
                 regime = metrics["regimes"][name]
                 dots = [seed[key] for seed in regime["by_seed"]]
-                _interval_row(axis, row, regime[key], dots, look(name, regimes))
+                _interval_row(axis, row, regime[key], dots, look_of(name, regimes))
             axis.set(xlim=(-0.02, 1.02), ylim=(len(regimes) - 0.4, -0.6))
             axis.grid(visible=False, axis="y")
         rate = metrics["regimes"]["baseline"]["sensitivity_at_half_fp"]
@@ -118,7 +118,7 @@ def draw_froc(metrics: dict[str, Any], path: Path, shown: list[str]) -> None:
         limit = _froc_limit([metrics["regimes"][name] for name in shown])
         for name in shown:
             regime = metrics["regimes"][name]
-            shade, mark = look(name, regimes)
+            shade, mark = look_of(name, regimes)
             band = np.array(regime["froc_band"], dtype=float)
             axis.fill_between(
                 band[:, 0],
@@ -233,7 +233,7 @@ def draw_strata(metrics: dict[str, Any], path: Path, shown: list[str]) -> None:
     with drawing(path, 7.2, 0.9 + 0.6 * len(rows)) as figure:
         axis = figure.subplots()
         for i, name in enumerate(shown):
-            shade, mark = look(name, regimes)
+            shade, mark = look_of(name, regimes)
             for row, (key, part) in enumerate(rows):
                 entry = metrics["regimes"][name][key][part]["sensitivity"]
                 y = row + (i - (len(shown) - 1) / 2) * step
@@ -273,7 +273,7 @@ def draw_losses(cells: list[Cell], path: Path) -> bool:
             axis.plot(
                 losses["step"],
                 losses["loss"].rolling(width, min_periods=1).median(),
-                color=look(cell.regime, regimes)[0],
+                color=look_of(cell.regime, regimes)[0],
                 linewidth=1.2,
                 alpha=0.85,
                 label=None if cell.regime in named else cell.regime,

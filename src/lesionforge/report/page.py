@@ -77,7 +77,7 @@ def write_report(
         rows=tables.regime_rows(metrics),
         regimes=list(metrics["regimes"]),
         leading=leading(metrics),
-        colours={n: figures.look(n, list(metrics["regimes"]))[0] for n in metrics["regimes"]},
+        colours={n: figures.look_of(n, list(metrics["regimes"]))[0] for n in metrics["regimes"]},
         charts=charts,
         disagreements=_draw_disagreements(
             metrics, _runs_of_one_seed(metrics, cells, judged), cohort, out / "figures" / "patients"

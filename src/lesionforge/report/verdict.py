@@ -90,7 +90,7 @@ def verdict(metrics: dict[str, Any]) -> Verdict:
 
 def _where(metrics: dict[str, Any], *names: str) -> str:
     """Return ` (seeds 0, 1)`, those that all of some regimes have; empty if that is all of them."""
-    seeds = [{row["seed"] for row in metrics["regimes"][name]["by_seed"]} for name in names]
+    seeds = [set(metrics["regimes"][name]["seeds"]) for name in names]
     common = sorted(set.intersection(*seeds))
     if all(mine == set(common) for mine in seeds):
         return ""
@@ -227,9 +227,9 @@ def _cost(pair: dict[str, Any], name: str) -> str:
 def _gap_lines(metrics: dict[str, Any]) -> list[str]:
     """Say what share of the gap was recovered at the thresholds, and at the matched rate."""
     arms = [name for name in ("baseline", "augmented", "expanded") if name in metrics["regimes"]]
-    gap, saving = metrics["gap_recovered"], metrics["label_saving"]
-    plain = _gap_line(gap, saving, _where(metrics, *arms))
-    matched = _gap_line(gap["at_half_fp"], saving["at_half_fp"], _where(metrics, *arms))
+    gap, saving, where = metrics["gap_recovered"], metrics["label_saving"], _where(metrics, *arms)
+    plain = _gap_line(gap, saving, where)
+    matched = _gap_line(gap["at_half_fp"], saving["at_half_fp"], where)
     lines = [plain, f"At the same rate of false positives: {matched}"]
     return lines[:1] if plain == matched else lines
 
