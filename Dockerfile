@@ -1,6 +1,6 @@
 # docker build -t lesionforge .                                 CPU
 # docker build -t lesionforge --build-arg DEVICE=cuda .         NVIDIA GPU (run with --gpus all)
-# docker run -v $PWD/runs:/lesionforge/runs lesionforge prepare --help
+# docker run -v $PWD/runs:/lesionforge/runs lesionforge prepare --help      own data: docs/guide.md
 FROM python:3.11-slim
 
 ARG DEVICE=cpu

@@ -41,9 +41,14 @@ def test_a_wrong_argument_stops_with_exit_status_2(arguments, message, capsys):
     [
         ("train-detector", ["--regime", "augmentd"], "`regime` must be one of baseline"),
         ("train-detector", ["--seed", "9"], "Seed 9 is not one of the study's seeds"),
-        ("train-generator", [], "cohort/participants.tsv is missing"),
+        ("train-generator", [], "cohort/participants.tsv is missing. Run `lesionforge prepare`"),
         ("compare", [], "has no trained detector"),
         ("synthesize", ["--set", "other"], "`set` must be one of spade"),
+        (
+            "synthesize",
+            ["--regimes", "{baseline: {patients: 1, controls: 1}}"],
+            "Name one with --set",
+        ),
         ("prepare", ["--cohort.bids", "nowhere"], "nowhere"),
         ("prepare", ["--regimes", "{}"], "`regimes` must contain `baseline`"),
     ],

@@ -25,14 +25,16 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 HEADER = """\
 # Any real cohort: a BIDS-like folder of T1w, FLAIR and lesion masks (see data/README.md).
 #
-#   python scripts/prepare_cohort.py --config configs/bids.yaml --cohort.bids DIR
-#   python scripts/train_generator.py --config configs/bids.yaml        ... and on, as for phantoms
+#   python scripts/prepare_cohort.py --config my.yaml
+#   python scripts/train_generator.py --config my.yaml        ... and on, as for phantoms
 #
-# Every key there is, with what it means. Copy this file, give the copy a `name`, and keep only the
-# lines that you change: what is not stated has its default. Different from the defaults here: name,
-# cohort.bids, the sizes under splits and regimes, longer trainings (for a GPU) and a larger network
-# with fewer, larger patches. On phantoms many small patches (the default) learnt more in the same
-# time; the two have not been compared on real heads.
+# Every key there is, with what it means. Copy this file to my.yaml, change `name`, `cohort.bids`,
+# `splits` and `regimes`. A line that you delete falls back to the default, which is the demo's, so
+# keep those that differ from it here: the sizes under splits and regimes, longer trainings (for a
+# GPU) and a larger network with fewer, larger patches (generator.steps, all of detector). On
+# phantoms many small patches (the default) learnt more in the same time; the two have not been
+# compared on real heads.
+
 """
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
-from lesionforge import __version__, advising, auditing, exchange, stages, vetting
+from lesionforge import __version__, advising, auditing, exchange, scanning, stages, vetting
 from lesionforge.errors import LesionForgeError
 from lesionforge.study import Study
 
@@ -22,7 +22,7 @@ STAGES: dict[str, Callable[..., Any]] = {
     "synthesize": stages.synthesize,
     "train-detector": stages.train_detector,
     "compare": stages.compare,
-    "detect": stages.detect,
+    "detect": scanning.detect,
     "audit-synthetic": vetting.audit_synthetic,
     "trace-false-positives": vetting.trace_false_positives,
     "audit-labels": auditing.audit_labels,

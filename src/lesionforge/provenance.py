@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ from filelock import FileLock, Timeout
 from lesionforge.errors import DataError
 
 PATIENCE_S = 60.0  # for another process that is writing
+WRITERS = {  # what writes a folder of a study, by its name and that of the folder inside it
+    "cohort": "prepare",
+    "generator": "train-generator",
+    "synthetic": "synthesize --set {}",
+    "detector": "train-detector --regime {}",
+    "report": "compare",
+    "audit": "audit-labels",
+}
 
 
 @contextmanager
@@ -99,11 +108,19 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(Path(path).read_text())
     except FileNotFoundError:
-        raise DataError(f"{path} is missing. Run the stage that writes it first.") from None
+        raise DataError(f"{path} is missing. {_remedy(Path(path))}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path} is not JSON ({error}). Delete it and run its stage again."
         ) from None
+
+
+def _remedy(path: Path) -> str:
+    """Say what writes a file that is missing."""
+    for folder, inside in reversed([*pairwise(path.parts)]):
+        if folder in WRITERS:
+            return f"Run `lesionforge {WRITERS[folder].format(inside)}` of this study first."
+    return "Is the path right?"
 
 
 def write_tsv(path: Path, table: pd.DataFrame) -> None:
@@ -140,7 +157,7 @@ def read_tsv(path: Path, **columns: type) -> pd.DataFrame:
             encoding="utf-8-sig",
         )
     except FileNotFoundError:
-        raise DataError(f"{path} is missing. Run the stage that writes it first.") from None
+        raise DataError(f"{path} is missing. {_remedy(Path(path))}") from None
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as a table: {error}") from None
     missing = [name for name in columns if name not in table.columns]

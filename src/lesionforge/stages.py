@@ -13,7 +13,6 @@ from lesionforge.cohort.phantom import draw_cohort, write_phantoms
 from lesionforge.cohort.prepare import prepare_cohort, prepare_one
 from lesionforge.cohort.subject import Subject
 from lesionforge.detector import predict, train
-from lesionforge.detector.detect import detect_scan, find_pairs, is_detected
 from lesionforge.detector.findings import false_findings
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.generator import synthesize as synthesis
@@ -21,7 +20,7 @@ from lesionforge.generator import train as generator_training
 from lesionforge.masks.outline import Outline
 from lesionforge.provenance import read_json, write_json
 from lesionforge.recording import recorded
-from lesionforge.report import inspection_page, page, quality_page, results, scan_page, tables
+from lesionforge.report import inspection_page, page, quality_page, results, tables
 from lesionforge.study import Study
 
 logger = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ def check_data(bids: str, exclude: tuple[str, ...] = ()) -> None:
     if found.unusable:
         raise DataError(
             f"{len(found.unusable)} subject(s) of {bids} cannot be used (see above). Mend them, or "
-            "leave them out with `exclude`."
+            "leave them out: --exclude '[ID, ...]' here, `cohort.prepare.exclude` in a study."
         )
 
 
@@ -114,7 +113,7 @@ def train_generator(study: Study, seed: int | None = None, fold: int | None = No
 
 def synthesize(
     study: Study,
-    set: str = "spade",
+    set: str | None = None,
     n: int | None = None,
     n_controls: int | None = None,
     seed: int | None = None,
@@ -128,7 +127,7 @@ def synthesize(
 
     Args:
         study: the study.
-        set: name of the synthetic set.
+        set: name of the synthetic set (default: every set that a regime of the study uses).
         n: synthetic patients (default: what the largest dose of the study's regimes asks for, and
             as many more as a person has rejected).
         n_controls: synthetic controls (default: as many as --n; without it what the largest dose
@@ -137,30 +136,45 @@ def synthesize(
         fold: only this fold (default: all, with --folds).
         inspect: share of the set that a person looks at; 0 writes no page.
     """
-    if set not in study.synthetic:
+    if set is not None and set not in study.synthetic:
         raise ConfigError(f"`set` must be one of {', '.join(study.synthetic)}, got {set}.")
     if not 0 <= inspect <= 1:
         raise ConfigError(f"`inspect` must be a share between 0 and 1, got {inspect:g}.")
+    names = study.synthetic_used if set is None else (set,)
+    if not names:
+        raise ConfigError("No regime of this study uses a synthetic set. Name one with --set.")
     for one_seed, one_fold in study.cells(seed, fold):
-        patients, controls = arms.synthetic_counts(study, set, one_seed, one_fold)
-        if n is not None:
-            patients = controls = n
-        with recorded(study, arms.cell_name(f"synthesize_{set}", one_seed, one_fold)):
-            behind = arms.baseline_subjects(study, one_seed, one_fold)
-            baited = study.synthetic[set].decoy_share > 0
-            synthesis.synthesize(
-                behind,
-                study.generator_root(one_seed, one_fold),
-                study.synthetic_root(set, one_seed, one_fold),
-                study.synthetic[set],
-                study.masks,
-                n=patients,
-                n_controls=controls if n_controls is None else n_controls,
-                seed=one_seed,
-                decoys=_decoys(study, one_seed, one_fold, behind) if baited else (),
-            )
-            if inspect:
-                _ask_a_person(study, set, one_seed, one_fold, inspect)
+        for name in names:
+            with recorded(study, arms.cell_name(f"synthesize_{name}", one_seed, one_fold)):
+                _synthesize_set(study, name, (n, n_controls), one_seed, one_fold)
+                if inspect:
+                    _ask_a_person(study, name, one_seed, one_fold, inspect)
+
+
+def _synthesize_set(
+    study: Study,
+    name: str,
+    asked: tuple[int | None, int | None],
+    seed: int,
+    fold: int | None,
+) -> None:
+    """Make one set of one cell, of as many patients and controls as were `asked` for."""
+    patients, controls = arms.synthetic_counts(study, name, seed, fold)
+    if asked[0] is not None:
+        patients = controls = asked[0]
+    behind = arms.baseline_subjects(study, seed, fold)
+    baited = study.synthetic[name].decoy_share > 0
+    synthesis.synthesize(
+        behind,
+        study.generator_root(seed, fold),
+        study.synthetic_root(name, seed, fold),
+        study.synthetic[name],
+        study.masks,
+        n=patients,
+        n_controls=controls if asked[1] is None else asked[1],
+        seed=seed,
+        decoys=_decoys(study, seed, fold, behind) if baited else (),
+    )
 
 
 def _decoys(study: Study, seed: int, fold: int | None, behind: list[Subject]) -> list[Outline]:
@@ -264,36 +278,3 @@ def compare(study: Study, model: str = "detector") -> Path:
 def regime_table(study: Study, model: str) -> str:
     """Return the table of the regimes as text, from the report's metrics."""
     return tables.text_table(read_json(study.report_root(model) / "metrics.json"))
-
-
-def detect(weights: str, scans: list[str], out: str = "detected") -> None:
-    """Look for lesions in new scans with a trained detector. Research use only.
-
-    Every candidate is listed with its score; the thresholds that a study chose on its validation
-    subjects are in its report (`tables/seeds.tsv`). Scans that are done are passed over, and those
-    that cannot be used are named at the end.
-
-    Args:
-        weights: folder of a trained detector (`runs/<study>/detector/<regime>/seed-<S>`).
-        scans: files (`*_T1w.nii.gz` and `*_FLAIR.nii.gz`, paired by the name before the last `_`)
-            or BIDS-like folders.
-        out: folder for candidates.tsv, the probability map on the T1w's grid and a page, for each
-            scan.
-    """
-    failed = []
-    for name, (t1w, flair) in find_pairs([Path(scan) for scan in scans]).items():
-        folder = Path(out) / name
-        page = folder / scan_page.PAGE
-        if page.exists() and is_detected(Path(weights), t1w, flair, folder):
-            logger.info("%s is done already: %s", name, page)
-            continue
-        page.unlink(missing_ok=True)
-        logger.info("%s: %s, %s", name, t1w, flair)
-        try:
-            found = detect_scan(Path(weights), t1w, flair, folder)
-        except DataError as error:
-            failed.append(f"{name}: {error}")
-        else:
-            scan_page.write_scan_page(found, folder)
-    if failed:
-        raise DataError("Not every scan could be used:\n- " + "\n- ".join(failed))

@@ -175,6 +175,12 @@ class Study:
             for one_seed in self.seeds if seed is None else (seed,):
                 yield one_seed, one_fold
 
+    @property
+    def synthetic_used(self) -> tuple[str, ...]:
+        """The synthetic sets that a regime uses, in the order of `synthetic`."""
+        used = {regime.synthetic for regime in self.regimes.values()}
+        return tuple(name for name in self.synthetic if name in used)
+
     def synthetic_count(self, name: str, group: str) -> int:
         """Return how many `patient`s or `control`s of a set its largest dose asks for."""
         asked = [r.synthetic_count(group) for r in self.regimes.values() if r.synthetic == name]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lesionforge import stages
+from lesionforge import scanning
 from lesionforge.cohort.prepare import PreparedScan
 from lesionforge.cohort.quality import COLUMNS
 from lesionforge.cohort.subject import read_brain, read_images, read_lesion
@@ -166,13 +166,13 @@ def test_scans_that_are_done_are_passed_over_and_bad_ones_stop_nobody(
     call = (str(trained_detector), [str(scan_files)], str(tmp_path / "out"))
     for _ in range(2):
         with pytest.raises(DataError, match="sub-a: is no NIfTI file"):
-            stages.detect(*call)
+            scanning.detect(*call)
     assert tried == ["sub-a_T1w.nii.gz", "sub-x_T1w.nii.gz", "sub-a_T1w.nii.gz"]
     assert (tmp_path / "out/sub-x/index.html").exists()
     rules = {"candidate_threshold": 0.4, "min_volume_mm3": 250.0}
     write_json(trained_detector / "rules.json", rules)
     with pytest.raises(DataError, match="sub-a"):
-        stages.detect(*call)
+        scanning.detect(*call)
     assert tried[-1] == "sub-x_T1w.nii.gz"
 
 

@@ -170,7 +170,7 @@ def test_the_optimiser_follows_the_configuration():
         ({"steps": 0}, "`steps` must be at least 1"),
         ({"patch": 50}, "`patch` must be a multiple of 8"),
         ({"patch": 8}, "at least 16, got 8"),
-        ({"batch_size": 3, "devices": 2}, "must divide evenly over 2 devices"),
+        ({"batch_size": 3, "devices": 2}, "must be a multiple of the 2 devices"),
         ({"filters": (8, 16, 32)}, "`filters` must be four"),
         ({"foreground_share": 0.0}, r"`foreground_share` must be in \(0, 1\]"),
         ({"synthetic_share": 1.4}, r"`synthetic_share` must be in \[0, 1\], got 1.4"),

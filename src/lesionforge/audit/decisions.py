@@ -181,5 +181,8 @@ def _decided_mask(cohort: Path, log: DecisionLog, decision: Decision) -> np.ndar
         return _mask_in(cohort, decision.base, decision.participant_id)
     path = log.mask_path(decision.mask)
     if not path.exists() or sha256(path) != decision.mask:
-        raise DataError(f"{path}, the mask of {decision.participant_id}, is missing or changed.")
+        raise DataError(
+            f"{path}, the mask of {decision.participant_id}, is missing or changed. Put the file "
+            "back, or `decide` on the subject again with --mask FILE."
+        )
     return read_volume(path).data > 0.5

@@ -116,7 +116,10 @@ def read_labelled(cohort: Path, name: str = ORIGINAL) -> list[Subject]:
         row = table.loc[subject.id]
         file = "" if row["mask"] == NONE else str(row["mask"])
         if file and (not (cohort / file).exists() or sha256(cohort / file) != row["sha256"]):
-            raise DataError(f"{cohort / file} is missing or was changed after it was written.")
+            raise DataError(
+                f"{cohort / file} is missing or was changed after it was written. Put it back, or "
+                "make the label set again under another name."
+            )
         chosen.append(replace(subject, group=cast(Group, row["group"]), lesion_file=file))
     return chosen
 

@@ -164,6 +164,6 @@ def _report(problems: list[Problem], bids: Path, prepared: int) -> None:
     if fatal:
         raise DataError(
             f"{len(fatal)} problem(s) in {bids}; {prepared} subject(s) were prepared and kept. "
-            "Mend these, or name the subjects in `exclude`, and run the same command again:\n- "
-            + "\n- ".join(fatal)
+            "Mend these, or name the subjects in `cohort.prepare.exclude` (`[sub-01]`), and "
+            "run the same command again:\n- " + "\n- ".join(fatal)
         )

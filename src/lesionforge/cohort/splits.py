@@ -20,8 +20,9 @@ class SplitConfig:
         validation_patients: patients that choose the score threshold; their labels are counted in
             the reported label budget.
         validation_controls: controls that choose the score threshold.
-        test_patients: patients that are only ever evaluated on.
-        test_controls: controls that are only ever evaluated on.
+        test_patients: patients that are only ever evaluated on (not used with `folds`, which test
+            everybody).
+        test_controls: controls that are only ever evaluated on (the same).
         seed: of this one draw of roles (the nested training order has one draw a study seed).
         by_size: spread patients over roles by lesion size (thirds) too, not by site alone.
         matched: use only subjects whose site and protocols both groups have; the others get the
@@ -244,6 +245,8 @@ def first_in_order(splits: pd.DataFrame, group: str, n: int, seed: int) -> list[
     pool = splits[(splits["role"] == "train") & (splits["group"] == group)].sort_values(column)
     if len(pool) < n:
         raise ConfigError(
-            f"{n} training {group}s were asked for, the training pool has {len(pool)}."
+            f"{n} training {group}s were asked for, the training pool has {len(pool)}. Lower "
+            f"`{group}s` of the regime (generators use `regimes.baseline`), or, before anything is "
+            "prepared, the counts under `splits`."
         )
     return pool["participant_id"].tolist()[:n]

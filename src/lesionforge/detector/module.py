@@ -76,8 +76,8 @@ class DetectorConfig:
             )
         if self.batch_size % (self.devices * self.num_nodes):
             raise ConfigError(
-                f"`batch_size` ({self.batch_size}) must divide evenly over "
-                f"{self.devices * self.num_nodes} devices."
+                f"`batch_size` ({self.batch_size}) must be a multiple of the "
+                f"{self.devices * self.num_nodes} devices, the same in every regime."
             )
         if len(self.filters) != 4 or min(self.filters) < 1:
             raise ConfigError(f"`filters` must be four positive numbers, got {self.filters}.")

@@ -83,7 +83,10 @@ def load_detector(folder: Path) -> TrainedDetector:
         ) from None
     found = sha256(weights)
     if found != record["weights_sha256"]:
-        raise DataError(f"{weights} is not the file that {folder / 'detector.json'} describes.")
+        raise DataError(
+            f"{weights} is not the file that {folder / 'detector.json'} describes. Copy the whole "
+            "folder again, or delete it and train again."
+        )
     device = torch.device(find_device(config.accelerator))
     network.eval().to(device)
     return TrainedDetector(network, config, record["precision"], found, voxel_mm, usual, device)
@@ -203,7 +206,10 @@ def write_tables(
     trained_on = set(read_json(folder / "lineage.json")["real_subjects"])
     leaks = [s.id for s in subjects if trained_on & {s.id, *s.sources}]
     if leaks:
-        raise LineageError(f"The detector in {folder} was trained on {', '.join(leaks)}.")
+        raise LineageError(
+            f"The detector in {folder} was trained on {', '.join(leaks)}, who are to be predicted. "
+            "Was splits.tsv changed since? Put it back, or train under another `name`."
+        )
     (folder / "subjects.tsv").unlink(missing_ok=True)
     candidates: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []

@@ -103,7 +103,8 @@ def _check(made: Sequence[Subject], fresh: Sequence[Subject]) -> None:
     if not any(s.group == "patient" for s in fresh):
         raise DataError(
             "There is no real patient to compare with who does not stand behind the set. Leave "
-            "some training patients out of the baseline, or name more roles with --against."
+            "some training patients out of the baseline, or name more roles: "
+            "--fidelity.against '[train, validation, test]' (test for a last report only)."
         )
 
 

@@ -21,11 +21,11 @@ from lesionforge.report.verdict import LIMITS, leading, verdict
 
 logger = logging.getLogger(__name__)
 COMMANDS = (
-    "scripts/prepare_cohort.py --config CONFIG",
-    "scripts/train_generator.py --config CONFIG",
-    "scripts/synthesize.py --config CONFIG",
-    "scripts/train_detector.py --config CONFIG",
-    "scripts/compare_regimes.py --config CONFIG",
+    "python scripts/prepare_cohort.py --config CONFIG",
+    "python scripts/train_generator.py --config CONFIG",
+    "python scripts/synthesize.py --config CONFIG",
+    "python scripts/train_detector.py --config CONFIG",
+    "python scripts/compare_regimes.py --config CONFIG",
 )
 
 

@@ -120,7 +120,7 @@ def regime_rows(metrics: dict[str, Any]) -> list[Row]:
     rate = metrics["regimes"]["baseline"]["sensitivity_at_half_fp"]["false_positives_per_patient"]
     measures: list[tuple[str, str, Callable[[Numbers], Entry]]] = [
         ("Training patients + controls", "", _training),
-        ("Lesions outlined by hand", "", _budget),
+        ("Patients outlined by hand", "", _budget),
         ("Sensitivity, patients", "↑", _share("sensitivity")),
         (f"Sensitivity at {rate:g} FP a patient", "↑", _share("sensitivity_at_half_fp")),
         ("Specificity, controls", "↑", _share("specificity")),
