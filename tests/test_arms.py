@@ -16,6 +16,7 @@ REGIMES = {
     "augmented": Regime(2, 3, synthetic="spade", dose=2.0),
     "patients": Regime(2, 0, synthetic="spade", dose=3.0),
     "controls": Regime(2, 9),
+    "only": Regime(9, 9, synthetic="spade", dose=0.5, real=False),
 }
 
 
@@ -38,6 +39,7 @@ def test_a_set_has_what_the_largest_doses_of_either_group_ask_for(study):
 def test_a_regime_with_too_few_controls_is_told_apart(study):
     assert arms.shortage(study, "baseline", None) is None
     assert "9 training controls were asked for" in str(arms.shortage(study, "controls", None))
+    assert arms.shortage(study, "only", None) is None  # takes no real subject itself
     missing = [("controls", 0, None), ("baseline", 1, None), ("controls", 1, None)]
     few, untrained = arms.why_missing(study, [*missing, ("augmented", 1, None)])
     assert few.startswith("Not in this report: controls (seed 0, seed 1). 9 training controls")

@@ -272,6 +272,8 @@ def shortage(study: Study, regime: str, fold: int | None) -> str | None:
     if not study.splits_path(fold).exists():
         return None
     table, asked = read_splits(study, fold), study.regimes[regime]
+    if not asked.real:
+        asked = study.regimes["baseline"]  # what its synthetic subjects are made of
     try:
         splits.first_in_order(table, "patient", asked.patients, study.seeds[0])
         splits.first_in_order(table, "control", asked.controls, study.seeds[0])

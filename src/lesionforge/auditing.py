@@ -50,8 +50,9 @@ def corrupt_labels(
         training = splits.members(arms.read_splits(study, None), "train")
         pool = [s for s in pool if s.id in training]
     labels, kinds = corrupt.corrupt_labels(pool, errors, seed)
-    write_label_set(study.cohort_root, to, study.labels, labels)
+    new_set_path(study.cohort_root, to)
     write_tsv(study.root / "truth" / "labels" / f"{to}.tsv", corrupt.kinds_table(kinds))
+    write_label_set(study.cohort_root, to, study.labels, labels)
     logger.info("Label set %s: %d of %d labels are wrong now", to, len(kinds), len(pool))
 
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from lesionforge import arms
-from lesionforge.audit.inspection import accepted
+from lesionforge.audit.inspection import accepted, is_of_now
 from lesionforge.cohort import bids, splits
 from lesionforge.cohort.checks import check_raw
 from lesionforge.cohort.confounding import measure_confounding
@@ -253,23 +253,30 @@ def compare(study: Study, model: str = "detector") -> Path:
         notes += arms.outdated(study, cells)
         notes += arms.labelled_by_model(study, cells)
         notes += arms.changed_tests(study)
-        for note in notes:
-            logger.warning("%s", note)
-        metrics = results.compute_metrics(
-            study.name, study.sha256, study.data, cells, study.rules, study.evaluation, notes
-        )
         roots = {
             name: study.synthetic_root(name, study.seeds[0], study.fold_numbers[0])
             for name in study.synthetic
         }
         made = {n: root for n, root in roots.items() if (root / "participants.tsv").exists()}
-        audits = [root / "audit.json" for root in made.values()]
+        audits = {n: root / "audit.json" for n, root in made.items()}
+        judged = {n: read_json(path) for n, path in audits.items() if path.exists()}
+        notes += [
+            f"The audit of `{n}` is of another state of the set. Run `lesionforge audit-synthetic "
+            f"--set {n}` again."
+            for n, audit in judged.items()
+            if not is_of_now(audit, roots[n])
+        ]
+        for note in notes:
+            logger.warning("%s", note)
+        metrics = results.compute_metrics(
+            study.name, study.sha256, study.data, cells, study.rules, study.evaluation, notes
+        )
         return page.write_report(
             metrics,
             cells,
             arms.real_subjects(study),
             {name: accepted(root) for name, root in made.items()},
-            [read_json(path) for path in audits if path.exists()],
+            list(judged.values()),
             study.report_root(model),
             (study.rules, study.evaluation),
         )

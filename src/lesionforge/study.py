@@ -15,7 +15,7 @@ from lesionforge.errors import ConfigError
 from lesionforge.evaluation.matching import CandidateRules
 from lesionforge.evaluation.statistics import EvaluationConfig
 from lesionforge.generator.module import GeneratorConfig
-from lesionforge.generator.synthesize import SynthesisConfig
+from lesionforge.generator.recipe import SynthesisConfig
 from lesionforge.masks.prior import MaskConfig
 from lesionforge.provenance import sha256_json
 

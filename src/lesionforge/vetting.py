@@ -86,6 +86,7 @@ def _audit_set(
         "seed": cell[0],
         "against": list(fidelity.against),
         "counts": {part: len(getattr(scene, part)) for part in COUNTED} | {"flawed": scene.flawed},
+        "subjects": {s.id: inspection.digest(s) for s in made},
         "findings": [finding.to_json() for finding in findings],
     }
     audit = jsonable(audit)
@@ -173,7 +174,7 @@ def _trace_cell(study: Study, cell: Cell, other: Cell, role: str) -> None:
 
     found = traces.trace(false, held_out, read, study.rules, lesions)
     write_tsv(cell.folder / "false_positives.tsv", found)
-    summary = traces.summarise(found, lesions)
+    summary = traces.summarise(found, lesions, len(false) - len(found))
     known = {s.id: s for s in [*training, *held_out]}
     page = trace_page.write_trace_page(
         cell.folder / "false_positives.html",

@@ -106,6 +106,12 @@ def test_unlabelled_cases_have_no_score():
     assert np.isfinite(scores[10:]).all()
 
 
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_nobody_is_asked_twice_where_annotators_are_few(task, name):
+    rounds = run(task, name, replace(CONFIG, annotators=2))
+    assert rounds[-1].annotations == 110
+
+
 def test_bad_budgets_are_refused(task):
     for wrong in ({"flip": 1.0}, {"rounds": 0}, {"again_share": 1.2}, {"annotators": 1}):
         with pytest.raises(ConfigError, match="must be"):

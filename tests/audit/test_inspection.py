@@ -23,6 +23,7 @@ from lesionforge.audit.inspection import (
     count_rejected,
     digest,
     draw_sheet,
+    is_of_now,
     read_inspections,
     record_inspection,
     rejected,
@@ -149,6 +150,14 @@ def record(runs, file, by="A. Reader"):
 
 def training(runs):
     return ids(arms.cell_subjects(study_of(runs), "augmented", 0, None).training)
+
+
+def test_an_audit_is_of_the_set_as_it_was(runs):
+    root = set_of(runs)
+    audit = {"subjects": {s.id: digest(s) for s in accepted(root)}}
+    assert is_of_now(audit, root)
+    assert record(runs, saved(runs, {"sub-syn0002": "a seam"})) == 0
+    assert not is_of_now(audit, root)
 
 
 def test_what_is_rejected_never_trains_and_is_made_up_for(runs, capsys, caplog):

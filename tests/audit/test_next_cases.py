@@ -25,9 +25,23 @@ def regime(value, patients, synthetic=0):
     return {
         "n_patients": patients,
         "n_synthetic_patients": synthetic,
-        "sensitivity_at_half_fp": {"value": value},
+        "sensitivity_at_half_fp": {"value": value, "false_positives_per_patient": 0.5},
         "froc": froc,
     }
+
+
+def with_pairs(regimes):
+    """Metrics whose pairs, of the seeds that both have, differ by what the regimes differ by."""
+
+    def value(name):
+        return regimes[name]["sensitivity_at_half_fp"]["value"]
+
+    pairs = [
+        {"a": "baseline", "b": b, "difference_at_half_fp": {"value": value(b) - value("baseline")}}
+        for b in regimes
+        if b != "baseline"
+    ]
+    return {"regimes": regimes, "comparisons": pairs}
 
 
 def test_worth_is_read_from_the_regimes():
@@ -37,18 +51,27 @@ def test_worth_is_read_from_the_regimes():
         "expanded": regime(0.60, 20),
         "only": regime(0.10, 0, 12),
     }
-    worth = measure_worth({"regimes": regimes})
+    worth = measure_worth(with_pairs(regimes))
     assert worth.label == pytest.approx(2.0)
     assert worth.synthetic == pytest.approx(0.5)
     assert worth.false_positive == pytest.approx(20.0)
     assert "expanded finds +20.0 points with 10 more" in worth.basis
     regimes["expanded"]["n_model_labels"] = 5  # half of the new masks cost nobody's time
-    assert measure_worth({"regimes": regimes}).label == pytest.approx(4.0)
+    assert measure_worth(with_pairs(regimes)).label == pytest.approx(4.0)
     regimes["expanded"] = regime(0.30, 20)
-    assert measure_worth({"regimes": regimes}).label == 0
+    assert measure_worth(with_pairs(regimes)).label == 0
     del regimes["expanded"]
     with pytest.raises(DataError, match="not known what a label is worth"):
-        measure_worth({"regimes": regimes})
+        measure_worth(with_pairs(regimes))
+
+
+def test_worth_is_of_the_seeds_that_both_have_and_of_the_studys_rate():
+    metrics = with_pairs({"baseline": regime(0.30, 10), "expanded": regime(0.60, 20)})
+    metrics["comparisons"][0]["difference_at_half_fp"]["value"] = 0.5  # of common seeds
+    metrics["regimes"]["baseline"]["sensitivity_at_half_fp"]["false_positives_per_patient"] = 1.0
+    worth = measure_worth(metrics)
+    assert worth.label == pytest.approx(5.0)
+    assert worth.false_positive == pytest.approx(100 * (0.56 - 0.45))  # from 0.5 to 1.5 a patient
 
 
 def test_the_formulas_by_hand():

@@ -12,7 +12,6 @@ from lesionforge.audit.prelabels import (
     accept_prelabels,
     keep_prelabels,
     read_prelabels,
-    sample_for_inspection,
 )
 from lesionforge.cohort.labels import drawn_by_model, read_joined, read_labelled, set_path
 from lesionforge.cohort.subject import read_grid, read_lesion
@@ -53,13 +52,14 @@ def pre_label(cohort, name="pre", base="original", share=0.1):
 def test_confident_prelabels_are_sampled_for_inspection():
     some = np.ones((2, 2, 2), bool)
     models = [Prelabel(f"sub-{n:02d}", n / 40, some if n % 2 else None) for n in range(40)]
-    accepted, inspected = sample_for_inspection(models, 0.875, 0.1, stream(0, "inspect"))
-    ids = {p.participant_id for p in accepted}
-    assert ids == {"sub-00", "sub-02", "sub-04", "sub-35", "sub-37", "sub-39"}
-    assert len(inspected) == 1
-    assert set(inspected) <= ids
-    assert sample_for_inspection(models, 1.0, 0.1, stream(0, "inspect"))[1] == ["sub-00"]
-    assert sample_for_inspection([], 0.9, 0.1, stream(0, "inspect")) == ([], [])
+    outcome = accept_prelabels(models, Acceptance(0.875, 0.1), stream(0, "inspect"))
+    assert outcome.accepted == ("sub-35", "sub-37", "sub-39")
+    assert len(outcome.inspected) == 1
+    assert set(outcome.inspected) <= set(outcome.accepted)
+    everybody = accept_prelabels(models, Acceptance(0.875, 1.0), stream(0, "inspect"))
+    assert everybody.inspected == everybody.accepted
+    nobody = accept_prelabels(models, Acceptance(1.0, 0.1), stream(0, "inspect"))
+    assert (nobody.accepted, nobody.inspected) == ((), ())
 
 
 def test_whose_best_candidate_is_sure_gets_its_voxels_and_nobody_is_called_healthy(cohort):

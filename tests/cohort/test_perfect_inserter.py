@@ -10,7 +10,7 @@ from lesionforge.cohort.phantom import PhantomConfig, draw_cohort
 from lesionforge.cohort.splits import SplitConfig
 from lesionforge.cohort.subject import read_images, read_lesion
 from lesionforge.detector.regimes import Regime
-from lesionforge.generator.synthesize import SynthesisConfig
+from lesionforge.generator.recipe import SynthesisConfig
 from lesionforge.generator.verify import read_synthetic
 from lesionforge.provenance import read_json
 from lesionforge.seeding import stream

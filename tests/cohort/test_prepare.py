@@ -9,6 +9,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from lesionforge.cohort import bids as bids_files
 from lesionforge.cohort.bids import read_cohort
 from lesionforge.cohort.pipeline import scale
 from lesionforge.cohort.prepare import PrepareConfig, prepare_cohort, prepare_one, prepare_scan
@@ -166,6 +167,26 @@ def test_another_configuration_prepares_again(bids: Path, cohort: Path, tmp_path
     prepare_cohort(bids, tmp_path, replace(only, voxel_mm=5.0))
     assert control.t1w.read_bytes() != first
     assert read_grid(control).matches(mni_grid(5.0))
+
+
+def test_a_subject_that_was_half_prepared_again_is_not_complete(
+    bids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only = replace(CONFIG, exclude=("sub-1",), n4=False, register_flair=False)
+    (control,) = prepare_cohort(bids, tmp_path, only)
+    first = control.t1w.read_bytes()
+
+    def killed(path: Path, *_: object) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bids_files, "write_volume", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_cohort(bids, tmp_path, replace(only, voxel_mm=5.0))
+    assert not bids_files.is_complete(control)
+    prepare_cohort(bids, tmp_path, only)
+    assert control.t1w.read_bytes() == first
 
 
 def test_one_subject_alone_is_the_same_and_is_kept_by_the_whole(

@@ -149,3 +149,11 @@ def test_each_site_is_left_out_once():
         draw_folds(people, config, [0], 4)
     with pytest.raises(ConfigError, match="--folds 5"):
         draw_splits(people, config, [0])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"test_patients": -5}, {"validation_patients": 0, "validation_controls": 0}]
+)
+def test_counts_are_checked(wrong):
+    with pytest.raises(ConfigError, match="must"):
+        SplitConfig(**wrong)

@@ -158,7 +158,7 @@ def test_scans_that_are_done_are_passed_over_and_bad_ones_stop_nobody(
     def prepare(t1w, *others):
         tried.append(t1w.name)
         if t1w.name == "sub-a_T1w.nii.gz":
-            raise DataError("is no NIfTI file")
+            raise RuntimeError("is no NIfTI file")  # as SimpleITK does
         return prepared
 
     monkeypatch.setattr(detect, "prepare_scan", prepare)

@@ -180,6 +180,19 @@ def test_a_folder_is_never_mixed(trained, training, tmp_path, other):
     assert same_weights(trained, tmp_path / "copy")
 
 
+def test_a_subject_that_must_be_mended_first_leaves_the_folder_free(
+    training, tmp_path, monkeypatch
+):
+    def broken(subject):
+        raise DataError("is empty")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "read_case", broken)
+        with pytest.raises(DataError, match="is empty"):
+            train_detector(training, tmp_path / "cell", CONFIG, 0)
+    train_detector(training, tmp_path / "cell", CONFIG, 1)  # not "another seed": none was trained
+
+
 def test_the_global_generators_are_untouched(training, tmp_path):
     torch.manual_seed(11)
     before = torch.get_rng_state()

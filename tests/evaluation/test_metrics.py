@@ -7,6 +7,7 @@ import pytest
 
 from lesionforge.evaluation.bootstrap import resample, weighted_mean
 from lesionforge.evaluation.metrics import (
+    UNVARIED,
     compare_pair,
     matched_replicates,
     regime_metrics,
@@ -92,9 +93,17 @@ def test_all_found_falls_back_on_wilson(make_outcome):
 
 def test_a_regime_against_itself_differs_by_nothing(regime):
     pair = compare_pair(regime, regime, resample(40, 20, 200, 0), CONFIG)
-    assert pair["difference"] == {"value": 0.0, "ci95": [0.0, 0.0]}
+    assert pair["difference"] == {"value": 0.0, "ci95": None, "why": UNVARIED}
     assert pair["gained"] == pair["lost"] == [0, 0, 0]
     assert pair["mcnemar_p"] == [1.0, 1.0, 1.0]
+
+
+def test_two_patients_who_change_alike_make_nothing_sure(make_outcome):
+    missed = {0: make_outcome(np.full(2, 0.1), [[]] * 2, [])}
+    found = {0: make_outcome(np.full(2, 0.9), [[]] * 2, [])}
+    pair = compare_pair(missed, found, resample(2, 0, 200, 0), CONFIG)
+    assert pair["difference"] == {"value": 1.0, "ci95": None, "why": UNVARIED}
+    assert pair["mcnemar_p"] == [0.5]
 
 
 def test_the_price_is_paired_too(make_outcome):

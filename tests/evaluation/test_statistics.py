@@ -105,6 +105,13 @@ def test_gap_is_undefined_without_a_sure_gap():
     assert label_saving(gap, 35, 70) == Estimate(None, None, gap.why)
 
 
+def test_a_gap_that_never_varies_is_not_sure():
+    same = (np.zeros(100), np.full(100, 0.5), np.ones(100))
+    gap = gap_recovered((0.0, 0.5, 1.0), same)
+    assert gap.value is None
+    assert "is the same in every resample" in gap.why
+
+
 def test_gap_keeps_every_replicate():
     """Replicates whose gap is nearly nil widen the interval instead of vanishing."""
     baseline, augmented, expanded = np.zeros(1000), np.full(1000, 0.1), np.full(1000, 0.4)

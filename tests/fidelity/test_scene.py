@@ -114,6 +114,6 @@ def test_a_subject_behind_the_set_is_no_fresh_one(pasted, behind, fresh):
         read_scene([], behind, fresh, PASTE, FidelityConfig())
     with pytest.raises(LineageError, match="sub-p01"):
         read_scene(read_cohort(pasted), behind, [*fresh, behind[0]], PASTE, FidelityConfig())
-    with pytest.raises(DataError, match="--against"):
+    with pytest.raises(DataError, match=r"--fidelity\.against"):
         read_scene(read_cohort(pasted), behind, [s for s in fresh if s.group == "control"], PASTE,
                    FidelityConfig())  # fmt: skip

@@ -96,6 +96,7 @@ def test_the_summary_counts_new_and_shared_apart():
     assert "25 % of the training lesions" in text
     alone = summarise(table.assign(participant_id="p"), lesions)
     assert "0 to 100" in alone  # many candidates of one subject are one observation
+    assert "3 more could not be traced" in summarise(table, lesions, 3)
     assert "No false positive" in summarise(table.head(0), lesions)
 
 

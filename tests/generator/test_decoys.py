@@ -15,14 +15,16 @@ from lesionforge.evaluation.envelopes import feather_weight
 from lesionforge.evaluation.matching import CandidateRules
 from lesionforge.evaluation.signs import INSIDE
 from lesionforge.generator.anatomy import read_anatomy
+from lesionforge.generator.flaws import draw_flaw
 from lesionforge.generator.module import GeneratorConfig
-from lesionforge.generator.recipe import SynthesisSpec
+from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
 from lesionforge.generator.render import render_synthetic
-from lesionforge.generator.synthesize import SynthesisConfig, synthesize
+from lesionforge.generator.synthesize import synthesize
 from lesionforge.generator.train import load_generator, train_generator
 from lesionforge.masks.outline import Outline, lesion_outline
 from lesionforge.masks.prior import MaskConfig, fit_outlines, fit_prior
 from lesionforge.provenance import read_json, write_json
+from lesionforge.seeding import stream
 from lesionforge.study import Study
 from lesionforge.volume import Volume
 
@@ -99,6 +101,22 @@ def test_half_of_the_controls_carry_a_decoy_that_shows_and_is_no_label(
             assert not (changed & (weight == 0)).any()
             assert made.checks["EffectSD"] > 0
     assert carriers == 2
+
+
+def test_a_flaw_does_not_make_a_decoy_show(baited, trained, toy_cohort, monkeypatch):
+    """What a decoy does is measured in the images as they were before they were spoilt."""
+    real = {s.id: s for s in toy_cohort}
+    carrier = next(s for s in read_cohort(baited) if spec_of(s).decoy)
+    spec, generator = spec_of(carrier), load_generator(trained)
+    anatomy = read_anatomy(real[spec.host])
+    flaw = draw_flaw(stream(0, "flaw"), "bias")
+    checks = [
+        render_synthetic(s, lambda _: anatomy, generator, DECOYS).checks
+        for s in (spec, replace(spec, flaw=flaw))
+    ]
+    assert checks[1]["FlawSD"] > 0.2
+    assert checks[0]["EffectSD"] == checks[1]["EffectSD"]
+    assert checks[0]["Conspicuity"] == checks[1]["Conspicuity"]
 
 
 def test_decoys_have_the_signs_of_findings_and_not_of_lesions(baited, outlines, toy_cohort):

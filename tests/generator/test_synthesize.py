@@ -23,10 +23,11 @@ from lesionforge.evaluation.signs import sign_maps
 from lesionforge.generator.anatomy import bend_anatomy, read_anatomy
 from lesionforge.generator.compose import expected_signs
 from lesionforge.generator.module import GeneratorConfig
-from lesionforge.generator.recipe import SynthesisSpec
+from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
 from lesionforge.generator.render import render_synthetic
-from lesionforge.generator.synthesize import SynthesisConfig, synthesize, verify_synthetic
+from lesionforge.generator.synthesize import synthesize
 from lesionforge.generator.train import load_generator, train_generator
+from lesionforge.generator.verify import verify_synthetic
 from lesionforge.masks.prior import MaskConfig, fit_prior
 from lesionforge.provenance import read_json, read_tsv, sha256, write_tsv
 from lesionforge.volume import read_volume, write_volume

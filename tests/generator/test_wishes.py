@@ -6,8 +6,8 @@ import pytest
 
 from lesionforge.errors import DataError
 from lesionforge.generator.wishes import control_wishes, draw_wishes, plan_table
-from lesionforge.masks.plan import write_plan
 from lesionforge.masks.prior import MaskConfig, MaskPrior, fit_prior
+from lesionforge.provenance import write_tsv
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_an_edited_plan_is_followed(prior, tmp_path):
     plan.loc[1, ["lobe", "side", "volume_mm3"]] = ["temporal", "left", volume]
     plan.loc[2, "lobe"] = None
     path = tmp_path / "plan.tsv"
-    write_plan(path, plan.iloc[[1, 2]])
+    write_tsv(path, plan.iloc[[1, 2]])
     wishes = draw_wishes(prior, 4, 0, str(path))
     assert (wishes[1].lesion.lobe, wishes[1].lesion.side) == ("temporal", "left")
     assert wishes[1].lesion.volume_mm3 == pytest.approx(volume)
@@ -62,6 +62,6 @@ def test_an_edited_plan_is_followed(prior, tmp_path):
 def test_a_volume_out_of_range_is_refused_before_work_begins(prior, tmp_path):
     plan = plan_table(draw_wishes(prior, 2, seed=0))
     plan.loc[0, "volume_mm3"] = 1e7
-    write_plan(tmp_path / "plan.tsv", plan)
+    write_tsv(tmp_path / "plan.tsv", plan)
     with pytest.raises(DataError, match=r"volume_mm3.*number 1"):
         draw_wishes(prior, 2, 0, str(tmp_path / "plan.tsv"))

@@ -9,8 +9,9 @@ from template_hosts import known_prior
 
 from lesionforge.cohort.regions import LOBES
 from lesionforge.errors import ConfigError, DataError
-from lesionforge.masks.plan import coverage, draw_plan, read_plan, request, write_plan
+from lesionforge.masks.plan import draw_plan, read_plan, request
 from lesionforge.masks.spec import MaskRequest
+from lesionforge.provenance import write_tsv
 
 
 def test_targets_are_filled_by_largest_remainders():
@@ -47,30 +48,12 @@ def test_combinations_are_more_even_than_chance():
     assert np.mean(ours) < 0.7 * np.mean(shuffled)
 
 
-def test_coverage_maps_every_cell_and_its_gaps():
-    prior = known_prior("ribbon", 2000.0)
-    table = coverage(prior)
-    assert len(table) == 2 * 5 * 2 * 3
-    assert table["count"].sum() == len(prior.lesions)
-    assert (table["count"] == 0).any()
-    for lesion in prior.lesions:
-        cell = table[
-            (table["site"] == lesion.site)
-            & (table["lobe"] == lesion.place)
-            & (table["side"] == lesion.side)
-            & (table["volume_low_mm3"] <= lesion.volume_mm3)
-            & (table["volume_high_mm3"] >= lesion.volume_mm3)
-        ]
-        assert cell["count"].sum() >= 1
-    assert "deep-grey" in set(coverage(known_prior("blob", 9000.0))["lobe"])
-
-
 def test_a_plan_is_repeatable_and_survives_the_disk(tmp_path):
     prior = known_prior("ribbon", 2000.0)
     plan = draw_plan(prior, 12, 5)
     pd.testing.assert_frame_equal(plan, draw_plan(prior, 12, 5))
     assert not plan.equals(draw_plan(prior, 12, 6))
-    write_plan(tmp_path / "plan.tsv", plan)
+    write_tsv(tmp_path / "plan.tsv", plan)
     back = read_plan(tmp_path / "plan.tsv")
     asked = [request(row) for row in back.to_dict("records")]
     assert asked == [request(row) for row in plan.to_dict("records")]

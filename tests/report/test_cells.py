@@ -65,8 +65,9 @@ def test_arms_that_were_trained_otherwise_are_refused(cells, knob, value):
     check_lineage(changed(cells, victim, made_with={}))  # trained by another tool
 
 
-def test_augmented_from_outside_the_baseline_is_refused(cells):
-    victim = of(cells, "augmented")
+@pytest.mark.parametrize("name", ["augmented", "expanded"])
+def test_synthetic_from_outside_the_baseline_is_refused(cells, name):
+    victim = of(cells, name)
     with pytest.raises(LineageError, match="goes back to sub-p07"):
         check_lineage(
             changed(cells, victim, training={**victim.training, "sub-syn0000": ["sub-p07"]})

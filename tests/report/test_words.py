@@ -89,6 +89,16 @@ def test_a_cost_is_told_with_the_seeds_that_both_have(metrics):
     assert "controls" not in lines[-1]
 
 
+def test_an_unknown_interval_shows_nothing_and_names_stay_as_written(metrics):
+    pair = {**metrics["comparisons"][0], "b": "noDecoys_A"}
+    pair["difference"] = {"value": 1.0, "ci95": None}
+    regimes = {**metrics["regimes"], "noDecoys_A": metrics["regimes"]["augmented"]}
+    made = verdict({**metrics, "comparisons": [pair], "regimes": regimes, "doses": []})
+    assert "NoDecoys_A detects" in made.headline
+    assert "whose interval is not known, so no difference is shown" in made.headline
+    assert made.parts[0].title.startswith("NoDecoys_A against baseline")
+
+
 def test_the_gap_is_told_at_both_operating_points(metrics):
     def worth(gap, matched):
         both = {**gap, "at_half_fp": matched}

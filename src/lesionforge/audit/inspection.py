@@ -4,7 +4,7 @@ What is said is appended to `inspected.tsv` in the set's folder; the last verdic
 counts, as long as its volumes are the ones that were looked at. Rejected subjects do not train.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,6 +98,11 @@ def digest(subject: Subject) -> str | None:
     """Return the checksum of a synthetic subject's volumes; None where it is not on disk."""
     path = json_path(subject, "T1w")
     return sha256_json(read_json(path)["VolumeSHA256"]) if path.exists() else None
+
+
+def is_of_now(audit: Mapping[str, Any], root: Path) -> bool:
+    """Tell whether the audit of a set judged what the set consists of now."""
+    return bool(audit.get("subjects") == {s.id: digest(s) for s in accepted(root)})
 
 
 def read_inspections(root: Path) -> list[Inspection]:

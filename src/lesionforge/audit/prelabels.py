@@ -101,31 +101,6 @@ class Prelabelling:
         return table.sort_values(order, ascending=[False, False, False, True], ignore_index=True)
 
 
-def sample_for_inspection(
-    prelabels: Sequence[Prelabel], threshold: float, share: float, rng: np.random.Generator
-) -> tuple[list[Prelabel], list[str]]:
-    """Accept confident pre-labels, and draw those that a person must look at nevertheless.
-
-    Args:
-        prelabels: of a model.
-        threshold: lesions scored at least this are accepted, and subjects without a lesion whose
-            best candidate scores at most 1 - `threshold`.
-        share: of the accepted that is drawn, at least one.
-        rng: of the draw.
-
-    Returns:
-        The accepted, and the ids of those to be inspected.
-    """
-    accepted = [
-        p
-        for p in prelabels
-        if (p.score >= threshold if p.mask is not None else p.score <= 1 - threshold)
-    ]
-    ids = [p.participant_id for p in accepted]
-    wanted = min(len(ids), max(1, round(share * len(ids))))
-    return accepted, sorted(str(i) for i in rng.choice(ids, wanted, replace=False)) if ids else []
-
-
 def read_prelabels(
     people: Sequence[Subject], probability_of: Callable[[Subject], Volume], rules: CandidateRules
 ) -> list[Prelabel]:
@@ -156,9 +131,10 @@ def accept_prelabels(
 
     They are known to be patients, so that nobody is called healthy for want of a candidate.
     """
-    with_lesion = [p for p in prelabels if p.mask is not None]
-    accepted, inspected = sample_for_inspection(with_lesion, rule.accept, rule.share, rng)
-    ids = tuple(p.participant_id for p in accepted)
+    sure = (p for p in prelabels if p.mask is not None and p.score >= rule.accept)
+    ids = tuple(p.participant_id for p in sure)
+    wanted = min(len(ids), max(1, round(rule.share * len(ids))))
+    inspected = sorted(str(i) for i in rng.choice(ids, wanted, replace=False)) if ids else []
     return Prelabelling(tuple(prelabels), ids, tuple(inspected))
 
 

@@ -17,8 +17,8 @@ class Worth:
     Attributes:
         label: points of sensitivity per labelled patient.
         synthetic: points per synthetic patient; None where no synthetic regime was trained.
-        false_positive: points that the FROC gains per false positive a subject at the operating
-            point.
+        false_positive: points that the FROC gains per false positive a patient at the matched
+            rate.
         basis: in words, what they were read from.
     """
 
@@ -34,18 +34,19 @@ def measure_worth(metrics: Mapping[str, Any]) -> Worth:
     Patients whose masks a model drew are no labels that anybody has spent time on. The slope of
     sensitivity (at the matched operating point) between the baseline and the regime
     with most real patients, and between the baseline and the best regime that adds synthetic
-    patients to the same real ones.
+    patients to the same real ones; each over the seeds that both have.
 
     Raises:
         DataError: no regime has more real patients than the baseline, so that the worth of a label
             is not known.
     """
-    regimes = {
-        name: entry
-        for name, entry in metrics["regimes"].items()
-        if entry["sensitivity_at_half_fp"]["value"] is not None
+    base = metrics["regimes"]["baseline"]
+    gains = {
+        pair["b"]: 100 * float(pair["difference_at_half_fp"]["value"])
+        for pair in metrics["comparisons"]
+        if pair["a"] == "baseline" and pair["difference_at_half_fp"]["value"] is not None
     }
-    base = regimes["baseline"]
+    regimes = {name: metrics["regimes"][name] for name in ("baseline", *gains)}
     real = {n: e for n, e in regimes.items() if e["n_synthetic_patients"] == 0}
     name, most = max(real.items(), key=lambda item: outlined(item[1]))
     more = outlined(most) - outlined(base)
@@ -56,30 +57,25 @@ def measure_worth(metrics: Mapping[str, Any]) -> Worth:
             "baseline, and compare."
         )
 
-    def gain(entry: Mapping[str, Any]) -> float:
-        found = entry["sensitivity_at_half_fp"]["value"] - base["sensitivity_at_half_fp"]["value"]
-        return 100 * float(found)
-
-    made = [
-        e
-        for e in regimes.values()
+    per_volume = [
+        gains[n] / e["n_synthetic_patients"]
+        for n, e in regimes.items()
         if e["n_synthetic_patients"] and e["n_patients"] == base["n_patients"]
     ]
-    per_volume = [gain(e) / e["n_synthetic_patients"] for e in made]
     basis = (
-        f"{name} finds {gain(most):+.1f} points with {more} more labelled patients, at the matched "
-        "operating point"
+        f"{name} finds {gains[name]:+.1f} points with {more} more labelled patients, at the "
+        "matched operating point"
     )
     curve = np.array(base["froc"], dtype=float)
     return Worth(
-        label=max(gain(most), 0.0) / more,
+        label=max(gains[name], 0.0) / more,
         synthetic=max(per_volume) if per_volume else None,
-        false_positive=_slope(curve, 0.5),
+        false_positive=_slope(curve, base["sensitivity_at_half_fp"]["false_positives_per_patient"]),
         basis=basis,
     )
 
 
 def _slope(curve: np.ndarray, rate: float) -> float:
-    """Return the FROC's rise around `rate`, in points per false positive a subject."""
+    """Return the FROC's rise around `rate`, in points per false positive a patient."""
     low, high = np.interp([rate / 2, rate * 1.5], curve[:, 0], curve[:, 1])
     return float(100 * max(high - low, 0.0) / rate)

@@ -106,6 +106,7 @@ def write_subject(
         sidecar: what is to be known of them; `SkullStripped`, `SpatialReference` and
             `VolumeSHA256` (file name to checksum) are added.
     """
+    json_path(subject, "T1w").unlink(missing_ok=True)  # incomplete until all is written anew
     for suffix, data in volumes.items():
         write_volume(subject.path(suffix), data, grid)
         if suffix not in ("T1w", "FLAIR"):

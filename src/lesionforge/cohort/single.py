@@ -114,6 +114,7 @@ def _prepare(
         volumes[reader_suffix(name)] = mask
         notes += [f"reader {name}: {remark}" for remark in remarks]
     row = {**figures, "brain_mask": scan.mask_method, "notes": "; ".join(notes) or None}
+    json_path(subject, "T1w").unlink(missing_ok=True)  # a former one must not vouch for this log
     write_json(_log_path(subject), {**row, "seconds": round(time.perf_counter() - begun, 2)})
     sources = [raw.t1w, raw.flair, *([raw.lesion] if raw.lesion else [])]
     sources += [path for _, path in raw.readers]

@@ -42,6 +42,18 @@ class SplitConfig:
     published: bool = False
     leave_site_out: bool = False
 
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        counts = ("validation_patients", "validation_controls", "test_patients", "test_controls")
+        negative = [name for name in counts if getattr(self, name) < 0]
+        if negative:
+            raise ConfigError(f"`{negative[0]}` must be 0 or more.")
+        if not self.validation_patients + self.validation_controls:
+            raise ConfigError(
+                "Somebody must validate, or there is no score threshold: set "
+                "`validation_patients` or `validation_controls`."
+            )
+
 
 def draw_splits(people: pd.DataFrame, config: SplitConfig, seeds: list[int]) -> pd.DataFrame:
     """Draw roles, spread evenly over sites, and the training order of each seed.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch.utils.data import Dataset, Sampler
 
 from lesionforge.cohort.subject import Subject, read_brain, read_images, read_lesion
@@ -59,11 +60,8 @@ def standardise(images: np.ndarray, brain: np.ndarray) -> np.ndarray:
 
 def brain_box(brain: np.ndarray) -> Box:
     """Return the bounding box of a brain mask (X, Y, Z)."""
-    ranges = []
-    for axis in range(3):
-        inside = np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis)))
-        ranges.append(slice(int(inside[0]), int(inside[-1]) + 1))
-    return ranges[0], ranges[1], ranges[2]
+    x, y, z = ndimage.find_objects(brain.astype(np.uint8))[0]
+    return x, y, z
 
 
 def read_case(subject: Subject) -> Case:

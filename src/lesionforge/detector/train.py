@@ -73,9 +73,9 @@ def train_detector(
     if is_finished(folder, "detector.json", identity):
         logger.info("%s is trained already", folder)
         return folder / "detector.safetensors"
-    write_json(folder / IDENTITY, {"identity": identity})
     people = tqdm(training, desc="read training subjects", unit="subject")
     cases = [read_case(s) for s in people]
+    write_json(folder / IDENTITY, {"identity": identity})
     module, seconds = _fit(cases, folder, config, seed)
     record["seconds"] = round(seconds, 1)
     record |= {"usual_figures": _usual_figures(training), "identity": identity}

@@ -21,6 +21,7 @@ Outcomes = dict[int, Outcome]
 """One regime: seed to outcome, all on the same test subjects."""
 
 BAND_RATES = np.concatenate([np.arange(50) * 0.02, np.linspace(1, 4, 61)])
+UNVARIED = "Every resample of the subjects gives the same, so no interval is known."
 NO_CONTROLS = "The cohort has no test controls, so specificity is undefined."
 
 
@@ -279,5 +280,11 @@ def compare_pair(
 
 
 def _difference(pair: list[np.ndarray]) -> dict[str, Any]:
-    """Describe by how much the second's replicates (1 + B,) are above the first's."""
-    return with_interval(pair[1] - pair[0])
+    """Describe by how much the second's replicates (1 + B,) are above the first's.
+
+    Where every resample gives the same (nobody differs, or everybody alike) no interval is known.
+    """
+    found = pair[1] - pair[0]
+    if np.allclose(found, found[0]):
+        return {"value": float(found[0]), "ci95": None, "why": UNVARIED}
+    return with_interval(found)

@@ -159,9 +159,13 @@ def gap_recovered(
 
     Returns:
         The share with its interval over all replicates; undefined where the interval of
-        expanded - baseline includes 0 or lies below it.
+        expanded - baseline includes 0, lies below it or is unknown (it never varies).
     """
-    low, high = quantiles(replicates[2] - replicates[0])
+    gap = replicates[2] - replicates[0]
+    if np.allclose(gap, gap[0]):
+        why = "is the same in every resample of the subjects, so nothing says how sure it is."
+        return Estimate(None, None, f"The difference of {ends[1]} and {ends[0]} {why}")
+    low, high = quantiles(gap)
     if not low > 0:
         return Estimate(
             None,
@@ -171,7 +175,7 @@ def gap_recovered(
             "sure gap of which a share could be recovered.",
         )
     with np.errstate(divide="ignore", invalid="ignore"):
-        shares = (replicates[1] - replicates[0]) / (replicates[2] - replicates[0])
+        shares = (replicates[1] - replicates[0]) / gap
     value = (values[1] - values[0]) / (values[2] - values[0])
     return Estimate(float(value), quantiles(shares))
 

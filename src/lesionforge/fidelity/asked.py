@@ -164,7 +164,7 @@ def _likeness(
                 Finding("conditioning", f"difference of {words}", None, "lower", "", why=why)
             )
             continue
-        usual = _gaps(known, theirs, name, stream(seed, "asked", name))[0][0] if known else None
+        usual = _gaps(known, theirs, name, stream(seed, "asked", name), 0)[0][0] if known else None
         low, high = quantiles(gaps[1:])
         found.append(
             Finding(

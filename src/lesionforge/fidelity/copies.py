@@ -169,7 +169,6 @@ def volume_findings(
             f"is at {nearest.min():.2f}. Median distance to the nearest training subject: "
             f"{np.median(nearest):.2f}, of fresh real subjects {np.median(usual):.2f}.",
             counts=(k, len(made)),
-            real=float((usual < closest).mean()),
             limit=0.0,
         )
     ]

@@ -1,10 +1,9 @@
 """One figure of an audit: its value, the same figure between real data, and what it means."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 Part = Literal["masks", "conditioning", "realism", "leakage", "diversity", "memorisation"]
-PARTS: tuple[Part, ...] = get_args(Part)
 Better = Literal["lower", "higher", "half"]
 WIDEST = 0.5  # an interval of an AUC that says anything
 ARROWS: dict[Better, str] = {"lower": "↓", "higher": "↑", "half": "→ 0.5"}

@@ -89,7 +89,7 @@ def judge(scene: Scene, seed: int) -> tuple[list[Finding], list[Match]]:
     """Judge a synthetic set.
 
     Returns:
-        The findings in the order of `lesionforge.fidelity.finding.PARTS`, and each synthetic
+        The findings in the order of `lesionforge.fidelity.finding.Part`, and each synthetic
         lesion's nearest training lesion, likest first.
     """
     own, fresh, trained = (

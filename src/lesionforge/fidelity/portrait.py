@@ -25,7 +25,7 @@ from lesionforge.masks.descriptors import describe_mask, largest_component
 from lesionforge.masks.healing import heal_tissues
 from lesionforge.masks.host import Host
 
-SMALL_MM = 2.0  # small copies are not finer than this
+SMALL_MM = 2.0  # small copies are at most this coarse, unless the study's voxels are
 HALF = 12  # voxels of a small copy, from a lesion's centre to the edge of its cube
 
 
@@ -54,7 +54,7 @@ class Portrait:
         site: scanner or hospital.
         host: id of the real subject whose anatomy it shows.
         whole: (D,) features of the whole brain.
-        small: (2, x, y, z) float16 images at 2 mm or the study's voxels.
+        small: (2, x, y, z) float16 images, voxels averaged up to at most 2 mm.
         around: (A,) features around its place; None where it has none.
         near: (L,) features of the lesion; None in controls.
         shown: how the lesion shows; None in controls.

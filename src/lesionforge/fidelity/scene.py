@@ -193,7 +193,7 @@ def _more_masks(
     wanted: tuple[int, FidelityConfig],
     plan: str | None,
 ) -> list[dict[str, float]]:
-    """Draw masks like the set's, by wishes that follow on the set's own, without images."""
+    """Draw masks like the set's, by wishes of the same kind, without images."""
     own, config = wanted
     if prior is None or not config.masks:
         return []

@@ -138,8 +138,14 @@ def trace(
     return pd.DataFrame(rows)
 
 
-def summarise(traces: pd.DataFrame, lesions: TrainingLesions) -> str:
-    """Say whether new false positives resemble synthetic lesions more than shared ones do."""
+def summarise(traces: pd.DataFrame, lesions: TrainingLesions, lost: int = 0) -> str:
+    """Say whether new false positives resemble synthetic lesions more than shared ones do.
+
+    Args:
+        traces: see `trace`.
+        lesions: of the training.
+        lost: false positives that could not be traced, having no brain around them.
+    """
     if traces.empty:
         return "No false positive could be traced."
     share = float(lesions.synthetic.mean())
@@ -154,8 +160,10 @@ def summarise(traces: pd.DataFrame, lesions: TrainingLesions) -> str:
                 f"({100 * k / n:.0f} %, {100 * low:.0f} to {100 * high:.0f})"
             )
     text = "; ".join(parts)
+    left = f" {lost} more could not be traced." if lost else ""
     return (
-        f"{text[0].upper()}{text[1:]}. Synthetic are {100 * share:.0f} % of the training lesions."
+        f"{text[0].upper()}{text[1:]}.{left} Synthetic are {100 * share:.0f} % of the training "
+        "lesions."
     )
 
 

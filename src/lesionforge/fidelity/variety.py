@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as ms_ssim
@@ -91,7 +92,7 @@ def density_coverage(made: np.ndarray, real: np.ndarray) -> tuple[float, float]:
     ours, theirs = (np.clip(scale.transform(x), -LIMIT, LIMIT) for x in (made, real))
     neighbours = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(theirs)
     radius = neighbours.kneighbors(theirs)[0][:, -1]
-    distance = np.linalg.norm(theirs[:, None] - ours[None], axis=-1)
+    distance = cdist(theirs, ours)
     inside = distance <= radius[:, None]
     return float(inside.sum(axis=0).mean() / NEIGHBOURS), float(inside.any(axis=1).mean())
 

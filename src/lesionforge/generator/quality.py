@@ -7,8 +7,8 @@ from scipy import ndimage
 
 from lesionforge.evaluation.signs import Signs
 from lesionforge.generator.recipe import SynthesisConfig
+from lesionforge.masks.descriptors import CONNECTIVITY
 
-CONNECTIVITY = np.ones((3, 3, 3), bool)
 MIN_FLAW = 0.03  # a third of a robust standard deviation, somewhere
 MIN_SPREAD = 0.01  # standard deviation in the brain; real images have about 0.15
 

@@ -95,26 +95,26 @@ def render_synthetic(
     images = after * anatomy.brain
     checks: dict[str, Any] = {"InImages": "finite, in [0, 1], 0 outside the brain, not flat"}
     rejections: list[Rejection] = []
+    sound = images
     if spec.flaw is not None:
-        sound = images
         images = apply_flaw(sound, anatomy.healed, anatomy.brain, spec.flaw, anatomy.grid)
         rejections += check_flaw(sound, images)
         checks |= _flaw_figures(sound, images, anatomy.grid)
     rejections += check_images(images, anatomy.brain)
     if spec.shows:
-        effect = effect_size(before, images, lesion)
+        effect = effect_size(before, sound, lesion)
         rejections += check_lesion(lesion, anatomy.brain)
         asked = spec.lesion.conspicuity if spec.lesion is not None else 0.0
         rejections += check_effect(effect, asked, config)
         if spec.lesion is not None and lesion.any():
             maps = sign_maps(lesion, anatomy.healed, anatomy.grid.voxel_mm)
-            made = made_signs(images - before, maps, anatomy.grid.voxel_mm3)
+            made = made_signs(sound - before, maps, anatomy.grid.voxel_mm3)
             wanted = expected_signs(spec.lesion.signs, maps, anatomy.grid.voxel_mm3)
             rejections += check_signs(made, wanted, config)
             strength["SignsSD"] = [round(sign, 4) for sign in made]
         checks |= {"EffectSD": round(effect, 4), **strength}
         try:
-            figures, shown = _lesion_figures(spec, anatomy, lesion, (before, images))
+            figures, shown = _lesion_figures(spec, anatomy, lesion, (before, sound))
             checks |= figures
             rejections += check_shown(*shown, asked, config)
         except DataError as error:  # nothing is left around the lesion to compare it with

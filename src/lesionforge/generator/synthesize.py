@@ -22,13 +22,11 @@ from lesionforge.generator.draw import draw_subject
 from lesionforge.generator.job import Job, open_job
 from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
 from lesionforge.generator.render import Made, render_synthetic
-from lesionforge.generator.verify import damaged_files, verify_synthetic
+from lesionforge.generator.verify import damaged_files
 from lesionforge.generator.wishes import Group, Wish
 from lesionforge.masks.outline import Outline
 from lesionforge.masks.prior import MaskConfig
 from lesionforge.provenance import read_json, read_tsv, write_tsv
-
-__all__ = ["SynthesisConfig", "SynthesisSpec", "synthesize", "verify_synthetic"]
 
 logger = logging.getLogger(__name__)
 

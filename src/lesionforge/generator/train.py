@@ -99,8 +99,8 @@ def train_generator(
         logger.info("%s is trained already", folder)
         return folder / WEIGHTS
     write_json(folder / "lineage.json", {"real_subjects": record["sources"]})
-    write_json(folder / IDENTITY, {"identity": identity})
     scans = read_scans(subjects)
+    write_json(folder / IDENTITY, {"identity": identity})
     module, seconds = _fit(PatchBatches(scans, config, seed), folder, config, seed)
     record["seconds"] = round(seconds, 1)
     _write_result(folder, module, scans, record)

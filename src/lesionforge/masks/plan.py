@@ -15,45 +15,12 @@ from lesionforge.errors import ConfigError, DataError
 from lesionforge.masks.descriptors import PLACES
 from lesionforge.masks.prior import MaskPrior
 from lesionforge.masks.spec import MaskRequest, Side
-from lesionforge.provenance import read_tsv, write_tsv
+from lesionforge.provenance import read_tsv
 from lesionforge.seeding import stream
 
-SIZES = ("small", "middle", "large")  # thirds of the prior's volumes
 SIDES: tuple[Side, ...] = ("left", "right")
 COLUMNS = ("number", "site", "lobe", "side", "volume_mm3", "conspicuity")
 UNKNOWN_SITE = "n/a"
-
-
-def coverage(prior: MaskPrior) -> pd.DataFrame:
-    """Count the training lesions in every cell of site, lobe, side and size.
-
-    Returns:
-        One row a cell, empty ones too: site, lobe, side, size (`SIZES`), volume_low_mm3,
-        volume_high_mm3, count.
-    """
-    edges = np.round(prior.volume_mm3(np.linspace(0, 1, len(SIZES) + 1)), 3)
-    sizes = [
-        int(np.clip(np.searchsorted(edges, lesion.volume_mm3, "right") - 1, 0, len(SIZES) - 1))
-        for lesion in prior.lesions
-    ]
-    keys = [(x.site, x.place, x.side, n) for x, n in zip(prior.lesions, sizes, strict=True)]
-    return pd.DataFrame(
-        [
-            {
-                "site": site,
-                "lobe": lobe,
-                "side": side,
-                "size": size,
-                "volume_low_mm3": edges[n],
-                "volume_high_mm3": edges[n + 1],
-                "count": keys.count((site, lobe, side, n)),
-            }
-            for site in sorted({lesion.site for lesion in prior.lesions})
-            for lobe in _places(prior)
-            for side in SIDES
-            for n, size in enumerate(SIZES)
-        ]
-    )
 
 
 def draw_plan(prior: MaskPrior, n: int, seed: int, evenness: float = 0.3) -> pd.DataFrame:
@@ -68,7 +35,7 @@ def draw_plan(prior: MaskPrior, n: int, seed: int, evenness: float = 0.3) -> pd.
         n: number of lesions.
         seed: of the sequence's start.
         evenness: 0 keeps the training lesions' proportions of lobes and sites, 1 gives every lobe
-            and site the same number and so fills the gaps that `coverage` shows.
+            and site the same number and so fills gaps.
 
     Returns:
         A table with the columns `COLUMNS`.
@@ -95,11 +62,6 @@ def draw_plan(prior: MaskPrior, n: int, seed: int, evenness: float = 0.3) -> pd.
         },
         columns=list(COLUMNS),
     )
-
-
-def write_plan(path: Path, plan: pd.DataFrame) -> None:
-    """Write `plan.tsv`."""
-    write_tsv(path, plan)
 
 
 def read_plan(path: Path) -> pd.DataFrame:

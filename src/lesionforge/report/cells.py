@@ -95,6 +95,13 @@ class CellTables:
         return {name for name, sources in self.training.items() if name in sources}
 
     @property
+    def behind_synthetic(self) -> set[str]:
+        """Every real subject behind a synthetic training volume."""
+        return {
+            s for name, sources in self.training.items() if name not in sources for s in sources
+        }
+
+    @property
     def behind(self) -> set[str]:
         """Every real subject behind a training volume."""
         return {source for sources in self.training.values() for source in sources}
@@ -166,8 +173,8 @@ def check_lineage(cells: list[CellTables]) -> None:
     Raises:
         LineageError: with the ids, when a validation or test subject stands behind a training
             volume, regimes differ in their validation or test subjects or in how they were trained,
-            `baseline` is not a subset of `expanded`, or `augmented` goes back to somebody outside
-            the baseline's training set.
+            `baseline` is not a subset of `expanded`, or a synthetic subject of any regime goes back
+            to somebody outside the baseline's training set.
     """
     problems: list[str] = []
     for tables in cells:
@@ -223,8 +230,8 @@ def _nesting_problems(cells: dict[tuple[str, int, int | None], CellTables]) -> l
             problems.append(
                 f"{named(missing)} train {baseline.cell.name}, but not {tables.cell.name}"
             )
-        if regime == "augmented" and tables.behind - baseline.real:
-            extra = sorted(tables.behind - baseline.real)
+        extra = sorted(tables.behind_synthetic - baseline.real)
+        if extra:
             problems.append(
                 f"{tables.cell.name} goes back to {named(extra)}, outside the baseline's training"
             )

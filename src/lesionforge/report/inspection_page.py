@@ -25,6 +25,7 @@ from lesionforge.cohort.subject import (
     read_images,
     read_lesion,
 )
+from lesionforge.masks.descriptors import CONNECTIVITY, largest_component
 from lesionforge.provenance import read_json, sha256_json
 from lesionforge.report.gallery import cut, lesion_slice, middle
 from lesionforge.report.html import write_page
@@ -191,11 +192,11 @@ def _drawn_lesion(
     label: np.ndarray, spec: dict[str, Any], box: tuple[slice, ...], grid: Grid
 ) -> np.ndarray:
     """Return the labelled component that was drawn: the nearest to its seed, else the largest."""
-    parts, count = ndimage.label(label, np.ones((3, 3, 3)))
+    parts, count = ndimage.label(label, CONNECTIVITY)
     if count < 2:
         return label
     if not spec["lesion"]:
-        return parts == 1 + int(np.bincount(parts.ravel())[1:].argmax())
+        return largest_component(label)
     seed = grid.index(np.array(spec["lesion"]["seed_mm"])) - [part.start for part in box]
     voxels = np.argwhere(parts > 0)
     nearest = voxels[np.linalg.norm(voxels - seed, axis=1).argmin()]

@@ -17,7 +17,7 @@ from lesionforge.cohort.subject import (
     read_tissues,
 )
 from lesionforge.provenance import read_json, read_tsv
-from lesionforge.report.gallery import axial, cut, lesion_slice
+from lesionforge.report.gallery import axial, cut, lesion_slice, middle
 from lesionforge.report.html import write_page
 from lesionforge.report.strips import css_colours, join, outlined
 
@@ -104,8 +104,8 @@ def draw_strip(subject: Subject) -> str:
     brain, tissues = read_brain(subject), read_tissues(subject)
     lesion = read_lesion(subject) if subject.has_label else np.zeros_like(brain)
     grey, white = tissues[1] > 0.5, tissues[2] > 0.5
-    place = np.argwhere(lesion if lesion.any() else brain).mean(axis=0).round().astype(int)
-    z = lesion_slice(lesion) if lesion.any() else int(place[2])
+    place = middle(lesion if lesion.any() else brain)
+    z = lesion_slice(lesion) if lesion.any() else place[2]
 
     def coronal(volume: np.ndarray) -> np.ndarray:
         return cut(volume, "coronal", place)

@@ -1,6 +1,7 @@
 """The page of one new scan: what a detector found, with pictures inside, on its own."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from lesionforge.detector.detect import Detection
 from lesionforge.evaluation.matching import Candidate
-from lesionforge.report.gallery import PREDICTION_COLOUR, cut, write_tile
+from lesionforge.report.gallery import PREDICTION_COLOUR, cut, middle, write_tile
 from lesionforge.report.html import data_uri, write_page
 
 SHOWN = 5
@@ -33,8 +34,15 @@ def write_scan_page(found: Detection, out: Path) -> Path:
         record=found.record,
         rows=found.table.to_dict("records"),
         strips=[_strip(found, candidate) for candidate in found.candidates[:SHOWN]],
-        overview=[] if found.candidates else _pictures(found, _middle(found)),
+        overview=_overview(found),
     )
+
+
+def _overview(found: Detection) -> list[dict[str, str]]:
+    """Draw a scan without candidates through the middle of its brain."""
+    if found.candidates:
+        return []
+    return _pictures(found, middle(found.scan.volumes["desc-brain_mask"]))
 
 
 def _strip(found: Detection, candidate: Candidate) -> dict[str, Any]:
@@ -43,12 +51,7 @@ def _strip(found: Detection, candidate: Candidate) -> dict[str, Any]:
     return {"candidate": candidate, "pictures": _pictures(found, peak)}
 
 
-def _middle(found: Detection) -> np.ndarray:
-    inside = np.argwhere(found.scan.volumes["desc-brain_mask"])
-    return np.round(inside.mean(axis=0)).astype(int)
-
-
-def _pictures(found: Detection, voxel: np.ndarray) -> list[dict[str, str]]:
+def _pictures(found: Detection, voxel: Sequence[int] | np.ndarray) -> list[dict[str, str]]:
     """Draw T1w and FLAIR through `voxel` in three planes, the prediction outlined."""
     pictures = []
     threshold = found.record["rules"]["candidate_threshold"]

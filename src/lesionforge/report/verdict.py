@@ -68,7 +68,7 @@ def verdict(metrics: dict[str, Any]) -> Verdict:
     pairs, first = {(p["a"], p["b"]): p for p in metrics["comparisons"]}, leading(metrics)
     parts = [
         Part(
-            f"{b.capitalize()} against baseline{_where(metrics, a, b)}",
+            f"{_begin(b)} against baseline{_where(metrics, a, b)}",
             _pair_lines(metrics, pair, b),
             b in first,
         )
@@ -86,6 +86,11 @@ def verdict(metrics: dict[str, Any]) -> Verdict:
     parts.append(Part("What synthetic patients are worth", tuple(worth)))
     banner = PHANTOM_LIMIT if metrics["data"] == "phantom" else ""
     return Verdict(_headline(metrics, pairs), tuple(parts), banner)
+
+
+def _begin(name: str) -> str:
+    """Begin a sentence with a regime's name, the rest of which stays as the user wrote it."""
+    return name[:1].upper() + name[1:]
 
 
 def _where(metrics: dict[str, Any], *names: str) -> str:
@@ -106,7 +111,7 @@ def _headline(metrics: dict[str, Any], pairs: dict[tuple[str, str], Any]) -> str
     shares, false = pair["sensitivity"], pair["false_positives_per_subject"]
     plain, matched = pair["difference"], pair["difference_at_half_fp"]
     text = (
-        f"{key[1].capitalize()} detects {percent(shares[1])} of the test {who}, the baseline "
+        f"{_begin(key[1])} detects {percent(shares[1])} of the test {who}, the baseline "
         f"{percent(shares[0])}{_where(metrics, *key)}: a difference of {points(plain['value'])} "
         "points, "
     )
@@ -114,6 +119,7 @@ def _headline(metrics: dict[str, Any], pairs: dict[tuple[str, str], Any]) -> str
         "above": "whose whole interval lies above 0.",
         "below": "whose whole interval lies below 0.",
         "around": "but its interval includes 0, so no difference is shown.",
+        "unknown": "whose interval is not known, so no difference is shown.",
     }[side(plain["ci95"])]
     if side(plain["ci95"]) != side(matched["ci95"]):
         text += (
@@ -151,8 +157,10 @@ def _against_copies(metrics: dict[str, Any]) -> str:
     )
 
 
-def side(ci95: list[float | None]) -> str:
-    """Tell whether an interval lies `above`, `below` or `around` 0."""
+def side(ci95: list[float | None] | None) -> str:
+    """Tell whether an interval lies `above`, `below` or `around` 0, or is `unknown`."""
+    if ci95 is None:
+        return "unknown"
     low, high = ci95
     if low is not None and low > 0:
         return "above"
@@ -186,11 +194,12 @@ def p_value(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _words(ci95: list[float | None]) -> str:
+def _words(ci95: list[float | None] | None) -> str:
     return {
         "above": "lies wholly above 0",
         "below": "lies wholly below 0",
         "around": "includes 0",
+        "unknown": "is not known: every resample of the subjects gives the same",
     }[side(ci95)]
 
 
