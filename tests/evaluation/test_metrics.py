@@ -116,8 +116,19 @@ def test_the_price_is_paired_too(make_outcome):
     low, high = pair["specificity_difference"]["ci95"]
     assert -0.5 < low < -0.25 < high < 0
     assert pair["false_positives_difference"]["value"] == pytest.approx((40 + 10) / 60)
+    assert pair["dice_difference"] == {"value": 0.0, "ci95": None, "why": UNVARIED}
     back = compare_pair(bold, shy, resample(40, 20, 500, 0), CONFIG)
     assert back["specificity_difference"]["ci95"] == pytest.approx([-high, -low])
+
+
+def test_the_difference_in_dice_is_paired(make_random_outcome):
+    before = make_random_outcome(stream(5, "dice"))
+    after = replace(before, dice=0.9 * before.dice)
+    draws = resample(40, 20, 500, 0)
+    found = compare_pair({0: before}, {0: after}, draws, CONFIG)["dice_difference"]
+    level = regime_metrics({0: before}, draws, CONFIG)["dice"]
+    assert found["value"] == pytest.approx(-0.1 * level["value"])
+    assert found["ci95"] == pytest.approx([-0.1 * x for x in reversed(level["ci95"])], abs=0.002)
 
 
 def test_without_controls_the_difference_in_specificity_is_undefined(make_outcome):

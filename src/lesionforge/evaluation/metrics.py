@@ -46,6 +46,12 @@ def matched_replicates(outcomes: Outcomes, draws: Resamples, rates: np.ndarray) 
     return np.stack([over_seeds(read[:, :, i].T, seeds) for i in range(len(rates))], axis=1)
 
 
+def dice_replicates(outcomes: Outcomes, draws: Resamples) -> np.ndarray:
+    """Return (1 + B,) mean Dice of the patients, averaged over seeds."""
+    dice = np.stack([o.dice for o in outcomes.values()])
+    return weighted_mean(dice, draws.patients, draws.seeds(tuple(outcomes)))
+
+
 def clean_controls(outcomes: Outcomes) -> np.ndarray:
     """Return which controls have no false positive at the score thresholds, (S, N) bool."""
     return np.stack([o.false_positives[1] == 0 for o in outcomes.values()])
@@ -94,7 +100,7 @@ def regime_metrics(
         "false_positives_per_subject": _false_positives(outcomes, draws),
         **_froc(outcomes, draws, config.false_positives_per_subject),
         "lesion_site_confidence": _confidence(outcomes),
-        "dice": _dice(outcomes, draws, seeds),
+        "dice": _dice(outcomes, draws),
         "by_site": _strata(outcomes, {s: first.site == s for s in sorted(set(first.site))}),
         "by_size": _strata(outcomes, _size_thirds(first.lesion_ml)),
         "by_seed": [_one_seed(seed, o, config) for seed, o in outcomes.items()],
@@ -125,10 +131,10 @@ def _confidence(outcomes: Outcomes) -> dict[str, Any]:
     return {"mean": float(mean.mean()), "sd": sd, "n": len(mean)}
 
 
-def _dice(outcomes: Outcomes, draws: Resamples, seeds: np.ndarray) -> dict[str, Any]:
+def _dice(outcomes: Outcomes, draws: Resamples) -> dict[str, Any]:
     dice = np.stack([o.dice for o in outcomes.values()])
     return {
-        **with_interval(weighted_mean(dice, draws.patients, seeds)),
+        **with_interval(dice_replicates(outcomes, draws)),
         "median": float(np.median(dice)),
         "n": dice.shape[1],
     }
@@ -249,9 +255,9 @@ def compare_pair(
     pairs = [discordant(a[s].detected, b[s].detected) for s in seeds]
     n = len(next(iter(a.values())).patients)
     rate = np.array([config.false_positives_per_subject])
-    found, false = (
+    found, false, dice = (
         [replicates(x, draws) for x in (a, b)]
-        for replicates in (sensitivity_replicates, false_positive_replicates)
+        for replicates in (sensitivity_replicates, false_positive_replicates, dice_replicates)
     )
     matched = [matched_replicates(x, draws, rate)[:, 0] for x in (a, b)]
     controls: list[float | None] = [None, None]
@@ -274,6 +280,7 @@ def compare_pair(
         "difference_at_half_fp": _difference(matched),
         "specificity_difference": specificity,
         "false_positives_difference": _difference(false),
+        "dice_difference": _difference(dice),
         "discordance": discordance,
         "minimum_detectable_difference": minimum_detectable_difference(n, discordance),
     }
