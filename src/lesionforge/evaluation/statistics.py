@@ -167,12 +167,13 @@ def gap_recovered(
         return Estimate(None, None, f"The difference of {ends[1]} and {ends[0]} {why}")
     low, high = quantiles(gap)
     if not low > 0:
+        found = f"{100 * low:.1f} to {100 * high:.1f}".replace("-", "−")
         return Estimate(
             None,
             None,
-            f"The sensitivity of {ends[1]} minus that of {ends[0]} has the interval "
-            f"{100 * low:.1f} to {100 * high:.1f} points, which does not lie above 0: there is no "
-            "sure gap of which a share could be recovered.",
+            f"The sensitivity of {ends[1]} minus that of {ends[0]} has the interval {found} "
+            "points, which does not lie above 0: there is no sure gap of which a share could be "
+            "recovered.",
         )
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = (replicates[1] - replicates[0]) / gap
