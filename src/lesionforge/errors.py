@@ -15,6 +15,10 @@ class LesionForgeError(ValueError):
     """Base of every error a user can mend; the command line prints its text without a traceback."""
 
 
+# What one subject or scan may raise that must not end the others: ours, and the libraries' own.
+OF_ONE_SUBJECT = (LesionForgeError, RuntimeError, ArithmeticError, OSError)
+
+
 class ConfigError(LesionForgeError):
     """A configuration value is unknown, of the wrong type or outside its range."""
 

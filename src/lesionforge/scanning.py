@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from lesionforge.detector.detect import detect_scan, find_pairs, is_detected
-from lesionforge.errors import DataError, LesionForgeError
+from lesionforge.errors import OF_ONE_SUBJECT, DataError
 from lesionforge.report import scan_page
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def detect(weights: str, scans: list[str], out: str = "detected") -> None:
         logger.info("%s: %s, %s", name, t1w, flair)
         try:
             found = detect_scan(Path(weights), t1w, flair, folder)
-        except (LesionForgeError, RuntimeError, ArithmeticError, OSError) as error:
+        except OF_ONE_SUBJECT as error:
             failed.append(f"{name}: {error}")
         else:
             scan_page.write_scan_page(found, folder)

@@ -99,6 +99,16 @@ def test_an_unknown_interval_shows_nothing_and_names_stay_as_written(metrics):
     assert made.parts[0].title.startswith("NoDecoys_A against baseline")
 
 
+def test_two_ways_to_show_nothing_do_not_contradict_each_other(metrics):
+    """Everybody is found in both arms: one interval is unknown, the other holds 0."""
+    pair = {**metrics["comparisons"][0], "b": "augmented"}
+    pair["difference"] = {"value": 0.0, "ci95": None}
+    pair["difference_at_half_fp"] = {"value": 0.0, "ci95": [0.0, 0.04]}
+    made = verdict({**metrics, "comparisons": [pair], "doses": []})
+    assert "so no difference is shown" in made.headline
+    assert "says otherwise" not in made.headline
+
+
 def test_the_gap_is_told_at_both_operating_points(metrics):
     def worth(gap, matched):
         both = {**gap, "at_half_fp": matched}

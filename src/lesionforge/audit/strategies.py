@@ -40,7 +40,7 @@ class View:
         """(N,) how many annotations each case has."""
         return np.asarray((self.annotations != MISSING).sum(axis=1))
 
-    def again(self, most: int | None = None) -> np.ndarray:
+    def relabellable(self, most: int | None = None) -> np.ndarray:
         """(N,) bool: who has a label, and fewer annotations than there are annotators or `most`."""
         annotators = self.annotations.shape[1]
         most = annotators if most is None else min(most, annotators)
@@ -110,7 +110,7 @@ class RandomRelabelling:
 
     def choose(self, view: View, new: int, again: int, rng: np.random.Generator) -> np.ndarray:
         """See `Strategy`."""
-        allowed = view.again(self.max_annotations)
+        allowed = view.relabellable(self.max_annotations)
         chosen = lowest(np.zeros(len(allowed)), allowed, again, rng)
         return np.concatenate([_first(view, new, rng), chosen])
 
@@ -137,7 +137,7 @@ class DarlRelabelling:
     def choose(self, view: View, new: int, again: int, rng: np.random.Generator) -> np.ndarray:
         """See `Strategy`."""
         scores = self._darl.update(view.embeddings, view.labels, view.progress, view.seed)
-        allowed = view.again(self.config.max_annotations)
+        allowed = view.relabellable(self.config.max_annotations)
         return np.concatenate([_first(view, new, rng), lowest(scores, allowed, again, rng)])
 
 
@@ -146,7 +146,7 @@ class Oracle:
 
     def choose(self, view: View, new: int, again: int, rng: np.random.Generator) -> np.ndarray:
         """See `Strategy`."""
-        allowed = view.again()
+        allowed = view.relabellable()
         right = (view.labels == view.truth).astype(float)
         return np.concatenate([_first(view, new, rng), lowest(right, allowed, again, rng)])
 

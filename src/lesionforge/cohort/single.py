@@ -21,7 +21,7 @@ from lesionforge.cohort.rawdata import Problem, RawSubject, entity
 from lesionforge.cohort.register import check_orthogonal
 from lesionforge.cohort.scan import PreparedScan
 from lesionforge.cohort.subject import Subject, reader_suffix
-from lesionforge.errors import DataError, LesionForgeError
+from lesionforge.errors import OF_ONE_SUBJECT, DataError
 from lesionforge.provenance import read_json, sha256, sha256_json, write_json
 from lesionforge.volume import Grid, Volume, read_volume
 
@@ -50,7 +50,7 @@ def prepare_subject(
         raw = with_remarks(raw, problems)
         with single_threaded():
             return subject, _prepare(raw, subject, bids, config, signature), problems
-    except (LesionForgeError, RuntimeError, ArithmeticError, OSError) as error:
+    except OF_ONE_SUBJECT as error:
         what = f"cannot be prepared: {error}".rstrip(".")
         problem = Problem(raw.id, str(raw.t1w.parent), what, "Mend or exclude it.")
         return None, {}, [*problems, problem]

@@ -150,7 +150,7 @@ def kernel_distance(
     one, other = (_one_a_group(s, stream(seed, "kernel", i)) for i, s in enumerate((a, b)))
     both = np.concatenate([one, other])
     points = np.clip(StandardScaler().fit_transform(both), -LIMIT, LIMIT)
-    kernel = polynomial_kernel(points)  # cubic, as the reference has it
+    kernel = polynomial_kernel(points, degree=3, coef0=1)
     side = np.repeat([True, False], [len(one), len(other)])
     found = _distance(kernel, side)
     rng = stream(seed, "kernel", "permutations")

@@ -28,7 +28,7 @@ class Cell:
         n_controls: real training controls.
         n_synthetic_patients: synthetic training patients.
         n_synthetic_controls: synthetic training controls.
-        n_labels: lesions outlined by hand behind all of them; None for `n_patients`.
+        n_labels: patients outlined by hand behind all of them; None for `n_patients`.
         source: name of the synthetic set; empty without one.
         mode: how the set was made.
         n_model_labels: patients behind all of them whose masks a model drew; not in `n_labels`.
@@ -51,7 +51,7 @@ class Cell:
 
     @property
     def labels(self) -> int:
-        """Lesions outlined by hand that stand behind the training."""
+        """Patients outlined by hand that stand behind the training."""
         return self.n_patients if self.n_labels is None else self.n_labels
 
     @property

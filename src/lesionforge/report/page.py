@@ -104,8 +104,8 @@ def _draw_charts(metrics: dict[str, Any], cells: list[Cell], folder: Path) -> di
     figures.draw_sensitivity(metrics, charts["sensitivity"])
     figures.draw_froc(metrics, charts["froc"], shown)
     figures.draw_strata(metrics, charts["strata"], shown)
-    arms = [metrics["regimes"].get(name, {}).get("seeds") for name in figures.NAMED_COLOURS]
-    if metrics["gap_recovered"]["value"] is not None and arms[0] == arms[1] == arms[2]:
+    seeds = {str(metrics["regimes"].get(n, {}).get("seeds")) for n in figures.NAMED_COLOURS}
+    if metrics["gap_recovered"]["value"] is not None and len(seeds) == 1:
         charts["gap"] = folder / "gap.png"
         figures.draw_gap(metrics, charts["gap"])
     if metrics["doses"]:

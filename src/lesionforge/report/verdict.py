@@ -121,7 +121,8 @@ def _headline(metrics: dict[str, Any], pairs: dict[tuple[str, str], Any]) -> str
         "around": "but its interval includes 0, so no difference is shown.",
         "unknown": "whose interval is not known, so no difference is shown.",
     }[side(plain["ci95"])]
-    if side(plain["ci95"]) != side(matched["ci95"]):
+    shown = [side(found["ci95"]) in ("above", "below") for found in (plain, matched)]
+    if any(shown) and side(plain["ci95"]) != side(matched["ci95"]):
         text += (
             " The matched comparison says otherwise: at the same rate of false positives the "
             f"interval {_words(matched['ci95'])}."
