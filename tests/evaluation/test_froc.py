@@ -4,37 +4,49 @@ import numpy as np
 import pytest
 from picai_eval.metrics import Metrics
 
-from lesionforge.evaluation.froc import control_rate, curve, mean_curve, sensitivity_at
+from lesionforge.evaluation.froc import (
+    control_rate,
+    curve,
+    mean_curve,
+    sensitivity_at,
+    specificity_at,
+)
 from lesionforge.evaluation.outcomes import NONE
 from lesionforge.seeding import stream
 
 RATES = np.array([0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 50.0])
 
 
-def slow_sensitivity(outcome, weights, rate):
-    """Try every score as the threshold, and one above all; count in a copied list of patients."""
-    drawn = np.repeat(np.arange(len(weights)), weights.astype(int))
-    best = 0.0
-    scores = [*outcome.best_hit[outcome.best_hit > 0], *outcome.false_in_patients.value, 0.01]
-    for threshold in {s for score in scores for s in (score, np.nextafter(score, 2))}:
-        false = sum(
-            (
-                outcome.false_in_patients.value[outcome.false_in_patients.owner == i] >= threshold
-            ).sum()
-            for i in drawn
-        )
-        if false <= rate * len(drawn) + 1e-9:
-            best = max(best, float((outcome.best_hit[drawn] >= threshold).mean()))
-    return best
+def slow_reading(outcome, weights, controls, rate):
+    """Try every score as the threshold, and one above all; count in copied lists of subjects."""
+    drawn, others = (np.repeat(np.arange(len(w)), w.astype(int)) for w in (weights, controls))
+    false, owner = outcome.false_in_patients.value, outcome.false_in_patients.owner
+    scores = [*outcome.best_hit[outcome.best_hit > 0], *false, 0.01]
+    fitting = [
+        threshold
+        for threshold in {s for score in scores for s in (score, np.nextafter(score, 2))}
+        if sum((false[owner == i] >= threshold).sum() for i in drawn) <= rate * len(drawn) + 1e-9
+    ]
+    cut = min(fitting)
+    wrong = outcome.false_in_controls.owner[outcome.false_in_controls.value >= cut]
+    return (outcome.best_hit[drawn] >= cut).mean(), (~np.isin(others, wrong)).mean()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_reading_equals_trying_every_threshold_in_every_replicate(seed, make_random_outcome):
     rng = stream(seed, "froc")
-    outcome = make_random_outcome(rng, n=15, m=4, digits=1)
-    weights = np.concatenate([np.ones((1, 15)), rng.multinomial(15, np.full(15, 1 / 15), 6)])
-    expected = [[slow_sensitivity(outcome, w, rate) for rate in RATES] for w in weights]
-    np.testing.assert_allclose(sensitivity_at(outcome, weights, RATES), expected)
+    outcome = make_random_outcome(rng, n=15, m=9, digits=1)
+    patients, controls = (
+        np.concatenate([np.ones((1, n)), rng.multinomial(n, np.full(n, 1 / n), 6)]) for n in (15, 9)
+    )
+    expected = [
+        [slow_reading(outcome, p, c, rate) for rate in RATES]
+        for p, c in zip(patients, controls, strict=True)
+    ]
+    sensitivity, specificity = np.moveaxis(expected, 2, 0)
+    np.testing.assert_allclose(sensitivity_at(outcome, patients, RATES), sensitivity)
+    np.testing.assert_allclose(specificity_at(outcome, patients, controls, RATES), specificity)
+    assert specificity.min() < specificity.max()
 
 
 @pytest.mark.parametrize("seed", range(3))

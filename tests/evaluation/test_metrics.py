@@ -115,6 +115,8 @@ def test_the_price_is_paired_too(make_outcome):
     assert pair["specificity_difference"]["value"] == pytest.approx(-5 / 20)
     low, high = pair["specificity_difference"]["ci95"]
     assert -0.5 < low < -0.25 < high < 0
+    same_rate = pair["specificity_difference_at_half_fp"]  # bold may keep no candidate of 0.9
+    assert same_rate == {"value": 0.0, "ci95": None, "why": UNVARIED}
     assert pair["false_positives_difference"]["value"] == pytest.approx((40 + 10) / 60)
     assert pair["dice_difference"] == {"value": 0.0, "ci95": None, "why": UNVARIED}
     back = compare_pair(bold, shy, resample(40, 20, 500, 0), CONFIG)
@@ -135,6 +137,7 @@ def test_without_controls_the_difference_in_specificity_is_undefined(make_outcom
     alone = {0: make_outcome(np.full(20, 0.9), [[]] * 20, [])}
     pair = compare_pair(alone, alone, resample(20, 0, 200, 0), CONFIG)
     assert pair["specificity_difference"]["value"] is None
+    assert pair["specificity_difference_at_half_fp"]["value"] is None
     assert "no test controls" in pair["specificity_difference"]["why"]
     assert pair["false_positives_difference"]["value"] == 0
 

@@ -75,6 +75,7 @@ def test_a_cost_is_told_with_the_seeds_that_both_have(metrics):
         "false_positives_per_control": [0.3, 0.6],
         "false_positives_difference": {"value": 0.1, "ci95": [-0.0001, 0.2]},
         "specificity_difference": {"value": -0.073, "ci95": [-0.123, -0.027]},
+        "specificity_difference_at_half_fp": {"value": 0.021, "ci95": [-0.034, 0.066]},
     }
     expanded = {**metrics["regimes"]["expanded"], "seeds": [0]}
     regimes = {**metrics["regimes"], "expanded": expanded}
@@ -84,6 +85,7 @@ def test_a_cost_is_told_with_the_seeds_that_both_have(metrics):
     assert "0.50 in expanded, 0.40 in the baseline, a difference of +0.10" in part.lines[-1]
     assert "controls alone 0.60 and 0.30" in part.lines[-1]
     assert "−7.3 points (−12.3 to −2.7), which lies wholly below 0" in part.lines[-1]
+    assert "at the same false positives a patient +2.1 (−3.4 to 6.6)" in part.lines[-1]
     alone = {**told, "specificity_difference": {"value": None, "ci95": None, "why": "No controls."}}
     lines = verdict({**metrics, "comparisons": [alone], "regimes": regimes}).parts[0].lines
     assert "controls" not in lines[-1]

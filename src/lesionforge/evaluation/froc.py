@@ -24,24 +24,50 @@ def sensitivity_at(outcome: Outcome, weights: np.ndarray, rates: np.ndarray) -> 
     Returns:
         (R, X) sensitivity in [0, 1].
     """
+    return _share_above(outcome.best_hit, weights, _refused(outcome, weights, rates))
+
+
+def specificity_at(
+    outcome: Outcome, patients: np.ndarray, controls: np.ndarray, rates: np.ndarray
+) -> np.ndarray:
+    """Read one seed's specificity at the thresholds of `sensitivity_at` in every replicate.
+
+    Args:
+        outcome: a regime and seed.
+        patients: (R, P) how often each patient is drawn in each replicate.
+        controls: (R, C) the same of controls; C is at least 1.
+        rates: (X,) allowed false positives a patient, ascending.
+
+    Returns:
+        (R, X) specificity in [0, 1].
+    """
+    return 1 - _share_above(outcome.best_false, controls, _refused(outcome, patients, rates))
+
+
+def _refused(outcome: Outcome, weights: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """Return (R, X) scores: the best false positive in patients that `rates` do not allow.
+
+    Candidates above it count; it is 0, below every score, where all are allowed.
+    """
     order = np.argsort(-outcome.false_in_patients.value, kind="stable")
-    scores = outcome.false_in_patients.value[order]
+    scores = np.append(outcome.false_in_patients.value[order], 0.0)
     owners = outcome.false_in_patients.owner[order]
-    hits = np.argsort(-outcome.best_hit, kind="stable")
-    found = -outcome.best_hit[hits]
-    n_found = int((outcome.best_hit > 0).sum())
-    cuts = np.append(np.searchsorted(found, -scores, side="left"), n_found)
-    result = np.empty((len(weights), len(rates)))
+    allowed = np.empty((len(weights), len(rates)), dtype=int)
     for start in range(0, len(weights), CHUNK):
         part = weights[start : start + CHUNK]
-        false = np.cumsum(part[:, owners], axis=1)
-        true = np.cumsum(part[:, hits], axis=1)
-        true = np.concatenate([np.zeros((len(part), 1)), true], axis=1)
-        n = part.sum(axis=1)
+        false, n = np.cumsum(part[:, owners], axis=1), part.sum(axis=1)
         for row in range(len(part)):
-            allowed = np.searchsorted(false[row], rates * n[row] + 1e-9, side="right")
-            result[start + row] = true[row, np.minimum(cuts[allowed], n_found)] / n[row]
-    return result
+            allowed[start + row] = np.searchsorted(false[row], rates * n[row] + 1e-9, side="right")
+    return scores[allowed]
+
+
+def _share_above(best: np.ndarray, weights: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return (R, X), the weighted share of subjects whose `best` (N,) is above `scores` (R, X)."""
+    order = np.argsort(-best, kind="stable")
+    counts = np.searchsorted(-best[order], -scores, side="left")
+    total = np.cumsum(weights[:, order], axis=1)
+    total = np.concatenate([np.zeros((len(total), 1)), total], axis=1)
+    return np.take_along_axis(total, counts, axis=1) / weights.sum(axis=1)[:, None]
 
 
 def curve(outcome: Outcome) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from lesionforge.evaluation.bootstrap import Resamples, over_seeds, weighted_mean
-from lesionforge.evaluation.froc import control_rate, mean_curve, sensitivity_at
+from lesionforge.evaluation.froc import control_rate, mean_curve, sensitivity_at, specificity_at
 from lesionforge.evaluation.outcomes import Outcome
 from lesionforge.evaluation.statistics import (
     EvaluationConfig,
@@ -44,6 +44,17 @@ def matched_replicates(outcomes: Outcomes, draws: Resamples, rates: np.ndarray) 
     seeds = draws.seeds(tuple(outcomes))
     read = np.stack([sensitivity_at(o, draws.patients, rates) for o in outcomes.values()])
     return np.stack([over_seeds(read[:, :, i].T, seeds) for i in range(len(rates))], axis=1)
+
+
+def matched_specificity_replicates(outcomes: Outcomes, draws: Resamples, rate: float) -> np.ndarray:
+    """Return (1 + B,) specificities at the thresholds that give `rate` false positives a patient.
+
+    The thresholds are read again in each replicate; the mean is over seeds.
+    """
+    rates, seeds = np.array([rate]), draws.seeds(tuple(outcomes))
+    groups = (draws.patients, draws.controls)
+    read = np.stack([specificity_at(o, *groups, rates)[:, 0] for o in outcomes.values()], axis=1)
+    return over_seeds(read, seeds)
 
 
 def dice_replicates(outcomes: Outcomes, draws: Resamples) -> np.ndarray:
@@ -96,6 +107,7 @@ def regime_metrics(
             strict, weighted_mean(strict.astype(float), draws.patients, seeds)
         ),
         "specificity": _specificity(outcomes, draws),
+        "specificity_at_half_fp": _matched_specificity(outcomes, draws, config),
         "lesion_sensitivity": _lesion_sensitivity(outcomes, draws, seeds),
         "false_positives_per_subject": _false_positives(outcomes, draws),
         **_froc(outcomes, draws, config.false_positives_per_subject),
@@ -164,6 +176,16 @@ def _specificity(outcomes: Outcomes, draws: Resamples) -> dict[str, Any]:
     if clean.shape[1] == 0:
         return {"value": None, "why": NO_CONTROLS}
     return _proportion(clean, specificity_replicates(outcomes, draws))
+
+
+def _matched_specificity(
+    outcomes: Outcomes, draws: Resamples, config: EvaluationConfig
+) -> dict[str, Any]:
+    n = clean_controls(outcomes).shape[1]
+    if n == 0:
+        return {"value": None, "why": NO_CONTROLS}
+    rate = config.false_positives_per_subject
+    return _share(matched_specificity_replicates(outcomes, draws, rate), n)
 
 
 def _lesion_sensitivity(outcomes: Outcomes, draws: Resamples, seeds: np.ndarray) -> dict[str, Any]:
@@ -262,9 +284,13 @@ def compare_pair(
     matched = [matched_replicates(x, draws, rate)[:, 0] for x in (a, b)]
     controls: list[float | None] = [None, None]
     specificity: dict[str, Any] = {"value": None, "ci95": None, "why": NO_CONTROLS}
+    at_matched = specificity
     if clean_controls(a).size:
         controls = [float(np.mean([o.false_positives[1] for o in x.values()])) for x in (a, b)]
         specificity = _difference([specificity_replicates(x, draws) for x in (a, b)])
+        at_matched = _difference(
+            [matched_specificity_replicates(x, draws, float(rate[0])) for x in (a, b)]
+        )
     confidence = [np.mean([o.confidence for o in x.values()], axis=0) for x in (a, b)]
     discordance = float(np.mean([gained + lost for gained, lost in pairs]) / n)
     return {
@@ -279,6 +305,7 @@ def compare_pair(
         "difference": _difference(found),
         "difference_at_half_fp": _difference(matched),
         "specificity_difference": specificity,
+        "specificity_difference_at_half_fp": at_matched,
         "false_positives_difference": _difference(false),
         "dice_difference": _difference(dice),
         "discordance": discordance,

@@ -64,6 +64,13 @@ class Outcome:
         return self.best_hit >= self.threshold_patients
 
     @property
+    def best_false(self) -> np.ndarray:
+        """(C,) best score of a false positive in each control, `NONE` where there is none."""
+        best = np.full(len(self.controls), NONE)
+        np.maximum.at(best, self.false_in_controls.owner, self.false_in_controls.value)
+        return best
+
+    @property
     def false_positives(self) -> tuple[np.ndarray, np.ndarray]:
         """(P,) and (C,) int: false positives at the score threshold of patients and controls."""
         return (

@@ -124,6 +124,7 @@ def regime_rows(metrics: dict[str, Any]) -> list[Row]:
         ("Sensitivity, patients", "↑", _share("sensitivity")),
         (f"Sensitivity at {rate:g} FP a patient", "↑", _share("sensitivity_at_half_fp")),
         ("Specificity, controls", "↑", _share("specificity")),
+        (f"Specificity at {rate:g} FP a patient", "↑", _share("specificity_at_half_fp")),
         ("False positives a subject", "↓", _false_positives),
         ("Sensitivity, lesions", "↑", _share("lesion_sensitivity")),
         ("Sensitivity, strict overlap", "↑", _share("sensitivity_strict")),

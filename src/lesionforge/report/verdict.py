@@ -220,6 +220,7 @@ def _power(pair: dict[str, Any], n: int) -> str:
 def _cost(pair: dict[str, Any], name: str) -> str:
     base, other = pair["false_positives_per_subject"]
     more, specificity = pair["false_positives_difference"], pair["specificity_difference"]
+    matched = pair["specificity_difference_at_half_fp"]
     text = (
         f"Cost in false positives a subject: {number(other)} in {name}, {number(base)} in the "
         f"baseline, a difference of {signed(more['value'])} ({interval(more['ci95'], 1, 2)})"
@@ -229,7 +230,8 @@ def _cost(pair: dict[str, Any], name: str) -> str:
         text += (
             f"; controls alone {number(other)} and {number(base)}. Difference in specificity: "
             f"{points(specificity['value'])} points ({interval(specificity['ci95'])}), which "
-            f"{_words(specificity['ci95'])}"
+            f"{_words(specificity['ci95'])}; at the same false positives a patient "
+            f"{points(matched['value'])} ({interval(matched['ci95'])})"
         )
     return text + "."
 
