@@ -31,7 +31,7 @@ from arguments import read_arguments
 from lesionforge.cohort.labels import ORIGINAL
 from lesionforge.evaluation.bootstrap import Resamples, resample
 from lesionforge.evaluation.froc import sensitivity_at
-from lesionforge.evaluation.metrics import Outcomes, matched_replicates, with_interval
+from lesionforge.evaluation.replicates import Outcomes, matched_replicates, with_interval
 from lesionforge.evaluation.statistics import gap_recovered, wilson
 from lesionforge.provenance import atomic, write_json, write_tsv
 from lesionforge.report.cells import Cell

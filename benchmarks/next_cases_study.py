@@ -41,8 +41,8 @@ from lesionforge.audit.next_cases import FORMULAS, NextConfig
 from lesionforge.audit.worth import Worth, measure_worth
 from lesionforge.evaluation.bootstrap import Resamples, over_seeds, resample
 from lesionforge.evaluation.froc import mean_curve, sensitivity_at
-from lesionforge.evaluation.metrics import Outcomes, matched_replicates, with_interval
 from lesionforge.evaluation.outcomes import Outcome, outcome
+from lesionforge.evaluation.replicates import Outcomes, matched_replicates, with_interval
 from lesionforge.evaluation.statistics import EvaluationConfig
 from lesionforge.provenance import atomic, read_json, read_tsv, write_json, write_tsv
 from lesionforge.report.results import jsonable, read_outcomes

@@ -6,14 +6,9 @@ import numpy as np
 import pytest
 
 from lesionforge.evaluation.bootstrap import resample, weighted_mean
-from lesionforge.evaluation.metrics import (
-    UNVARIED,
-    compare_pair,
-    matched_replicates,
-    regime_metrics,
-    sensitivity_replicates,
-)
+from lesionforge.evaluation.metrics import UNVARIED, compare_pair, regime_metrics
 from lesionforge.evaluation.outcomes import NONE
+from lesionforge.evaluation.replicates import matched_replicates, sensitivity_replicates
 from lesionforge.evaluation.statistics import EvaluationConfig, quantiles
 from lesionforge.seeding import stream
 

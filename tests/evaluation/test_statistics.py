@@ -6,8 +6,9 @@ from scipy import stats
 
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.evaluation.bootstrap import resample
-from lesionforge.evaluation.metrics import compare_pair, regime_metrics, sensitivity_replicates
+from lesionforge.evaluation.metrics import compare_pair, regime_metrics
 from lesionforge.evaluation.outcomes import NONE
+from lesionforge.evaluation.replicates import sensitivity_replicates
 from lesionforge.evaluation.statistics import (
     Estimate,
     EvaluationConfig,

@@ -10,6 +10,7 @@ import pytest
 from scipy import ndimage
 
 from lesionforge.cohort.bids import json_path, read_cohort
+from lesionforge.cohort.segment import tissue_maps
 from lesionforge.cohort.subject import (
     read_brain,
     read_grid,
@@ -21,7 +22,7 @@ from lesionforge.errors import ConfigError, DataError, LineageError
 from lesionforge.evaluation.envelopes import feather_weight
 from lesionforge.evaluation.signs import sign_maps
 from lesionforge.generator.anatomy import bend_anatomy, read_anatomy
-from lesionforge.generator.compose import expected_signs
+from lesionforge.generator.compose import expected_signs, fit_intensities
 from lesionforge.generator.module import GeneratorConfig
 from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
 from lesionforge.generator.render import render_synthetic
@@ -132,7 +133,7 @@ def test_sources_name_every_real_subject_behind(inserted, whole, toy_cohort):
             assert subject.sources == everybody
             assert tuple(known["Sources"]) == everybody
             assert known["Mode"] == mode
-            assert ("ContainsRealAnatomyOf" in known) == (mode == "insert")
+            assert known["ContainsRealAnatomyOf"] == known["Host"]
             assert len(known["GeneratorSHA256"]) == len(known["ConfigSHA256"]) == 64
             assert known["PackageVersion"]
             for name, checksum in known["VolumeSHA256"].items():
@@ -171,7 +172,7 @@ def test_lesions_do_to_each_tissue_what_was_asked(loud, most, inserted, trained,
         window = (slice(None), *(slice(*ends) for ends in part))
         return (0.4 * semantic[:3].sum(0) + 0.1 * loud * semantic[4:])[window]
 
-    monkeypatch.setattr("lesionforge.generator.render.apply_generator", told)
+    monkeypatch.setattr("lesionforge.generator.passes.apply_generator", told)
     asked = (-0.5, 0.8, 0.3, -0.5, 0.3, 0.2, -0.3, 0.6)
     spec = SynthesisSpec.from_json(sidecar_of(inserted, "sub-syn0001")["Spec"])
     spec = replace(spec, lesion=replace(spec.lesion, signs=asked, conspicuity=0.1))
@@ -228,6 +229,51 @@ def test_whole_copies_no_training_anatomy(whole, toy_cohort):
             other = read_tissues(real)
             for tissues in (other, other[:, ::-1]):
                 assert np.abs(made - tissues)[:, read_brain(subject)].mean() > 0.01
+
+
+def whole_control(whole, host):
+    """A control's spec of mode `whole` on a chosen host, in the host's own style."""
+    spec = SynthesisSpec.from_json(sidecar_of(whole, "sub-syc0001")["Spec"])
+    return replace(spec, host=host, styles=(host,), style_weights=(1.0,), flaw=None)
+
+
+def test_in_its_own_style_a_whole_volume_is_its_bent_host(whole, toy_cohort, trained, read):
+    """What the generator makes cancels out; what is left is the host, moved by the bend."""
+    host = next(s.id for s in toy_cohort if s.group == "control")
+    spec, generator = whole_control(whole, host), load_generator(trained)
+    made = render_synthetic(spec, read, generator, WHOLE).volumes
+    bent = bend_anatomy(read(host), spec.warp)
+    expected = fit_intensities(bent.images, bent.brain)
+    images = np.stack([made["T1w"], made["FLAIR"]])
+    np.testing.assert_allclose(images, expected, atol=1e-4)
+    assert np.abs(images - read(host).images)[:, bent.brain].mean() > 0.02
+    alone = render_synthetic(spec, read, generator, replace(WHOLE, detail=0.0)).volumes
+    assert np.abs(np.stack([alone["T1w"], alone["FLAIR"]]) - expected).max() > 0.1
+
+
+def test_nothing_of_a_hosts_own_lesion_is_kept(whole, toy_cohort, trained, read):
+    """Whatever a patient's images show in the lesion, the whole volume is the same."""
+    host = next(s.id for s in toy_cohort if s.group == "patient")
+    spec, generator = whole_control(whole, host), load_generator(trained)
+    anatomy = read(host)
+    spoilt = replace(anatomy, images=np.where(anatomy.lesion, 1 - anatomy.images, anatomy.images))
+    one, other = (
+        render_synthetic(spec, lambda _, a=a: a, generator, WHOLE).volumes["T1w"]
+        for a in (anatomy, spoilt)
+    )
+    bent = bend_anatomy(anatomy, spec.warp)
+    ill = bent.ill > 0.999
+    assert ill.any()
+    np.testing.assert_allclose(one[ill], other[ill], atol=0.01)
+    changed = bend_anatomy(spoilt, spec.warp).images - bent.images
+    assert np.abs(changed)[0][ill].max() > 0.1
+
+
+def test_complete_volumes_are_segmented_from_their_own_images(whole):
+    for subject in read_cohort(whole):
+        images, brain, grid = read_images(subject), read_brain(subject), read_grid(subject)
+        again = tissue_maps(images, brain, grid)
+        np.testing.assert_allclose(read_tissues(subject), again, atol=0.01)
 
 
 def rim_statistics(made: np.ndarray, real: np.ndarray, mask: np.ndarray, mm: tuple) -> tuple:

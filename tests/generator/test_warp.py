@@ -2,15 +2,19 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from lesionforge.cohort.subject import read_brain, read_tissues
 from lesionforge.generator.warp import (
+    ASYMMETRY,
     MIN_JACOBIAN,
     WarpSpec,
     _positions,
     jacobian,
     sample_warp,
+    warp_images,
     warp_tissues,
+    warp_weight,
 )
 from lesionforge.seeding import stream
 
@@ -55,6 +59,27 @@ def test_field_has_the_amplitude_in_mm_on_any_grid():
         at = _positions(shape, WarpSpec(5, 3.0, 40.0), (voxel,) * 3)
         shift = (at - np.indices(shape)) * voxel
         assert np.sqrt((shift**2).mean()) == pytest.approx(3.0, rel=0.05)
+
+
+def test_a_bent_head_is_nearly_as_symmetric_as_before():
+    shape = (64, 80, 64)
+    at = _positions(shape, WarpSpec(5, 4.0, 30.0), (2.5,) * 3)
+    shift = (at - np.indices(shape)) * 2.5
+    sides = shift - shift[:, ::-1] * np.array([-1, 1, 1]).reshape(3, 1, 1, 1)
+    share = np.sqrt((sides**2).mean() / (shift**2).mean()) / 2
+    assert share == pytest.approx(ASYMMETRY, rel=0.01)
+
+
+def test_bent_images_keep_their_noise_and_take_no_background():
+    rng = stream(0, "noise")
+    brain = np.linalg.norm(np.indices((48, 48, 48)) - 23.5, axis=0) < 20
+    noise = ndimage.gaussian_filter(rng.normal(size=(1, 48, 48, 48)), (0, 0.5, 0.5, 0.5))
+    spec = sample_warp(stream(1, "w"), 4.0, 30.0)
+    inside = warp_weight(brain.astype(np.float32), spec, (2.5,) * 3) > 0.5
+    flat = warp_images(np.where(brain, np.ones_like(noise), 0), brain, spec, (2.5,) * 3)
+    np.testing.assert_allclose(flat[:, inside], 1, atol=1e-5)
+    bent = warp_images(np.where(brain, noise, 0), brain, spec, (2.5,) * 3)
+    assert bent[:, inside].std() / noise[:, brain].std() > 0.9
 
 
 def test_no_amplitude_is_identity_or_mirror(host):

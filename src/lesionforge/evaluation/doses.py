@@ -7,12 +7,8 @@ from typing import Any
 import numpy as np
 
 from lesionforge.evaluation.bootstrap import Resamples
-from lesionforge.evaluation.metrics import (
-    Outcomes,
-    compare_pair,
-    matched_replicates,
-    with_interval,
-)
+from lesionforge.evaluation.metrics import compare_pair
+from lesionforge.evaluation.replicates import Outcomes, matched_replicates, with_interval
 from lesionforge.evaluation.statistics import (
     Estimate,
     EvaluationConfig,

@@ -14,12 +14,14 @@ from lesionforge.cohort.subject import (
     read_lesion,
     read_tissues,
 )
-from lesionforge.generator.warp import WarpSpec, warp_tissues
+from lesionforge.evaluation.envelopes import feather_weight
+from lesionforge.generator.warp import WarpSpec, warp_images, warp_tissues, warp_weight
 from lesionforge.masks.healing import check_symmetric, heal_tissues
 from lesionforge.masks.host import Host, keep_clear
 from lesionforge.volume import Grid
 
 CACHED = 4
+ILL_MM = 10.0  # beyond this distance from its mask nothing of a real lesion shows
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +30,14 @@ class Anatomy:
 
     Attributes:
         id: of the real subject.
-        images: (2, X, Y, Z) T1w and FLAIR; None once bent, since only tissues are bent.
+        images: (2, X, Y, Z) T1w and FLAIR; None where unknown.
         tissues: (3, X, Y, Z) probabilities as segmented.
         healed: (3, X, Y, Z) probabilities with a healthy estimate at the lesion.
         lesion: (X, Y, Z) bool, the real lesion; empty for controls and once bent.
         brain: (X, Y, Z) bool.
         grid: their grid, symmetric in x.
+        ill: (X, Y, Z) float32 in [0, 1], once bent: how far the images show a real lesion, which
+            `lesion` no longer names; None unless bent.
     """
 
     id: str
@@ -43,6 +47,7 @@ class Anatomy:
     lesion: np.ndarray
     brain: np.ndarray
     grid: Grid
+    ill: np.ndarray | None = None
 
     def as_host(self) -> Host:
         """Return the place for a new lesion: the real one and 10 mm around it are forbidden."""
@@ -84,14 +89,19 @@ def anatomy_reader(subjects: Iterable[Subject]) -> Callable[[str], Anatomy]:
 def bend_anatomy(anatomy: Anatomy, spec: WarpSpec) -> Anatomy:
     """Apply a drawn deformation.
 
-    With amplitude 0 everything is kept or mirrored, images included, exactly. Otherwise the healed
-    tissues are bent and stand for the segmented ones too: no image and no real lesion remains.
+    With amplitude 0 everything is kept or mirrored, exactly. Otherwise the healed tissues are bent
+    and stand for the segmented ones too; images are bent as they are, and `ill` says where a real
+    lesion shows in them.
     """
     if spec.amplitude_mm > 0:
-        healed = warp_tissues(anatomy.healed, spec, anatomy.grid.voxel_mm)
+        voxel_mm, images = anatomy.grid.voxel_mm, anatomy.images
+        healed = warp_tissues(anatomy.healed, spec, voxel_mm)
         brain = healed.sum(0) > 0.5
-        nothing = np.zeros_like(brain)
-        return Anatomy(anatomy.id, None, healed, healed, nothing, brain, anatomy.grid)
+        if images is not None:
+            images = warp_images(images, anatomy.brain, spec, voxel_mm) * brain
+        reach = feather_weight(anatomy.lesion, ILL_MM, voxel_mm, whole_mm=ILL_MM / 2)
+        ill, nothing = warp_weight(reach, spec, voxel_mm), np.zeros_like(brain)
+        return Anatomy(anatomy.id, images, healed, healed, nothing, brain, anatomy.grid, ill)
     if not spec.flip:
         return anatomy
     return replace(

@@ -147,7 +147,7 @@ def _flaw(pool: Pool, wish: Wish, attempt: int) -> FlawSpec | None:
 
 def _host(pool: Pool, wish: Wish, attempt: int, rng: np.random.Generator) -> Subject:
     hosts = sorted(pool.hosts(wish.group), key=lambda subject: subject.id)
-    if pool.config.mode != "whole":
+    if pool.config.mode != "whole" or pool.config.detail:
         hosts = _of_site(hosts, wish.site)
     if attempt:
         return hosts[int(rng.integers(len(hosts)))]

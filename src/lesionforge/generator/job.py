@@ -11,7 +11,7 @@ from lesionforge.cohort.subject import Subject
 from lesionforge.errors import DataError, LineageError, named
 from lesionforge.generator.anatomy import anatomy_reader
 from lesionforge.generator.draw import Pool
-from lesionforge.generator.recipe import SynthesisConfig
+from lesionforge.generator.recipe import Mode, SynthesisConfig
 from lesionforge.generator.train import TrainedGenerator, check_volumes, load_generator
 from lesionforge.generator.wishes import (
     Group,
@@ -28,7 +28,7 @@ from lesionforge.training import volume_checksums
 
 logger = logging.getLogger(__name__)
 PREFIX: dict[Group, str] = {"patient": "sub-syn", "control": "sub-syc"}
-RECIPE = 2
+RECIPE: dict[Mode, int] = {"insert": 2, "whole": 3, "paste": 2}
 """Raised when the same settings give other voxels, so that no set mixes two ways of making."""
 
 
@@ -104,7 +104,7 @@ def open_job(  # noqa: PLR0913 (all that a set is made from)
     pool = Pool(tuple(subjects), prior, config, seed, anatomy_reader(subjects), findings)
     wishes = _wishes(prior, counts, seed, config.plan)
     content = {
-        "recipe": RECIPE,
+        "recipe": RECIPE[config.mode],
         "synthesis": config.content(),
         "masks": asdict(masks),
         "seed": seed,

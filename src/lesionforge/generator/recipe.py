@@ -30,6 +30,9 @@ class SynthesisConfig:
         warp_mm: whole: root mean square displacement of the anatomy; above 0.
         warp_scale_mm: whole: distance over which the displacement changes.
         mix_styles: whole: mix the style codes of two training scans of one site.
+        detail: whole: share of what the generator leaves unexplained of its host (noise, shading,
+            fine anatomy) that is bent with the anatomy and kept; 0 is the generator alone, whose
+            volumes are easily told from real ones unless it was trained for long.
         smooth_voxels: insert, whole: a generator's effect is averaged over this (standard deviation
             of a Gaussian) before anything else is done to it: what it draws finer is texture of its
             own, not what lesions do (docs/results/generator); 0 leaves it.
@@ -65,6 +68,7 @@ class SynthesisConfig:
     warp_mm: float = 4.0
     warp_scale_mm: float = 30.0
     mix_styles: bool = True
+    detail: float = 1.0
     smooth_voxels: float = 0.7
     max_gain: float = 2.0
     min_effect_sd: float = 0.2
@@ -85,6 +89,7 @@ class SynthesisConfig:
         _within("feather_mm", self.feather_mm, 0, 50)
         _within("warp_mm", self.warp_mm, 0.5, 20)
         _within("warp_scale_mm", self.warp_scale_mm, 10, 200)
+        _within("detail", self.detail, 0, 1)
         _within("smooth_voxels", self.smooth_voxels, 0, 5)
         _within("max_gain", self.max_gain, 1, 10)
         _within("min_effect_sd", self.min_effect_sd, 0, 10)
@@ -106,14 +111,16 @@ class SynthesisConfig:
     def content(self) -> dict[str, Any]:
         """Return what decides the voxels, JSON-able: what a set on disk is recognised by.
 
-        Where it runs does not, a plan's rows are compared one by one, and knobs of flaws count only
-        where there are any.
+        Where it runs does not, a plan's rows are compared one by one, and knobs of flaws, decoys
+        and detail count only where there are any.
         """
         values = dataclasses.asdict(dataclasses.replace(self, device="", plan=None))
         if not self.flaw_share:
             del values["flaw_share"], values["flaw_kinds"]
         if not self.decoy_share:
             del values["decoy_share"]
+        if self.mode != "whole":
+            del values["detail"]
         return values
 
 

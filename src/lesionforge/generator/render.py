@@ -7,28 +7,22 @@ from typing import Any
 import numpy as np
 
 from lesionforge.cohort.bids import subject_volumes
+from lesionforge.cohort.segment import tissue_maps
 from lesionforge.errors import DataError
 from lesionforge.evaluation.conspicuity import (
     describe_effect,
     lesion_effect,
     match_signs,
-    measure_conspicuity,
 )
-from lesionforge.evaluation.envelopes import feather_weight
-from lesionforge.evaluation.signs import NO_SIGNS, SIGNS, sign_maps
-from lesionforge.evaluation.smoothing import smooth_within
+from lesionforge.evaluation.signs import sign_maps
 from lesionforge.generator.anatomy import Anatomy, bend_anatomy
-from lesionforge.generator.apply import apply_generator
 from lesionforge.generator.compose import (
     effect_size,
     expected_signs,
-    fit_effect,
-    fit_intensities,
-    insert_effect,
-    least_gain,
     made_signs,
 )
 from lesionforge.generator.flaws import apply_flaw
+from lesionforge.generator.passes import Passes, insert, whole
 from lesionforge.generator.paste import copy_tissue
 from lesionforge.generator.quality import (
     Rejection,
@@ -40,13 +34,9 @@ from lesionforge.generator.quality import (
     check_signs,
 )
 from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
-from lesionforge.generator.semantic import semantic_map
 from lesionforge.generator.train import TrainedGenerator
-from lesionforge.hardware import find_device
 from lesionforge.masks.render import render_mask
 from lesionforge.volume import Grid
-
-UNCHANGED = np.ones(len(SIGNS), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +79,8 @@ def render_synthetic(
         before, after, lesion = copy_tissue(spec, anatomy, read, config)
     else:
         lesion = _grown(spec, anatomy)
-        passes = _Passes(spec, anatomy, lesion, trained, config)
-        before, after, gains = _insert(passes) if spec.mode == "insert" else _whole(passes)
+        passes = Passes(spec, anatomy, lesion, trained, config)
+        before, after, gains = insert(passes) if spec.mode == "insert" else whole(passes)
         strength = {"Gain": [round(float(gain), 4) for gain in gains]}
     images = after * anatomy.brain
     checks: dict[str, Any] = {"InImages": "finite, in [0, 1], 0 outside the brain, not flat"}
@@ -119,7 +109,12 @@ def render_synthetic(
             rejections += check_shown(*shown, asked, config)
         except DataError as error:  # nothing is left around the lesion to compare it with
             rejections.append(Rejection("surroundings", str(error)))
-    return Made(_volumes(spec, anatomy, lesion, images), lesion, checks, rejections)
+    tissues = anatomy.tissues
+    if spec.mode == "whole":  # complete volumes are segmented like real ones, before any flaw
+        tissues = tissue_maps(sound, anatomy.brain, anatomy.grid)
+    label = lesion | anatomy.lesion if spec.group == "patient" else None
+    volumes = subject_volumes(images, anatomy.brain, tissues, label)
+    return Made(volumes, lesion, checks, rejections)
 
 
 def find_place(
@@ -141,104 +136,6 @@ def _grown(spec: SynthesisSpec, anatomy: Anatomy) -> np.ndarray:
     if spec.lesion is None:
         return np.zeros_like(anatomy.brain)
     return render_mask(spec.lesion, anatomy.as_host())
-
-
-@dataclass(frozen=True, eq=False)
-class _Passes:
-    """Everything that a generator pass needs."""
-
-    spec: SynthesisSpec
-    anatomy: Anatomy
-    lesion: np.ndarray
-    trained: TrainedGenerator
-    config: SynthesisConfig
-
-    def run(
-        self, with_lesion: bool, noise_seed: int, part: tuple[tuple[int, int], ...] | None = None
-    ) -> np.ndarray:
-        """Make (2, X, Y, Z), or that part of it, with or without the new lesion."""
-        spec = self.spec
-        lesion = self.lesion if with_lesion else np.zeros_like(self.lesion)
-        signs = NO_SIGNS if spec.lesion is None else spec.lesion.signs
-        return apply_generator(
-            self.trained.network,
-            semantic_map(self.anatomy.healed, lesion, signs, self.anatomy.grid.voxel_mm),
-            self._style(),
-            noise_seed,
-            tile=self.config.tile,
-            device=find_device(self.config.device),
-            part=part,
-        )
-
-    def fit(
-        self, delta: np.ndarray, compose: Callable[[np.ndarray], np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Bring an effect to what the spec asks for, first by itself and then in the images.
-
-        Returns:
-            The images that `compose` makes of it, and the factor of each sign.
-        """
-        asked, anatomy, limit = self.spec.lesion, self.anatomy, self.config.max_gain
-        if asked is None:
-            return compose(delta), UNCHANGED
-        voxel_mm, wanted = anatomy.grid.voxel_mm, (asked.signs, asked.conspicuity)
-        effect, gains = fit_effect(delta, self.lesion, anatomy.healed, voxel_mm, *wanted, limit)
-        place = (self.lesion, anatomy.estimated(self.lesion), anatomy.brain, voxel_mm)
-
-        def shown(gain: float) -> float:
-            images = compose(gain * effect) * anatomy.brain
-            return measure_conspicuity(images, *place).total
-
-        try:
-            gain = least_gain(shown, asked.conspicuity, limit)
-        except DataError:  # nothing is left around the lesion: it will be rejected for that
-            gain = 1.0
-        return compose(np.float32(gain) * effect), gain * gains
-
-    def _style(self) -> np.ndarray:
-        lacking = [name for name in self.spec.styles if name not in self.trained.styles]
-        if lacking:
-            raise DataError(
-                f"The generator has no style code of {', '.join(lacking)}. "
-                "Train it on the subjects that are synthesized from."
-            )
-        codes = np.stack([np.asarray(self.trained.styles[name]) for name in self.spec.styles])
-        weights = np.array(self.spec.style_weights)[:, None]
-        return (weights * codes).sum(0).astype(np.float32)
-
-
-def _insert(passes: _Passes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Add the difference of two passes to the host's images; return before, after and gains."""
-    spec, images = passes.spec, passes.anatomy.images
-    if images is None:
-        raise DataError(f"{spec.host} was bent; `insert` keeps real images and cannot bend them.")
-    if not spec.shows and spec.noise_seed == spec.null_noise_seed:
-        return images, images, UNCHANGED  # the two passes would be the same
-    reach_mm, voxel_mm = passes.config.feather_mm, passes.anatomy.grid.voxel_mm
-    weight = feather_weight(passes.lesion, reach_mm, voxel_mm, whole_mm=reach_mm / 2)
-    weight *= passes.anatomy.brain
-    part = tuple((int(i.min()), int(i.max()) + 1) for i in np.nonzero(weight))
-    delta = np.zeros_like(images)
-    delta[(slice(None), *(slice(low, high) for low, high in part))] = passes.run(
-        spec.shows, spec.noise_seed, part
-    ) - passes.run(False, spec.null_noise_seed, part)
-    delta = smooth_within(delta, passes.anatomy.brain, passes.config.smooth_voxels)
-    if not spec.shows:
-        return images, insert_effect(images, delta, weight), UNCHANGED
-    return images, *passes.fit(delta, lambda effect: insert_effect(images, effect, weight))
-
-
-def _whole(passes: _Passes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Make complete images; return them without and with the lesion, and the gains."""
-    spec, brain = passes.spec, passes.anatomy.brain
-    healthy = passes.run(False, spec.null_noise_seed)
-    if not spec.shows:
-        fitted = fit_intensities(healthy, brain)
-        return fitted, fitted, UNCHANGED
-    delta = passes.run(True, spec.noise_seed) - healthy
-    delta = smooth_within(delta, brain, passes.config.smooth_voxels)
-    ill, gains = passes.fit(delta, lambda effect: fit_intensities(healthy + effect, brain))
-    return fit_intensities(healthy, brain), ill, gains
 
 
 def _flaw_figures(sound: np.ndarray, spoilt: np.ndarray, grid: Grid) -> dict[str, Any]:
@@ -278,10 +175,3 @@ def _lesion_figures(
         figures["ConspicuityAsked"] = round(spec.lesion.conspicuity, 4)
         figures["MatchBefore"] = round(before, 4)
     return figures, (bare.total, seen.total)
-
-
-def _volumes(
-    spec: SynthesisSpec, anatomy: Anatomy, lesion: np.ndarray, images: np.ndarray
-) -> dict[str, np.ndarray]:
-    label = lesion | anatomy.lesion if spec.group == "patient" else None
-    return subject_volumes(images, anatomy.brain, anatomy.tissues, label)

@@ -192,7 +192,7 @@ def _write(
         "QualityChecks": {**made.checks, "PlaceOfPlanGivenUp": loose},
         "Rejected": rejected,
     }
-    if spec.mode != "whole":
+    if spec.mode != "whole" or job.pool.config.detail:
         sidecar["ContainsRealAnatomyOf"] = spec.host
     write_subject(subject, made.volumes, job.pool.read(spec.host).grid, sidecar)
 

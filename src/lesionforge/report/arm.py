@@ -6,8 +6,8 @@ import numpy as np
 
 from lesionforge.evaluation.doses import Arm
 from lesionforge.evaluation.froc import sensitivity_at
-from lesionforge.evaluation.metrics import Outcomes
 from lesionforge.evaluation.outcomes import outcome
+from lesionforge.evaluation.replicates import Outcomes
 from lesionforge.evaluation.statistics import EvaluationConfig, outlined
 from lesionforge.report.cells import CellTables
 

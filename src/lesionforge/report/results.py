@@ -12,14 +12,9 @@ from lesionforge.errors import DataError
 from lesionforge.evaluation.bootstrap import Resamples, resample
 from lesionforge.evaluation.doses import best_against_copies, dose_curves, label_curve
 from lesionforge.evaluation.matching import CandidateRules
-from lesionforge.evaluation.metrics import (
-    Outcomes,
-    compare_pair,
-    matched_replicates,
-    regime_metrics,
-    sensitivity_replicates,
-)
+from lesionforge.evaluation.metrics import compare_pair, regime_metrics
 from lesionforge.evaluation.outcomes import Outcome, choose_threshold, outcome
+from lesionforge.evaluation.replicates import Outcomes, matched_replicates, sensitivity_replicates
 from lesionforge.evaluation.statistics import (
     GAP_DEFINITION,
     SAVING_DEFINITION,
