@@ -53,6 +53,18 @@ def test_doses_are_compared_on_the_seeds_that_all_have(arm, base):
     assert dose_curves([base, one, two], DRAWS, CONFIG)[0]["best"] == "two"
 
 
+def test_points_are_read_on_the_seeds_that_all_have(arm, base):
+    """Seed 1 is harder, and only the baseline was trained on it."""
+    base.outcomes[1] = arm("hard", 0.0, 10, 0.1).outcomes[0]
+    (curve,) = dose_curves([base, arm("one", 1.0, 50, 0.5)], DRAWS, CONFIG)
+    assert curve["seeds"] == [0]
+    assert [p["sensitivity_at_half_fp"]["value"] for p in curve["points"]] == [0.4, 0.5]
+    del base.outcomes[0]
+    (curve,) = dose_curves([base, arm("one", 1.0, 50, 0.5)], DRAWS, CONFIG)
+    assert curve["seeds"] == []
+    assert [p["sensitivity_at_half_fp"]["value"] for p in curve["points"]] == [0.1, 0.5]
+
+
 def test_of_equal_doses_the_smaller_is_taken(arm, base):
     arms = [base, arm("two", 2.0, 60, 0.5), arm("half", 0.5, 50, 0.5)]
     assert dose_curves(arms, DRAWS, CONFIG)[0]["best"] == "half"

@@ -101,6 +101,16 @@ def test_an_unknown_interval_shows_nothing_and_names_stay_as_written(metrics):
     assert made.parts[0].title.startswith("NoDecoys_A against baseline")
 
 
+def test_the_headline_owns_up_to_a_single_training(metrics):
+    pair, warning = metrics["comparisons"][0], "how trainings differ is in no interval"
+    one, two = (
+        verdict({**metrics, "comparisons": [{**pair, "seeds": seeds}]}).headline
+        for seeds in ([0], [0, 1])
+    )
+    assert one.endswith(f"{warning}.")
+    assert warning not in two
+
+
 def test_two_ways_to_show_nothing_do_not_contradict_each_other(metrics):
     """Everybody is found in both arms: one interval is unknown, the other holds 0."""
     pair = {**metrics["comparisons"][0], "b": "augmented"}

@@ -1,7 +1,7 @@
 """Dose curves: what more synthetic patients are worth, and when more are not shown to be better."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,8 @@ def dose_curves(
 ) -> list[dict[str, Any]]:
     """Return a curve for each synthetic set, at the matched rate of false positives.
 
-    Points are the baseline (dose 0) and the regimes that add the set to the baseline's patients.
+    Points are the baseline (dose 0) and the regimes that add the set to the baseline's patients, on
+    the seeds that all of them have, since seeds may differ by more than doses do.
     The best dose is chosen on validation subjects; `enough` is the smallest dose that no larger one
     is surely better than (95 % interval of the paired difference above 0).
 
@@ -61,8 +62,9 @@ def dose_curves(
         config: the matched rate.
 
     Returns:
-        Of each set: set, mode, points, best (a regime), chosen_on, enough (a dose), gap_recovered
-        and label_saving at the best dose.
+        Of each set: set, mode, seeds (of the points; empty where no seed is common and each point
+        is on its own), points, best (a regime), chosen_on, enough (a dose), gap_recovered and
+        label_saving at the best dose.
     """
     base = next(arm for arm in arms if arm.regime == "baseline")
     curves = []
@@ -71,11 +73,12 @@ def dose_curves(
         if not members:
             continue
         ordered = [base, *sorted(members, key=lambda arm: arm.dose)]
-        best = _best(ordered[1:])
+        best, seeds = _best(ordered[1:]), _common_seeds(ordered)
         curves.append({
             "set": source,
             "mode": members[0].mode,
-            "points": [_point(arm, draws, config) for arm in ordered],
+            "seeds": seeds,
+            "points": [_point(_on_seeds(arm, seeds), draws, config) for arm in ordered],
             "best": best.regime if best else None,
             "chosen_on": CHOSEN,
             "enough": _enough(ordered, draws, config),
@@ -117,10 +120,19 @@ def _readings(
     None where no seed is common.
     """
     rate = np.array([config.false_positives_per_subject])
-    seeds = [s for s in arms[0].outcomes if all(s in arm.outcomes for arm in arms)]
+    seeds = _common_seeds(arms)
     if not seeds:
         return None
     return [matched_replicates({s: a.outcomes[s] for s in seeds}, draws, rate)[:, 0] for a in arms]
+
+
+def _common_seeds(arms: Sequence[Arm]) -> list[int]:
+    return [s for s in arms[0].outcomes if all(s in arm.outcomes for arm in arms)]
+
+
+def _on_seeds(arm: Arm, seeds: Collection[int]) -> Arm:
+    """Return an arm on some of its seeds; as it is where none is named."""
+    return replace(arm, outcomes={s: arm.outcomes[s] for s in seeds or arm.outcomes})
 
 
 def _point(arm: Arm, draws: Resamples, config: EvaluationConfig) -> dict[str, Any]:

@@ -211,8 +211,14 @@ def draw_doses(metrics: dict[str, Any], path: Path) -> None:
             chosen = [point["regime"] == curve["best"] for point in curve["points"]]
             axis.plot(place[chosen], values[chosen], "o", markersize=13, fillstyle="none",
                       color=shade)  # fmt: skip
-        if "expanded" in metrics["regimes"]:
-            level = metrics["regimes"]["expanded"]["sensitivity_at_half_fp"]["value"]
+        seeds = metrics["doses"][0]["seeds"]
+        alike = [
+            run["sensitivity_at_half_fp"]
+            for run in metrics["regimes"].get("expanded", {}).get("by_seed", [])
+            if run["seed"] in seeds
+        ]
+        if alike:
+            level = float(np.mean(alike))
             axis.axhline(level, color="#94a3b8", linewidth=1.2, linestyle=(0, (4, 3)))
             middle = max(p["dose"] for c in metrics["doses"] for p in c["points"]) / 2
             axis.text(middle, level, "expanded", color="#64748b", fontsize=8.5, va="bottom")

@@ -128,7 +128,10 @@ def _headline(metrics: dict[str, Any], pairs: dict[tuple[str, str], Any]) -> str
             f"interval {_words(matched['ci95'])}."
         )
     text += f" False positives a subject: {number(false[1])} against {number(false[0])}."
-    return text + _against_copies(metrics)
+    text += _against_copies(metrics)
+    if len(pair["seeds"]) == 1:
+        text += " One training of each arm: how trainings differ is in no interval."
+    return text
 
 
 def _spoken_of(metrics: dict[str, Any]) -> str:
