@@ -20,10 +20,12 @@ from lesionforge.cohort.subject import (
 )
 from lesionforge.errors import ConfigError, DataError, LineageError
 from lesionforge.evaluation.envelopes import feather_weight
+from lesionforge.evaluation.nearness import Crowd, gather, shrink
 from lesionforge.evaluation.signs import sign_maps
 from lesionforge.generator.anatomy import bend_anatomy, read_anatomy
 from lesionforge.generator.compose import expected_signs, fit_intensities
 from lesionforge.generator.module import GeneratorConfig
+from lesionforge.generator.quality import check_distance
 from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
 from lesionforge.generator.render import render_synthetic
 from lesionforge.generator.synthesize import synthesize
@@ -267,6 +269,25 @@ def test_nothing_of_a_hosts_own_lesion_is_kept(whole, toy_cohort, trained, read)
     np.testing.assert_allclose(one[ill], other[ill], atol=0.01)
     changed = bend_anatomy(spoilt, spec.warp).images - bent.images
     assert np.abs(changed)[0][ill].max() > 0.1
+
+
+def test_volumes_keep_their_distance_from_real_heads(whole, toy_cohort, toy_grid):
+    small = [shrink(read_images(s), toy_grid.voxel_mm) for s in toy_cohort]
+    real = gather(small)
+    assert check_distance(real.distance(small[3][:, ::-1]), real.least)[0].reason == "copy"
+    for subject in read_cohort(whole):
+        distance = real.distance(shrink(read_images(subject), toy_grid.voxel_mm))
+        assert distance >= real.least > 0
+        assert check_distance(distance, real.least) == []
+        told = sidecar_of(whole, subject.id)["QualityChecks"]["NearestHeadSD"]
+        assert told == pytest.approx(distance, abs=0.01)
+
+
+def test_a_volume_that_is_too_near_is_drawn_again(make, monkeypatch):
+    """Every head is too near where two real ones are said to be worlds apart."""
+    monkeypatch.setattr("lesionforge.generator.job.gather", lambda heads: Crowd(tuple(heads), 99.0))
+    with pytest.raises(DataError, match=r"every draw was rejected \(3 x copy.*warp_scale_mm"):
+        make(replace(WHOLE, max_attempts=3), n=0, n_controls=1)
 
 
 def test_complete_volumes_are_segmented_from_their_own_images(whole):

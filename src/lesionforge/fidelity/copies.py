@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 from scipy import ndimage
 
-from lesionforge.evaluation.conspicuity import ROBUST_SD
+from lesionforge.evaluation.nearness import head_distances
 from lesionforge.evaluation.statistics import quantiles, wilson
 from lesionforge.fidelity.finding import Finding
 from lesionforge.fidelity.portrait import Patch, Portrait
@@ -175,16 +175,5 @@ def volume_findings(
 
 
 def volume_distances(a: Sequence[Portrait], b: Sequence[Portrait]) -> np.ndarray:
-    """Return root mean square differences (N, M) of small copies, mirrored or not, in robust SDs.
-
-    Averaged over the voxels that are brain in either.
-    """
-    found = np.empty((len(a), len(b)))
-    mirrored = [np.stack([p.small, p.small[:, ::-1]]).astype(np.float32) for p in b]
-    for i, one in enumerate(a):
-        mine = one.small.astype(np.float32)
-        for j, other in enumerate(mirrored):
-            either = (mine[0] > 0) | (other[:, 0] > 0)
-            square = ((mine - other) ** 2).sum(axis=1).sum(axis=(1, 2, 3))
-            found[i, j] = np.sqrt((square / (2 * either.sum(axis=(1, 2, 3)))).min()) / ROBUST_SD
-    return found
+    """Return how far apart the small copies of portraits are (N, M), see `head_distances`."""
+    return head_distances([p.small for p in a], [p.small for p in b])

@@ -18,6 +18,7 @@ from lesionforge.evaluation.conspicuity import (
     lesion_effect,
     match_signs,
 )
+from lesionforge.evaluation.nearness import shrink
 from lesionforge.evaluation.signs import Signs
 from lesionforge.evaluation.smoothing import smooth_within
 from lesionforge.fidelity.features import around_features, lesion_features, whole_features
@@ -25,7 +26,6 @@ from lesionforge.masks.descriptors import describe_mask, largest_component
 from lesionforge.masks.healing import heal_tissues
 from lesionforge.masks.host import Host
 
-SMALL_MM = 2.0  # small copies are at most this coarse, unless the study's voxels are
 HALF = 12  # voxels of a small copy, from a lesion's centre to the edge of its cube
 
 
@@ -115,8 +115,7 @@ def draw_portrait(
     if place is not None:
         tissues = heal_tissues(tissues, place, grid)
     whole = whole_features(images, tissues, brain, grid)
-    factor = max(1, int(SMALL_MM / min(grid.voxel_mm)))
-    small = _shrink(images, factor)
+    small = shrink(images, grid.voxel_mm)
     portrait = Portrait(
         subject.id,
         subject.group,
@@ -148,23 +147,13 @@ def draw_portrait(
         matched=None
         if asked_signs is None
         else match_signs(effect, tissues, grid.voxel_mm, asked_signs),
-        patch=_patch(small, _shrink(everywhere, factor), _shrink(place[None], factor)[0] > 0),
+        patch=_patch(small, *(shrink(v, grid.voxel_mm) for v in (everywhere, place[None]))),
     )
 
 
-def _shrink(volumes: np.ndarray, factor: int) -> np.ndarray:
-    """Average blocks of `factor` voxels; (C, X, Y, Z) float32, what is left over is cut off."""
-    if factor == 1:
-        return volumes.astype(np.float32)
-    c, x, y, z = (n // factor * factor for n in (factor * len(volumes), *volumes.shape[1:]))
-    blocks = volumes[:, :x, :y, :z].reshape(
-        c // factor, x // factor, factor, y // factor, factor, z // factor, factor
-    )
-    return blocks.mean(axis=(2, 4, 6), dtype=np.float32)
-
-
-def _patch(images: np.ndarray, effect: np.ndarray, mask: np.ndarray) -> Patch:
-    """Cut the cube around the lesion; what lies beyond the volume is 0."""
+def _patch(images: np.ndarray, effect: np.ndarray, place: np.ndarray) -> Patch:
+    """Cut the cube around the lesion `place` (1, x, y, z); what lies beyond the volume is 0."""
+    mask = place[0] > 0
     middle = np.argwhere(mask).mean(axis=0).round().astype(int)
     box = tuple(slice(int(m), int(m) + 2 * HALF + 1) for m in middle)
 

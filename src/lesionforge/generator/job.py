@@ -6,9 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from lesionforge.cohort.bids import is_complete, json_path, write_description
-from lesionforge.cohort.subject import Subject
+from lesionforge.cohort.subject import Subject, read_grid, read_images
 from lesionforge.errors import DataError, LineageError, named
+from lesionforge.evaluation.nearness import Crowd, gather, shrink
 from lesionforge.generator.anatomy import anatomy_reader
 from lesionforge.generator.draw import Pool
 from lesionforge.generator.recipe import Mode, SynthesisConfig
@@ -28,7 +31,7 @@ from lesionforge.training import volume_checksums
 
 logger = logging.getLogger(__name__)
 PREFIX: dict[Group, str] = {"patient": "sub-syn", "control": "sub-syc"}
-RECIPE: dict[Mode, int] = {"insert": 2, "whole": 3, "paste": 2}
+RECIPE: dict[Mode, int] = {"insert": 2, "whole": 4, "paste": 2}
 """Raised when the same settings give other voxels, so that no set mixes two ways of making."""
 
 
@@ -43,6 +46,7 @@ class Job:
         wishes: what is asked of each patient and each control.
         sources: ids of all real subjects behind the set.
         config_sha256: checksum of everything that decides what the subjects are.
+        crowd: the real heads that no complete volume may repeat; None in modes that keep a head.
     """
 
     out: Path
@@ -51,6 +55,7 @@ class Job:
     wishes: dict[Group, list[Wish]]
     sources: tuple[str, ...]
     config_sha256: str
+    crowd: Crowd | None = None
 
     def subject(self, group: Group, number: int, site: str = "n/a") -> Subject:
         """Return where a synthetic subject is written."""
@@ -113,7 +118,11 @@ def open_job(  # noqa: PLR0913 (all that a set is made from)
         "generator": trained and trained.sha256,
         **({"decoys": sha256_json(findings.to_json())} if findings else {}),
     }
-    job = Job(out, pool, trained, wishes, ids, sha256_json(content))
+    crowd = None
+    if config.mode == "whole":
+        heads = tqdm(subjects, desc="real heads", unit="subject")
+        crowd = gather([shrink(read_images(s), read_grid(s).voxel_mm) for s in heads])
+    job = Job(out, pool, trained, wishes, ids, sha256_json(content), crowd)
     check_same(job)
     _tell_sites(job)
     write_description(out, f"Synthetic subjects ({config.mode})")

@@ -91,6 +91,13 @@ def check_effect(effect_sd: float, asked_sd: float, config: SynthesisConfig) -> 
     ]
 
 
+def check_distance(distance: float, least: float) -> list[Rejection]:
+    """Refuse a head that is nearer to a real one than two real ones are to each other."""
+    if distance >= least:
+        return []
+    return [Rejection("copy", f"{distance:.2f} SD from a real head, two real ones {least:.2f}")]
+
+
 def check_shown(
     before: float, after: float, asked: float, config: SynthesisConfig
 ) -> list[Rejection]:

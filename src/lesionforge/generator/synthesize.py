@@ -3,9 +3,11 @@
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -18,8 +20,10 @@ from lesionforge.cohort.bids import (
 )
 from lesionforge.cohort.subject import Subject
 from lesionforge.errors import ConfigError, DataError, LineageError, MaskError
+from lesionforge.evaluation.nearness import shrink
 from lesionforge.generator.draw import draw_subject
 from lesionforge.generator.job import Job, open_job
+from lesionforge.generator.quality import check_distance
 from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
 from lesionforge.generator.render import Made, render_synthetic
 from lesionforge.generator.verify import damaged_files
@@ -137,6 +141,7 @@ def _make_subject(job: Job, group: Group, number: int) -> None:
         try:
             spec = draw_subject(job.pool, job.wish(group, number, attempt), attempt)
             made = render_synthetic(spec, job.pool.read, job.trained, job.pool.config)
+            made = _kept_apart(job, spec, made)
         except MaskError as error:
             rejected.append(_row(subject.id, attempt, "n/a", "mask", str(error)))
             continue
@@ -147,6 +152,19 @@ def _make_subject(job: Job, group: Group, number: int) -> None:
             _row(subject.id, attempt, spec.host, r.reason, r.detail) for r in made.rejections
         ]
     raise DataError(_why_not(subject.id, rejected))
+
+
+def _kept_apart(job: Job, spec: SynthesisSpec, made: Made) -> Made:
+    """Measure how far a complete volume is from every real head; too near is one more rejection."""
+    if job.crowd is None:
+        return made
+    images = np.stack([made.volumes[suffix] for suffix in ("T1w", "FLAIR")])
+    distance = job.crowd.distance(shrink(images, job.pool.read(spec.host).grid.voxel_mm))
+    return replace(
+        made,
+        checks={**made.checks, "NearestHeadSD": round(distance, 4)},
+        rejections=[*made.rejections, *check_distance(distance, job.crowd.least)],
+    )
 
 
 def _row(name: str, attempt: int, host: str, reason: str, detail: str) -> dict[str, Any]:
@@ -162,6 +180,7 @@ def _why_not(name: str, rejected: list[dict[str, Any]]) -> str:
         "shown": "Train the generator for longer, raise `max_gain`, or lower `min_shown_share`.",
         "place": "Ask for stronger lesions in a plan, or raise `min_shown_share` (or 0: no check).",
         "flaw": "Leave the kind out of `flaw_kinds`.",
+        "copy": "Raise `warp_mm` and `warp_scale_mm`, or lower `detail`.",
     }.get(str(counts.index[0]), "Look at the generator's panels in TensorBoard; train it longer.")
     return (
         f"{name} could not be made, every draw was rejected ({causes}; the last: "
