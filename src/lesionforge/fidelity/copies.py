@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 from scipy import ndimage
 
-from lesionforge.evaluation.nearness import head_distances
+from lesionforge.evaluation.nearness import gather, head_distances
 from lesionforge.evaluation.statistics import quantiles, wilson
 from lesionforge.fidelity.finding import Finding
 from lesionforge.fidelity.portrait import Patch, Portrait
@@ -154,10 +154,8 @@ def volume_findings(
     """
     nearest = volume_distances(made, behind).min(axis=1)
     usual = volume_distances(fresh, behind).min(axis=1)
-    real = [*behind, *fresh]
-    among = volume_distances(real, real)
-    among[np.diag_indices(len(real))] = np.inf
-    closest, k = float(among.min()), int((nearest < among.min()).sum())
+    closest = gather([p.small for p in (*behind, *fresh)]).least
+    k = int((nearest < closest).sum())
     return [
         Finding(
             "memorisation",
