@@ -142,6 +142,14 @@ def test_sources_name_every_real_subject_behind(inserted, whole, toy_cohort):
                 assert sha256(subject.t1w.parent / name) == checksum
 
 
+def test_a_whole_volume_of_the_generator_alone_holds_no_real_anatomy(make):
+    root = make(replace(WHOLE, detail=0.0), n=1, n_controls=1)
+    for subject in read_cohort(root):
+        known = read_json(json_path(subject, "T1w"))
+        assert known["Host"] in subject.sources
+        assert "ContainsRealAnatomyOf" not in known
+
+
 @pytest.fixture(scope="module")
 def read(toy_cohort):
     """Read the anatomy of a toy subject by its id."""

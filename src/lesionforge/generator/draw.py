@@ -1,7 +1,7 @@
 """Draw synthetic subjects: host, lesion, style and noise; all the chance of synthesis is here."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def draw_subject(pool: Pool, wish: Wish, attempt: int) -> SynthesisSpec:
     styles, weights = _styles(pool, host, wish, rng)
     decoys, lesion = _decoys(pool, wish), None
     if wish.group == "patient" or config.mode == "insert" or decoys is not None:
-        anatomy = bend_anatomy(pool.read(host.id), warp)
+        anatomy = bend_anatomy(replace(pool.read(host.id), images=None), warp)
         lesion = sample_spec(decoys or pool.prior, anatomy.as_host(), rng, wish.lesion)
     return SynthesisSpec(
         mode=config.mode,
