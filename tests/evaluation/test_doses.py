@@ -53,16 +53,25 @@ def test_doses_are_compared_on_the_seeds_that_all_have(arm, base):
     assert dose_curves([base, one, two], DRAWS, CONFIG)[0]["best"] == "two"
 
 
-def test_points_are_read_on_the_seeds_that_all_have(arm, base):
-    """Seed 1 is harder, and only the baseline was trained on it."""
+def test_a_dose_gains_on_the_seeds_that_the_baseline_has_too(arm, base):
+    """Seed 1 is harder for all; dose 2 was not trained on it, the baseline on both."""
     base.outcomes[1] = arm("hard", 0.0, 10, 0.1).outcomes[0]
-    (curve,) = dose_curves([base, arm("one", 1.0, 50, 0.5)], DRAWS, CONFIG)
-    assert curve["seeds"] == [0]
-    assert [p["sensitivity_at_half_fp"]["value"] for p in curve["points"]] == [0.4, 0.5]
+    one, two = arm("one", 1.0, 50, 0.5), arm("two", 2.0, 50, 0.5)
+    one.outcomes[1] = arm("hard", 1.0, 40, 0.4).outcomes[0]
+    one.validation[1] = 0.1
+    (curve,) = dose_curves([base, one, two], DRAWS, CONFIG)
+    assert [p["seeds"] for p in curve["points"]] == [[0, 1], [0, 1], [0]]
+    assert [p["gain_at_half_fp"]["value"] for p in curve["points"]] == pytest.approx([0, 0.2, 0.1])
+    low, high = curve["points"][2]["gain_at_half_fp"]["ci95"]
+    assert 0 < low < 0.1 < high < 0.2
+    levels = [p["sensitivity_at_half_fp"]["value"] for p in curve["points"]]
+    assert levels == pytest.approx([0.25, 0.45, 0.5])
+    judged = [p["validation_sensitivity_at_half_fp"] for p in curve["points"]]
+    assert judged == [0.4, 0.5, 0.5]  # seed 0 chooses, which both doses have
     del base.outcomes[0]
-    (curve,) = dose_curves([base, arm("one", 1.0, 50, 0.5)], DRAWS, CONFIG)
-    assert curve["seeds"] == []
-    assert [p["sensitivity_at_half_fp"]["value"] for p in curve["points"]] == [0.1, 0.5]
+    strange = dose_curves([base, one, two], DRAWS, CONFIG)[0]["points"][2]
+    assert strange["gain_at_half_fp"] is None
+    assert strange["sensitivity_at_half_fp"]["value"] == 0.5
 
 
 def test_of_equal_doses_the_smaller_is_taken(arm, base):

@@ -51,10 +51,11 @@ def dose_curves(
 ) -> list[dict[str, Any]]:
     """Return a curve for each synthetic set, at the matched rate of false positives.
 
-    Points are the baseline (dose 0) and the regimes that add the set to the baseline's patients, on
-    the seeds that all of them have, since seeds may differ by more than doses do.
-    The best dose is chosen on validation subjects; `enough` is the smallest dose that no larger one
-    is surely better than (95 % interval of the paired difference above 0).
+    Points are the baseline (dose 0) and the regimes that add the set to the baseline's patients.
+    Seeds may differ by more than doses do, so a dose's gain is paired with the baseline, on the
+    seeds that both have. The best dose is chosen on validation subjects, on the seeds that all
+    doses have; `enough` is the smallest dose that no larger one is surely better than (95 %
+    interval of the paired difference above 0).
 
     Args:
         arms: all regimes; `baseline` is one.
@@ -62,9 +63,10 @@ def dose_curves(
         config: the matched rate.
 
     Returns:
-        Of each set: set, mode, seeds (of the points; empty where no seed is common and each point
-        is on its own), points, best (a regime), chosen_on, enough (a dose), gap_recovered and
-        label_saving at the best dose.
+        Of each set: set, mode, points, best (a regime), chosen_on, enough (a dose), gap_recovered
+        and label_saving at the best dose. A point's figures are of its `seeds`, those that the
+        baseline has too (without any its own, and then its gain is None); its validation
+        sensitivity is what the best dose was chosen by.
     """
     base = next(arm for arm in arms if arm.regime == "baseline")
     curves = []
@@ -73,12 +75,12 @@ def dose_curves(
         if not members:
             continue
         ordered = [base, *sorted(members, key=lambda arm: arm.dose)]
-        best, seeds = _best(ordered[1:]), _common_seeds(ordered)
+        judging = set.intersection(*(set(arm.validation) for arm in members))
+        best = _best(ordered[1:], judging)
         curves.append({
             "set": source,
             "mode": members[0].mode,
-            "seeds": seeds,
-            "points": [_point(_on_seeds(arm, seeds), draws, config) for arm in ordered],
+            "points": [_gain(base, arm, judging, (draws, config)) for arm in ordered],
             "best": best.regime if best else None,
             "chosen_on": CHOSEN,
             "enough": _enough(ordered, draws, config),
@@ -130,15 +132,24 @@ def _common_seeds(arms: Sequence[Arm]) -> list[int]:
     return [s for s in arms[0].outcomes if all(s in arm.outcomes for arm in arms)]
 
 
-def _on_seeds(arm: Arm, seeds: Collection[int]) -> Arm:
-    """Return an arm on some of its seeds; as it is where none is named."""
-    return replace(arm, outcomes={s: arm.outcomes[s] for s in seeds or arm.outcomes})
+def _gain(
+    base: Arm, arm: Arm, judging: Collection[int], how: tuple[Resamples, EvaluationConfig]
+) -> dict[str, Any]:
+    """Return a point of a dose curve: an arm where the baseline was trained too."""
+    common, both = _common_seeds([base, arm]), _readings([base, arm], *how)
+    shared = replace(arm, outcomes={s: arm.outcomes[s] for s in common or arm.outcomes})
+    return {
+        **_point(shared, *how),
+        "gain_at_half_fp": with_interval(both[1] - both[0]) if both else None,
+        "validation_sensitivity_at_half_fp": _mean(arm.validation, judging or arm.validation),
+    }
 
 
 def _point(arm: Arm, draws: Resamples, config: EvaluationConfig) -> dict[str, Any]:
     reading = _readings([arm], draws, config)
     return {
         "regime": arm.regime,
+        "seeds": list(arm.outcomes),
         "dose": arm.dose,
         "sensitivity_at_half_fp": with_interval(reading[0]) if reading else None,
         "validation_sensitivity_at_half_fp": _mean(arm.validation, set(arm.outcomes)),
@@ -156,14 +167,13 @@ def _mean(validation: Mapping[int, float], seeds: Collection[int]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def _best(members: Sequence[Arm]) -> Arm | None:
-    """Choose by validation on the seeds that all have; of equals the smallest dose.
+def _best(members: Sequence[Arm], judging: Collection[int]) -> Arm | None:
+    """Choose by validation on the seeds `judging`; of equals the smallest dose.
 
     None where no patient validates or no seed is common.
     """
-    common = set.intersection(*(set(arm.validation) for arm in members))
-    known = [arm for arm in members if np.isfinite(_mean(arm.validation, common))]
-    return max(known, key=lambda a: (_mean(a.validation, common), -a.dose), default=None)
+    known = [arm for arm in members if np.isfinite(_mean(arm.validation, judging))]
+    return max(known, key=lambda a: (_mean(a.validation, judging), -a.dose), default=None)
 
 
 def _enough(ordered: Sequence[Arm], draws: Resamples, config: EvaluationConfig) -> float:

@@ -196,38 +196,40 @@ def draw_gap(metrics: dict[str, Any], path: Path) -> None:
 
 
 def draw_doses(metrics: dict[str, Any], path: Path) -> None:
-    """Draw sensitivity at the matched rate against the dose of each synthetic set."""
+    """Draw the gain over the baseline, at the matched rate, against the dose of each set.
+
+    A point of fewer seeds than the baseline has is hollow.
+    """
+    all_seeds = len(metrics["regimes"]["baseline"]["seeds"])
     with drawing(path, 7.2, 3.6) as figure:
         axis = figure.subplots()
+        axis.axhline(0, color="#94a3b8", linewidth=1)
         for number, curve in enumerate(metrics["doses"]):
             shade = DOSE_COLOURS[number % len(DOSE_COLOURS)]
-            doses = np.array([point["dose"] for point in curve["points"]])
-            entries = [point["sensitivity_at_half_fp"] for point in curve["points"]]
-            values = np.array([entry["value"] for entry in entries])
-            bounds = np.array([entry["ci95"] for entry in entries], dtype=float)
+            points = [point for point in curve["points"] if point["gain_at_half_fp"]]
+            doses = np.array([point["dose"] for point in points])
+            values = 100 * np.array([point["gain_at_half_fp"]["value"] for point in points])
+            bounds = 100 * np.array([point["gain_at_half_fp"]["ci95"] for point in points])
             place = doses + 0.015 * number * max(doses)
-            axis.errorbar(place, values, abs(bounds.T - values), color=shade, marker="o",
-                          capsize=2, linewidth=1.6, label=curve["set"])  # fmt: skip
-            chosen = [point["regime"] == curve["best"] for point in curve["points"]]
-            axis.plot(place[chosen], values[chosen], "o", markersize=13, fillstyle="none",
-                      color=shade)  # fmt: skip
-        seeds = metrics["doses"][0]["seeds"]
-        alike = [
-            run["sensitivity_at_half_fp"]
-            for run in metrics["regimes"].get("expanded", {}).get("by_seed", [])
-            if run["seed"] in seeds
-        ]
-        if alike:
-            level = float(np.mean(alike))
+            axis.errorbar(place, values, abs(bounds.T - values), color=shade, capsize=2,
+                          linewidth=1.6, label=curve["set"])  # fmt: skip
+            for x, y, point in zip(place, values, points, strict=True):
+                fill = shade if len(point["seeds"]) == all_seeds else "white"
+                axis.plot(x, y, "o", color=shade, markerfacecolor=fill, zorder=4)
+                if point["regime"] == curve["best"]:
+                    axis.plot(x, y, "o", markersize=13, fillstyle="none", color=shade)
+        pairs = {(pair["a"], pair["b"]): pair for pair in metrics["comparisons"]}
+        if more := pairs.get(("baseline", "expanded")):
+            level = 100 * more["difference_at_half_fp"]["value"]
             axis.axhline(level, color="#94a3b8", linewidth=1.2, linestyle=(0, (4, 3)))
-            middle = max(p["dose"] for c in metrics["doses"] for p in c["points"]) / 2
-            axis.text(middle, level, "expanded", color="#64748b", fontsize=8.5, va="bottom")
+            place = 0.75 * max(p["dose"] for c in metrics["doses"] for p in c["points"])
+            axis.text(place, level, "expanded", color="#64748b", fontsize=8.5, va="bottom",
+                      ha="center")  # fmt: skip
         axis.set(
             xlabel="synthetic patients per real patient",
-            ylabel="sensitivity, matched   → better",
-            ylim=(0, 1.02),
+            ylabel="gain in sensitivity, matched, points   → better",
         )
-        axis.legend(loc="lower right")
+        axis.legend(loc="best")
 
 
 def draw_strata(metrics: dict[str, Any], path: Path, shown: list[str]) -> None:
