@@ -22,6 +22,9 @@ SAVING_DEFINITION = (
     "Validation labels are outside it: every regime spends the same."
 )
 
+ROUNDING = 1e-9
+"""Fewer patients than this are none."""
+
 
 @dataclass(frozen=True)
 class EvaluationConfig:
@@ -200,7 +203,7 @@ def label_saving(gap: Estimate, n_baseline: int, n_expanded: int) -> Estimate:
 
     def saving(share: float) -> float:
         equivalent = n_baseline + share * (n_expanded - n_baseline)
-        return 1 - n_baseline / equivalent if equivalent > 0 else float("-inf")
+        return 1 - n_baseline / equivalent if equivalent > ROUNDING else float("-inf")
 
     low, high = gap.ci95
     return Estimate(saving(gap.value), (saving(low), saving(high)))
