@@ -62,7 +62,8 @@ def test_an_interval_around_nothing_is_never_called_a_difference(metrics):
 def test_operating_points_that_disagree_are_both_in_the_headline(metrics):
     words = with_difference(metrics, -0.01, 0.17, [0.02, 0.2]).headline
     assert "no difference is shown" in words
-    assert "matched comparison says otherwise" in words
+    assert "says otherwise: at the same rate of false positives" in words
+    assert "whose interval (2.0 to 20.0) lies wholly above 0" in words
     assert "otherwise" not in with_difference(metrics, -0.01, 0.17).headline
 
 

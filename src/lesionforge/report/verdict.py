@@ -124,8 +124,8 @@ def _headline(metrics: dict[str, Any], pairs: dict[tuple[str, str], Any]) -> str
     shown = [side(found["ci95"]) in ("above", "below") for found in (plain, matched)]
     if any(shown) and side(plain["ci95"]) != side(matched["ci95"]):
         text += (
-            " The matched comparison says otherwise: at the same rate of false positives the "
-            f"interval {_words(matched['ci95'])}."
+            " The matched comparison says otherwise: at the same rate of false positives "
+            f"{_matched_words(matched)}."
         )
     text += f" False positives a subject: {number(false[1])} against {number(false[0])}."
     text += _against_copies(metrics)
@@ -156,9 +156,14 @@ def _against_copies(metrics: dict[str, Any]) -> str:
     return (
         f" Against pasted real lesions ({pair['b']} minus {pair['a']}, each at its best dose"
         f"{_where(metrics, pair['a'], pair['b'])}), at the same rate of false positives: "
-        f"{points(matched['value'])} points, whose interval "
-        f"({interval(matched['ci95'])}) {_words(matched['ci95'])}."
+        f"{_matched_words(matched)}."
     )
+
+
+def _matched_words(matched: dict[str, Any]) -> str:
+    """Say a difference at the matched rate with its interval."""
+    value, ci95 = points(matched["value"]), interval(matched["ci95"])
+    return f"{value} points, whose interval ({ci95}) {_words(matched['ci95'])}"
 
 
 def side(ci95: list[float | None] | None) -> str:
