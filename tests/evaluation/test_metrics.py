@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from lesionforge.evaluation.bootstrap import resample, weighted_mean
-from lesionforge.evaluation.metrics import UNVARIED, compare_pair, regime_metrics
+from lesionforge.evaluation.metrics import compare_pair, regime_metrics
 from lesionforge.evaluation.outcomes import NONE
-from lesionforge.evaluation.replicates import matched_replicates, sensitivity_replicates
+from lesionforge.evaluation.replicates import (
+    UNVARIED,
+    matched_replicates,
+    sensitivity_replicates,
+)
 from lesionforge.evaluation.statistics import EvaluationConfig, quantiles
 from lesionforge.seeding import stream
 

@@ -8,7 +8,12 @@ import numpy as np
 
 from lesionforge.evaluation.bootstrap import Resamples
 from lesionforge.evaluation.metrics import compare_pair
-from lesionforge.evaluation.replicates import Outcomes, matched_replicates, with_interval
+from lesionforge.evaluation.replicates import (
+    Outcomes,
+    difference,
+    matched_replicates,
+    with_interval,
+)
 from lesionforge.evaluation.statistics import (
     Estimate,
     EvaluationConfig,
@@ -94,7 +99,7 @@ def label_curve(
 ) -> list[dict[str, Any]]:
     """Return the points of regimes without synthetic patients, by their number of real ones."""
     real = sorted((a for a in arms if not a.source), key=lambda arm: arm.patients)
-    return [{"patients": arm.patients, **_point(arm, draws, config)} for arm in real]
+    return [{"patients": arm.patients, **_point(arm, arm.outcomes, draws, config)} for arm in real]
 
 
 def best_against_copies(
@@ -139,20 +144,21 @@ def _gain(
     common, both = _common_seeds([base, arm]), _readings([base, arm], *how)
     shared = replace(arm, outcomes={s: arm.outcomes[s] for s in common or arm.outcomes})
     return {
-        **_point(shared, *how),
-        "gain_at_half_fp": with_interval(both[1] - both[0]) if both else None,
-        "validation_sensitivity_at_half_fp": _mean(arm.validation, judging or arm.validation),
+        **_point(shared, judging or arm.validation, *how),
+        "gain_at_half_fp": difference(both) if both else None,
     }
 
 
-def _point(arm: Arm, draws: Resamples, config: EvaluationConfig) -> dict[str, Any]:
+def _point(
+    arm: Arm, judging: Collection[int], draws: Resamples, config: EvaluationConfig
+) -> dict[str, Any]:
     reading = _readings([arm], draws, config)
     return {
         "regime": arm.regime,
         "seeds": list(arm.outcomes),
         "dose": arm.dose,
         "sensitivity_at_half_fp": with_interval(reading[0]) if reading else None,
-        "validation_sensitivity_at_half_fp": _mean(arm.validation, set(arm.outcomes)),
+        "validation_sensitivity_at_half_fp": _mean(arm.validation, judging),
         "false_positives_per_subject": _false_positives(arm.outcomes),
     }
 

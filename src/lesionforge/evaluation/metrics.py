@@ -11,6 +11,7 @@ from lesionforge.evaluation.replicates import (
     Outcomes,
     clean_controls,
     dice_replicates,
+    difference,
     false_positive_replicates,
     matched_replicates,
     matched_specificity_replicates,
@@ -29,7 +30,6 @@ from lesionforge.evaluation.statistics import (
 )
 
 BAND_RATES = np.concatenate([np.arange(50) * 0.02, np.linspace(1, 4, 61)])
-UNVARIED = "Every resample of the subjects gives the same, so no interval is known."
 NO_CONTROLS = "The cohort has no test controls, so specificity is undefined."
 
 
@@ -239,8 +239,8 @@ def compare_pair(
     at_matched = specificity
     if clean_controls(a).size:
         controls = [float(np.mean([o.false_positives[1] for o in x.values()])) for x in (a, b)]
-        specificity = _difference([specificity_replicates(x, draws) for x in (a, b)])
-        at_matched = _difference(
+        specificity = difference([specificity_replicates(x, draws) for x in (a, b)])
+        at_matched = difference(
             [matched_specificity_replicates(x, draws, float(rate[0])) for x in (a, b)]
         )
     confidence = [np.mean([o.confidence for o in x.values()], axis=0) for x in (a, b)]
@@ -254,23 +254,12 @@ def compare_pair(
         "lost": [lost for _, lost in pairs],
         "mcnemar_p": [mcnemar_exact(*pair) for pair in pairs],
         "confidence_p": wilcoxon_paired(*confidence),
-        "difference": _difference(found),
-        "difference_at_half_fp": _difference(matched),
+        "difference": difference(found),
+        "difference_at_half_fp": difference(matched),
         "specificity_difference": specificity,
         "specificity_difference_at_half_fp": at_matched,
-        "false_positives_difference": _difference(false),
-        "dice_difference": _difference(dice),
+        "false_positives_difference": difference(false),
+        "dice_difference": difference(dice),
         "discordance": discordance,
         "minimum_detectable_difference": minimum_detectable_difference(n, discordance),
     }
-
-
-def _difference(pair: list[np.ndarray]) -> dict[str, Any]:
-    """Describe by how much the second's replicates (1 + B,) are above the first's.
-
-    Where every resample gives the same (nobody differs, or everybody alike) no interval is known.
-    """
-    found = pair[1] - pair[0]
-    if np.allclose(found, found[0]):
-        return {"value": float(found[0]), "ci95": None, "why": UNVARIED}
-    return with_interval(found)

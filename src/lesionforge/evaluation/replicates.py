@@ -12,10 +12,23 @@ from lesionforge.evaluation.statistics import quantiles
 Outcomes = dict[int, Outcome]
 """One regime: seed to outcome, all on the same test subjects."""
 
+UNVARIED = "Every resample of the subjects gives the same, so no interval is known."
+
 
 def with_interval(replicates: np.ndarray) -> dict[str, Any]:
     """Return the value (row 0) and the 95 % interval (the other rows) of replicates (1 + B,)."""
     return {"value": float(replicates[0]), "ci95": list(quantiles(replicates[1:]))}
+
+
+def difference(pair: list[np.ndarray]) -> dict[str, Any]:
+    """Describe by how much the second's replicates (1 + B,) are above the first's.
+
+    Where every resample gives the same (nobody differs, or everybody alike) no interval is known.
+    """
+    found = pair[1] - pair[0]
+    if np.allclose(found, found[0]):
+        return {"value": float(found[0]), "ci95": None, "why": UNVARIED}
+    return with_interval(found)
 
 
 def sensitivity_replicates(outcomes: Outcomes, draws: Resamples) -> np.ndarray:

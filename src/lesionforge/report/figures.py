@@ -209,7 +209,8 @@ def draw_doses(metrics: dict[str, Any], path: Path) -> None:
             points = [point for point in curve["points"] if point["gain_at_half_fp"]]
             doses = np.array([point["dose"] for point in points])
             values = 100 * np.array([point["gain_at_half_fp"]["value"] for point in points])
-            bounds = 100 * np.array([point["gain_at_half_fp"]["ci95"] for point in points])
+            known = [point["gain_at_half_fp"]["ci95"] or (np.nan, np.nan) for point in points]
+            bounds = 100 * np.array(known)
             place = doses + 0.015 * number * max(doses)
             axis.errorbar(place, values, abs(bounds.T - values), color=shade, capsize=2,
                           linewidth=1.6, label=curve["set"])  # fmt: skip
@@ -222,9 +223,9 @@ def draw_doses(metrics: dict[str, Any], path: Path) -> None:
         if more := pairs.get(("baseline", "expanded")):
             level = 100 * more["difference_at_half_fp"]["value"]
             axis.axhline(level, color="#94a3b8", linewidth=1.2, linestyle=(0, (4, 3)))
-            place = 0.75 * max(p["dose"] for c in metrics["doses"] for p in c["points"])
-            axis.text(place, level, "expanded", color="#64748b", fontsize=8.5, va="bottom",
-                      ha="center")  # fmt: skip
+            largest = max(p["dose"] for c in metrics["doses"] for p in c["points"])
+            axis.text(0.75 * largest, level, "expanded", color="#64748b", fontsize=8.5,
+                      va="bottom", ha="center")  # fmt: skip
         axis.set(
             xlabel="synthetic patients per real patient",
             ylabel="gain in sensitivity, matched, points   → better",
