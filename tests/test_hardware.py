@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lesionforge.hardware import find_device, resolve_precision
+from lesionforge.hardware import find_device, peak_gpu_gib, resolve_precision
 
 BF16 = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
 
@@ -29,3 +29,11 @@ def test_what_is_named_is_taken():
     assert find_device("cuda:1") == "cuda:1"
     assert find_device("cpu") == "cpu"
     assert resolve_precision("16-mixed", "cpu") == "16-mixed"
+
+
+def test_memory_is_that_of_a_gpu_or_unknown(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert peak_gpu_gib() is None
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 3 * 2**30)
+    assert peak_gpu_gib() == 3.0

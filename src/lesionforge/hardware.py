@@ -1,4 +1,4 @@
-"""Where networks run: the device, and the precision that `auto` means there."""
+"""Where networks run: the device, the precision that `auto` means there, the memory they take."""
 
 import torch
 
@@ -29,3 +29,10 @@ def resolve_precision(precision: str, accelerator: str) -> str:
     gpu = find_device(accelerator) != "cpu"
     fast = gpu or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16-mixed" if fast else "32-true"
+
+
+def peak_gpu_gib() -> float | None:
+    """Return the most GPU memory that this process has held at once, in GiB; None without a GPU."""
+    if not torch.cuda.is_available():
+        return None
+    return torch.cuda.max_memory_reserved() / 2**30

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from lesionforge.cohort.bids import expected_files
 from lesionforge.cohort.subject import Subject
 from lesionforge.errors import DataError
+from lesionforge.hardware import peak_gpu_gib
 from lesionforge.provenance import read_json, sha256, sha256_json
 
 logger = logging.getLogger(__name__)
@@ -150,6 +151,8 @@ class Progress(Callback):
             left = self.steps - done
             message = "%.2f s a step: %d steps left, about %.1f minutes"
             logger.info(message, pace, left, pace * left / 60)
+            if (memory := peak_gpu_gib()) is not None:
+                logger.info("%.1f GiB of GPU memory", memory)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the bar."""

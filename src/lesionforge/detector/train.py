@@ -22,7 +22,7 @@ from lesionforge.detector.module import DetectorConfig, DetectorModule
 from lesionforge.detector.network import LOGIT_LIMIT, PRIOR, network_state
 from lesionforge.detector.regimes import check_sources
 from lesionforge.errors import LesionForgeError
-from lesionforge.hardware import resolve_precision
+from lesionforge.hardware import peak_gpu_gib, resolve_precision
 from lesionforge.provenance import (
     atomic,
     environment,
@@ -174,6 +174,7 @@ def _write_result(folder: Path, module: DetectorModule, record: dict[str, Any]) 
             "final_loss": final_loss,
             "precision": resolve_precision(module.config.precision, module.config.accelerator),
             "threads": torch.get_num_threads(),
+            "peak_gpu_gib": peak_gpu_gib(),
             "environment": environment(),
         },
     )
