@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lesionforge.hardware import find_device, peak_gpu_gib, resolve_precision
+from lesionforge.hardware import exact_float32, find_device, peak_gpu_gib, resolve_precision
 
 BF16 = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
 
@@ -32,8 +32,17 @@ def test_what_is_named_is_taken():
 
 
 def test_memory_is_that_of_a_gpu_or_unknown(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert peak_gpu_gib() is None
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 3 * 2**30)
-    assert peak_gpu_gib() == 3.0
+    held = {"cuda:1": 3 * 2**30}
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", held.__getitem__)
+    assert peak_gpu_gib("cpu") is None
+    assert peak_gpu_gib("cuda:1") == 3.0
+
+
+def test_a_gpu_is_kept_to_float32_for_as_long_as_it_is_asked(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    with exact_float32():
+        assert not torch.backends.cudnn.allow_tf32
+        assert torch.backends.cudnn.deterministic
+        assert torch.backends.cudnn.enabled
+    assert torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cudnn.deterministic

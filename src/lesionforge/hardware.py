@@ -1,4 +1,6 @@
-"""Where networks run: the device, the precision that `auto` means there, the memory they take."""
+"""Where networks run: the device, its precision and rounding, the memory they take there."""
+
+from contextlib import AbstractContextManager
 
 import torch
 
@@ -31,8 +33,19 @@ def resolve_precision(precision: str, accelerator: str) -> str:
     return "bf16-mixed" if fast else "32-true"
 
 
-def peak_gpu_gib() -> float | None:
-    """Return the most GPU memory that this process has held at once, in GiB; None without a GPU."""
-    if not torch.cuda.is_available():
+def exact_float32() -> AbstractContextManager[None]:
+    """Keep a GPU's convolutions to float32 and to algorithms that repeat themselves.
+
+    By default they are in TF32, whose rounding is a thousand times coarser.
+    """
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+
+
+def peak_gpu_gib(device: str) -> float | None:
+    """Return the most memory that this process has held on `device` at once, in GiB.
+
+    None if it is no GPU (see `find_device`).
+    """
+    if not device.startswith("cuda"):
         return None
-    return torch.cuda.max_memory_reserved() / 2**30
+    return torch.cuda.max_memory_reserved(device) / 2**30

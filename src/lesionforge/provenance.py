@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from filelock import FileLock, Timeout
 
 from lesionforge.errors import DataError
@@ -172,6 +173,7 @@ def environment() -> dict[str, str]:
     """Describe the code and machine that run: package and library versions, commit, platform."""
     names = ("lesionforge", "torch", "lightning", "monai", "numpy", "scipy", "nibabel", "simpleitk")
     record = {name: _version(name) for name in names}
+    record["torch"] = str(torch.__version__)  # with the build, which packages do not always name
     record["python"] = platform.python_version()
     record["platform"] = platform.platform()
     record["commit"] = _commit()

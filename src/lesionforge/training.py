@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
@@ -129,6 +130,8 @@ class Progress(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar where a resumed run takes up."""
         self.began = time.monotonic()
+        if pl_module.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(pl_module.device)
         self.first = self.done()
         self.bar = tqdm(
             desc=self.name,
@@ -151,7 +154,7 @@ class Progress(Callback):
             left = self.steps - done
             message = "%.2f s a step: %d steps left, about %.1f minutes"
             logger.info(message, pace, left, pace * left / 60)
-            if (memory := peak_gpu_gib()) is not None:
+            if (memory := peak_gpu_gib(str(pl_module.device))) is not None:
                 logger.info("%.1f GiB of GPU memory", memory)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

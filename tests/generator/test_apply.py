@@ -104,3 +104,13 @@ def test_smaller_than_the_coarsest_cell():
 def test_a_tile_must_be_aligned(tile):
     with pytest.raises(ConfigError, match="multiple of 4"):
         apply_generator(make_network(), make_map()[:, :8, :8, :8], STYLE, 5, tile=tile)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_makes_the_same_volume_at_once_and_by_tiles(whole):
+    made = [
+        apply_generator(make_network(), make_map(), STYLE, 5, tile=tile, device="cuda")
+        for tile in (None, 16)
+    ]
+    assert np.abs(made[0] - whole).max() < 1e-4
+    assert np.abs(made[1] - whole).max() < 1e-4

@@ -27,7 +27,7 @@ from lesionforge.evaluation.matching import (
     CandidateRules,
     evaluate_subject,
 )
-from lesionforge.hardware import find_device
+from lesionforge.hardware import exact_float32, find_device
 from lesionforge.provenance import read_json, sha256, write_json, write_tsv
 from lesionforge.volume import Volume, read_volume, write_volume
 
@@ -135,7 +135,8 @@ def _slide(detector: TrainedDetector, volume: torch.Tensor) -> torch.Tensor:
         return torch.sigmoid(detector.network(windows).float())
 
     bf16 = detector.precision == "bf16-mixed"
-    with torch.inference_mode(), torch.autocast(detector.device.type, torch.bfloat16, bf16):
+    precision = torch.autocast(detector.device.type, torch.bfloat16, bf16)
+    with torch.inference_mode(), exact_float32(), precision:
         return sliding_window_inference(
             volume[None],
             roi_size=detector.config.patch,

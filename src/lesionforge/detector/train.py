@@ -22,7 +22,7 @@ from lesionforge.detector.module import DetectorConfig, DetectorModule
 from lesionforge.detector.network import LOGIT_LIMIT, PRIOR, network_state
 from lesionforge.detector.regimes import check_sources
 from lesionforge.errors import LesionForgeError
-from lesionforge.hardware import peak_gpu_gib, resolve_precision
+from lesionforge.hardware import find_device, peak_gpu_gib, resolve_precision
 from lesionforge.provenance import (
     atomic,
     environment,
@@ -174,7 +174,7 @@ def _write_result(folder: Path, module: DetectorModule, record: dict[str, Any]) 
             "final_loss": final_loss,
             "precision": resolve_precision(module.config.precision, module.config.accelerator),
             "threads": torch.get_num_threads(),
-            "peak_gpu_gib": peak_gpu_gib(),
+            "peak_gpu_gib": peak_gpu_gib(find_device(module.config.accelerator)),
             "environment": environment(),
         },
     )
@@ -206,6 +206,6 @@ class PatchData(LightningDataModule):
             sampler=sampler,
             num_workers=self.config.workers,
             persistent_workers=self.config.workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=find_device(self.config.accelerator) != "cpu",
             generator=torch.Generator(),  # for the workers' unused seeds; else the global one
         )

@@ -11,6 +11,7 @@ from lesionforge.errors import ConfigError
 from lesionforge.generator.network import ALIGNMENT, STRIDES, Crop, Generator, halos, pool
 from lesionforge.generator.noise import position_noise
 from lesionforge.generator.spade import SPADEBlock
+from lesionforge.hardware import exact_float32
 
 Window = tuple[tuple[int, int], ...]
 
@@ -54,7 +55,7 @@ def apply_generator(
     part = part or tuple((0, n) for n in semantic.shape[1:])
     region = tuple((a // ALIGNMENT * ALIGNMENT, -(-b // ALIGNMENT) * ALIGNMENT) for a, b in part)
     output = np.empty((2, *(b - a for a, b in region)), dtype=np.float32)
-    with torch.inference_mode():
+    with torch.inference_mode(), exact_float32():
         for target in _tiles(region, tile):
             made = _apply_tile(network, semantic, code, noise_seed, (target, size))
             place = _within(target, region, 1)

@@ -29,7 +29,7 @@ from lesionforge.generator.network import EFFECT_LOGITS, Generator
 from lesionforge.generator.panel import draw_panel
 from lesionforge.generator.semantic import SEMANTIC
 from lesionforge.generator.style import StyleEncoder, encode_scan
-from lesionforge.hardware import peak_gpu_gib, resolve_precision
+from lesionforge.hardware import find_device, peak_gpu_gib, resolve_precision
 from lesionforge.provenance import atomic, environment, read_json, sha256, write_json
 from lesionforge.seeding import torch_stream
 from lesionforge.training import IDENTITY, Checkpoint, Progress, identify, is_finished
@@ -225,7 +225,7 @@ def _fit(
         generator=torch_stream(seed, "generator", "loader"),  # spares the global one
         num_workers=config.workers,
         persistent_workers=config.workers > 0,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=find_device(config.accelerator) != "cpu",
     )
     trainer.fit(
         module, loader, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True
@@ -256,7 +256,7 @@ def _write_result(
             "weights_sha256": sha256(folder / WEIGHTS),
             "precision": resolve_precision(module.config.precision, module.config.accelerator),
             "threads": torch.get_num_threads(),
-            "peak_gpu_gib": peak_gpu_gib(),
+            "peak_gpu_gib": peak_gpu_gib(find_device(module.config.accelerator)),
             "environment": environment(),
         },
     )
