@@ -171,7 +171,7 @@ def read_tsv(path: Path, **columns: type) -> pd.DataFrame:
 
 def environment() -> dict[str, str]:
     """Describe the code and machine that run: package and library versions, commit, platform."""
-    names = ("lesionforge", "torch", "lightning", "monai", "numpy", "scipy", "nibabel", "simpleitk")
+    names = ("lesionforge", "lightning", "monai", "numpy", "scipy", "nibabel", "simpleitk")
     record = {name: _version(name) for name in names}
     record["torch"] = str(torch.__version__)  # with the build, which packages do not always name
     record["python"] = platform.python_version()

@@ -14,8 +14,8 @@ from tqdm import tqdm
 from lesionforge.cohort.bids import expected_files
 from lesionforge.cohort.subject import Subject
 from lesionforge.errors import DataError
-from lesionforge.hardware import peak_gpu_gib
-from lesionforge.provenance import read_json, sha256, sha256_json
+from lesionforge.hardware import find_device, peak_gpu_gib, resolve_precision
+from lesionforge.provenance import environment, read_json, sha256, sha256_json
 
 logger = logging.getLogger(__name__)
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advertisements
@@ -58,6 +58,21 @@ def is_finished(folder: Path, record: str, identity: str) -> bool:
             "Delete the folder to train again, or give the study another name."
         )
     return (folder / record).exists()
+
+
+def machine(precision: str, accelerator: str) -> dict[str, Any]:
+    """Return what a record says of the machine that trained, and of how it computed.
+
+    Args:
+        precision: of the training, see `resolve_precision`.
+        accelerator: of the training, see `find_device`.
+    """
+    return {
+        "precision": resolve_precision(precision, accelerator),
+        "threads": torch.get_num_threads(),
+        "peak_gpu_gib": peak_gpu_gib(find_device(accelerator)),
+        "environment": environment(),
+    }
 
 
 class Checkpoint(Callback):

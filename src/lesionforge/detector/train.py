@@ -22,16 +22,22 @@ from lesionforge.detector.module import DetectorConfig, DetectorModule
 from lesionforge.detector.network import LOGIT_LIMIT, PRIOR, network_state
 from lesionforge.detector.regimes import check_sources
 from lesionforge.errors import LesionForgeError
-from lesionforge.hardware import find_device, peak_gpu_gib, resolve_precision
+from lesionforge.hardware import find_device, resolve_precision
 from lesionforge.provenance import (
     atomic,
-    environment,
     read_tsv,
     sha256,
     write_json,
     write_tsv,
 )
-from lesionforge.training import IDENTITY, Checkpoint, Progress, identify, is_finished
+from lesionforge.training import (
+    IDENTITY,
+    Checkpoint,
+    Progress,
+    identify,
+    is_finished,
+    machine,
+)
 from lesionforge.volume import read_volume
 
 logger = logging.getLogger(__name__)
@@ -172,10 +178,7 @@ def _write_result(folder: Path, module: DetectorModule, record: dict[str, Any]) 
             **record,
             "weights_sha256": sha256(folder / "detector.safetensors"),
             "final_loss": final_loss,
-            "precision": resolve_precision(module.config.precision, module.config.accelerator),
-            "threads": torch.get_num_threads(),
-            "peak_gpu_gib": peak_gpu_gib(find_device(module.config.accelerator)),
-            "environment": environment(),
+            **machine(module.config.precision, module.config.accelerator),
         },
     )
     (folder / "checkpoint.ckpt").unlink(missing_ok=True)

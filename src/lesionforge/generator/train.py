@@ -29,10 +29,17 @@ from lesionforge.generator.network import EFFECT_LOGITS, Generator
 from lesionforge.generator.panel import draw_panel
 from lesionforge.generator.semantic import SEMANTIC
 from lesionforge.generator.style import StyleEncoder, encode_scan
-from lesionforge.hardware import find_device, peak_gpu_gib, resolve_precision
-from lesionforge.provenance import atomic, environment, read_json, sha256, write_json
+from lesionforge.hardware import find_device, resolve_precision
+from lesionforge.provenance import atomic, read_json, sha256, write_json
 from lesionforge.seeding import torch_stream
-from lesionforge.training import IDENTITY, Checkpoint, Progress, identify, is_finished
+from lesionforge.training import (
+    IDENTITY,
+    Checkpoint,
+    Progress,
+    identify,
+    is_finished,
+    machine,
+)
 
 logger = logging.getLogger(__name__)
 WEIGHTS = "generator.safetensors"
@@ -254,10 +261,7 @@ def _write_result(
             **record,
             "styles": {name: [float(v) for v in code] for name, code in styles.items()},
             "weights_sha256": sha256(folder / WEIGHTS),
-            "precision": resolve_precision(module.config.precision, module.config.accelerator),
-            "threads": torch.get_num_threads(),
-            "peak_gpu_gib": peak_gpu_gib(find_device(module.config.accelerator)),
-            "environment": environment(),
+            **machine(module.config.precision, module.config.accelerator),
         },
     )
     (folder / "checkpoint.ckpt").unlink(missing_ok=True)
