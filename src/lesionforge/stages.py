@@ -254,17 +254,20 @@ def compare(study: Study, model: str = "detector") -> Path:
         notes += arms.labelled_by_model(study, cells)
         notes += arms.changed_tests(study)
         roots = {
-            name: study.synthetic_root(name, study.seeds[0], study.fold_numbers[0])
+            (name, one): study.synthetic_root(name, one, study.fold_numbers[0])
             for name in study.synthetic
+            for one in study.seeds
         }
-        made = {n: root for n, root in roots.items() if (root / "participants.tsv").exists()}
-        audits = {n: root / "audit.json" for n, root in made.items()}
-        judged = {n: read_json(path) for n, path in audits.items() if path.exists()}
+        judged = {
+            key: read_json(root / "audit.json")
+            for key, root in roots.items()
+            if (root / "audit.json").exists()
+        }
         notes += [
-            f"The audit of `{n}` is of another state of the set. Run `lesionforge audit-synthetic "
-            f"--set {n}` again."
-            for n, audit in judged.items()
-            if not is_of_now(audit, roots[n])
+            f"The audit of `{name}`, seed {one}, is of another state of the set. Run `lesionforge "
+            f"audit-synthetic --set {name} --seed {one}` again."
+            for (name, one), audit in judged.items()
+            if not is_of_now(audit, roots[name, one])
         ]
         for note in notes:
             logger.warning("%s", note)
@@ -275,7 +278,11 @@ def compare(study: Study, model: str = "detector") -> Path:
             metrics,
             cells,
             arms.real_subjects(study),
-            {name: accepted(root) for name, root in made.items()},
+            {
+                name: accepted(root)
+                for (name, one), root in roots.items()
+                if one == study.seeds[0] and (root / "participants.tsv").exists()
+            },
             list(judged.values()),
             study.report_root(model),
             (study.rules, study.evaluation),

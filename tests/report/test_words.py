@@ -6,9 +6,10 @@ import pytest
 
 from lesionforge.evaluation.matching import CandidateRules
 from lesionforge.evaluation.statistics import EvaluationConfig
+from lesionforge.report.headline import side
 from lesionforge.report.results import compute_metrics
 from lesionforge.report.tables import interval, percent, points, text_table
-from lesionforge.report.verdict import leading, p_value, side, verdict
+from lesionforge.report.verdict import leading, p_value, verdict
 
 
 @pytest.fixture(scope="module")
@@ -33,25 +34,31 @@ def test_formats():
     assert (p_value(0.125), p_value(0.0002)) == ("0.125", "< 0.001")
 
 
-def test_the_headline_speaks_of_the_best_dose_its_price_and_the_copies(metrics):
+def test_the_headline_answers_with_its_price_and_against_the_copies(metrics):
     made = copy.deepcopy(metrics)
     text = verdict(made).headline
-    assert "False positives a subject" in text
+    assert text.startswith("The synthetic set spade ")
+    assert "with 1 synthetic patient for each real one (augmented)" in text
+    assert "false positives a subject (" in text
     assert "no copy-paste arm" in text
-    pair = {**made["comparisons"][0], "a": "copied", "b": "augmented"}
+    made["doses"].append({**made["doses"][0], "mode": "paste", "best": "copied"})
+    assert "no dose of both was chosen" in verdict(made).headline
+    pair = {**made["comparisons"][0], "a": "copied", "b": "other"}
     pair["difference_at_half_fp"] = {"value": 0.07, "ci95": [0.01, 0.13]}
     made["against_copies"] = [pair]
     made["regimes"]["copied"] = made["regimes"]["augmented"]
-    assert "augmented minus copied" in verdict(made).headline
-    assert "+7.0 points" in verdict(made).headline
+    assert "+7.0 points" not in verdict(made).headline  # of another arm
+    pair["b"] = "augmented"
+    assert "(augmented minus copied, each at its best dose)" in verdict(made).headline
+    assert "+7.0 points, whose interval (1.0 to 13.0) lies wholly above 0" in verdict(made).headline
     made["doses"][0]["best"] = "expanded"
-    assert verdict(made).headline.startswith("Expanded")
+    assert verdict(made).headline.startswith("Regime expanded ")
 
 
-def test_an_interval_around_nothing_is_never_called_a_difference(metrics):
-    assert "no difference is shown" in with_difference(metrics, -0.01, 0.17).headline
-    assert "lies above 0" in with_difference(metrics, 0.01, 0.17).headline
-    assert "lies below 0" in with_difference(metrics, -0.17, -0.01).headline
+def test_only_an_interval_beyond_nothing_is_called_help_or_harm(metrics):
+    assert "spade is not shown to help: with" in with_difference(metrics, -0.01, 0.17).headline
+    assert "spade helped: with" in with_difference(metrics, 0.01, 0.17).headline
+    assert "spade did harm: with" in with_difference(metrics, -0.17, -0.01).headline
     assert [side(x) for x in ([0.0, 0.1], [None, 0.1], [0.1, None])] == [
         "around",
         "around",
@@ -60,11 +67,33 @@ def test_an_interval_around_nothing_is_never_called_a_difference(metrics):
 
 
 def test_operating_points_that_disagree_are_both_in_the_headline(metrics):
-    words = with_difference(metrics, -0.01, 0.17, [0.02, 0.2]).headline
-    assert "no difference is shown" in words
-    assert "says otherwise: at the same rate of false positives" in words
-    assert "whose interval (2.0 to 20.0) lies wholly above 0" in words
-    assert "otherwise" not in with_difference(metrics, -0.01, 0.17).headline
+    words = with_difference(metrics, 0.02, 0.2, [-0.01, 0.17]).headline
+    assert "finds more patients at the score thresholds, which an equal rate" in words
+    assert "whose interval (−1.0 to 17.0) includes 0" in words
+    assert "(+11.0; 2.0 to 20.0)" in words
+    assert "finds fewer" in with_difference(metrics, -0.2, -0.02, [-0.01, 0.17]).headline
+    assert "spade helped" in with_difference(metrics, -0.01, 0.17, [0.02, 0.2]).headline
+
+
+def test_worth_is_told_of_the_headlines_arm_by_name(metrics):
+    """A gap of the published dose must not stand for the best dose."""
+    made = copy.deepcopy(metrics)
+    gap = {"value": 0.69, "ci95": [-0.4, 1.3], "why": ""}
+    made["regimes"]["quadruple"] = made["regimes"]["augmented"]
+    first = made["doses"][0]["points"][-1]
+    made["doses"][0] |= {"best": "quadruple", "gap_recovered": gap, "label_saving": gap}
+    made["doses"][0]["points"].append({**first, "regime": "quadruple", "dose": 4.0})
+    base = made["comparisons"][0]
+    difference = {"value": 0.02, "ci95": [-0.05, 0.1]}
+    turned = {"difference": difference, "difference_at_half_fp": {**difference, "ci95": None}}
+    made["comparisons"] += [
+        {**base, "b": "quadruple"},
+        {**base, "a": "expanded", "b": "quadruple", **turned},
+    ]
+    lines = verdict(made).parts[-1].lines
+    assert lines[0].startswith("At the same rate of false positives: quadruple makes 69.0 % of")
+    assert all("augmented" in line for line in lines[1:-1])
+    assert "expanded minus quadruple): −2.0 points (−10.0 to 5.0)" in lines[-1]
 
 
 def test_a_cost_is_told_with_the_seeds_that_both_have(metrics):
@@ -96,9 +125,10 @@ def test_an_unknown_interval_shows_nothing_and_names_stay_as_written(metrics):
     pair = {**metrics["comparisons"][0], "b": "noDecoys_A"}
     pair["difference"] = {"value": 1.0, "ci95": None}
     regimes = {**metrics["regimes"], "noDecoys_A": metrics["regimes"]["augmented"]}
+    pair["difference_at_half_fp"] = {"value": 1.0, "ci95": None}
     made = verdict({**metrics, "comparisons": [pair], "regimes": regimes, "doses": []})
-    assert "NoDecoys_A detects" in made.headline
-    assert "whose interval is not known, so no difference is shown" in made.headline
+    assert made.headline.startswith("Regime noDecoys_A is not shown to help: at the same")
+    assert "is not known: every resample of the subjects gives the same" in made.headline
     assert made.parts[0].title.startswith("NoDecoys_A against baseline")
 
 
@@ -118,8 +148,8 @@ def test_two_ways_to_show_nothing_do_not_contradict_each_other(metrics):
     pair["difference"] = {"value": 0.0, "ci95": None}
     pair["difference_at_half_fp"] = {"value": 0.0, "ci95": [0.0, 0.04]}
     made = verdict({**metrics, "comparisons": [pair], "doses": []})
-    assert "so no difference is shown" in made.headline
-    assert "says otherwise" not in made.headline
+    assert "is not shown to help" in made.headline
+    assert "confirm" not in made.headline
 
 
 def test_the_gap_is_told_at_both_operating_points(metrics):
@@ -130,8 +160,8 @@ def test_the_gap_is_told_at_both_operating_points(metrics):
     none = {"value": None, "ci95": None, "why": "No sure gap."}
     some = {"value": 0.68, "ci95": [0.34, 1.22], "why": ""}
     first, second, _ = worth(none, some)
-    assert "undefined. No sure gap." in first
-    assert second.startswith("At the same rate of false positives: Synthetic patients made 68.0 %")
+    assert "of augmented are undefined. No sure gap." in first
+    assert second.startswith("At the same rate of false positives: augmented makes 68.0 %")
     assert sum("undefined" in line for line in worth(none, none)) == 1
 
 
@@ -167,7 +197,10 @@ def test_of_many_regimes_a_few_lead(metrics):
         **metrics,
         "regimes": regimes | doses,
         "comparisons": [*metrics["comparisons"], *pairs],
-        "doses": [{"mode": "insert", "best": "dose_2"}, {"mode": "paste", "best": "dose_1"}],
+        "doses": [
+            {"mode": "insert", "best": "dose_2", "points": []},
+            {"mode": "paste", "best": "dose_1", "points": []},
+        ],
         "against_copies": [{**pair, "a": "dose_1", "b": "dose_2"}],
     }
     assert leading(many) == ["baseline", "augmented", "expanded", "dose_1", "dose_2"]

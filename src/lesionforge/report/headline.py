@@ -1,0 +1,144 @@
+"""The first paragraph of the report: did it help, by how much, at what price, against copies?"""
+
+from typing import Any
+
+from lesionforge.report.tables import interval, number, percent, points, signed
+
+
+def headline(metrics: dict[str, Any]) -> str:
+    """Say whether it helped, by how much, at what price in false positives, and against copies."""
+    name = spoken_of(metrics)
+    pair = next((p for p in metrics["comparisons"] if (p["a"], p["b"]) == ("baseline", name)), None)
+    if pair is None:
+        only = metrics["regimes"]["baseline"]["sensitivity"]
+        return f"One regime only: the baseline detects {percent(only['value'])} of the patients."
+    text = f"{_helped(metrics, pair, name)} {_at_thresholds(pair)}{_against_copies(metrics, name)}"
+    if len(pair["seeds"]) == 1:
+        text += " One training of each arm: how trainings differ is in no interval."
+    return text
+
+
+def _helped(metrics: dict[str, Any], pair: dict[str, Any], name: str) -> str:
+    """Answer in a sentence, by the difference at the matched rate of false positives."""
+    curve, dose = dose_of(metrics, name)
+    subject, given = f"Regime {name}", ""
+    if curve:
+        subject = f"The synthetic set {curve['set']}"
+        many = "s" if dose != 1 else ""
+        given = f"with {dose:.2g} synthetic patient{many} for each real one ({name}), "
+    mine, usual = metrics["regimes"][name], metrics["regimes"]["baseline"]
+    matched = mine["sensitivity_at_half_fp"]
+    kind = "test phantom patients" if metrics["data"] == "phantom" else "test patients"
+    shares = f"of {metrics['test']['patients']} {kind}{where(metrics, 'baseline', name)}"
+    if mine["seeds"] == usual["seeds"]:
+        level = percent(usual["sensitivity_at_half_fp"]["value"])
+        shares = f"{percent(matched['value'])} against the baseline's {level} {shares}"
+    return (
+        f"{subject} {_answer(pair)}: {given}at the same {matched['false_positives_per_patient']:g} "
+        "false positives a patient sensitivity changes by "
+        f"{_matched_words(pair['difference_at_half_fp'])} ({shares})."
+    )
+
+
+def _answer(pair: dict[str, Any]) -> str:
+    matched = side(pair["difference_at_half_fp"]["ci95"])
+    if matched in ("above", "below"):
+        return "helped" if matched == "above" else "did harm"
+    more = {"above": "more", "below": "fewer"}.get(side(pair["difference"]["ci95"]))
+    if more is None:
+        return "is not shown to help"
+    return (
+        f"finds {more} patients at the score thresholds, which an equal rate of false positives "
+        "does not confirm"
+    )
+
+
+def _at_thresholds(pair: dict[str, Any]) -> str:
+    """Give sensitivity and its price in false positives at the validation thresholds."""
+    shares, false = pair["sensitivity"], pair["false_positives_per_subject"]
+    gain, more = pair["difference"], pair["false_positives_difference"]
+    text = (
+        f"At the score thresholds from validation subjects it detects {percent(shares[1])} against "
+        f"{percent(shares[0])} ({points(gain['value'])}; {interval(gain['ci95'])}), at "
+        f"{number(false[1])} against {number(false[0])} false positives a subject "
+        f"({signed(more['value'])}; {interval(more['ci95'], 1, 2)})"
+    )
+    lost = pair["specificity_difference"]
+    if lost["value"] is not None:
+        text += f" and {points(lost['value'])} points of specificity ({interval(lost['ci95'])})"
+    return f"{text}."
+
+
+def _against_copies(metrics: dict[str, Any], name: str) -> str:
+    """Say how generated lesions do against pasted real ones, which cost no training."""
+    if not any(curve["mode"] != "paste" for curve in metrics["doses"]):
+        return ""
+    pairs = [pair for pair in metrics["against_copies"] if pair["b"] == name]
+    if not pairs:
+        if all(curve["mode"] != "paste" for curve in metrics["doses"]):
+            return " There is no copy-paste arm to compare with."
+        return (
+            " It is not compared with copy-paste: no dose of both was chosen on validation "
+            "patients and trained with the same seed."
+        )
+    copies = pairs[0]["a"]
+    return (
+        f" Against pasted real lesions ({name} minus {copies}, each at its best dose"
+        f"{where(metrics, copies, name)}), at the same rate of false positives: "
+        f"{_matched_words(pairs[0]['difference_at_half_fp'])}."
+    )
+
+
+def _matched_words(matched: dict[str, Any]) -> str:
+    """Say a difference at the matched rate with its interval."""
+    value, ci95 = points(matched["value"]), interval(matched["ci95"])
+    return f"{value} points, whose interval ({ci95}) {words(matched['ci95'])}"
+
+
+def spoken_of(metrics: dict[str, Any]) -> str:
+    """Name the regime of the headline: the best dose of the first generated set, or augmented.
+
+    Without either it is the first one that is compared with the baseline.
+    """
+    best = [c["best"] for c in metrics["doses"] if c["mode"] != "paste" and c["best"]]
+    compared = [pair["b"] for pair in metrics["comparisons"] if pair["a"] == "baseline"]
+    wanted = [name for name in (*best[:1], "augmented") if name in compared]
+    return [*wanted, *compared, "baseline"][0]
+
+
+def dose_of(metrics: dict[str, Any], name: str) -> tuple[dict[str, Any] | None, float]:
+    """Find the dose curve that a regime is on, and its dose; None and 0 if it is on none."""
+    for curve in metrics["doses"]:
+        for point in curve["points"]:
+            if point["regime"] == name and point["dose"]:
+                return curve, point["dose"]
+    return None, 0.0
+
+
+def where(metrics: dict[str, Any], *names: str) -> str:
+    """Return ` (seeds 0, 1)`, those that all of some regimes have; empty if that is all of them."""
+    seeds = [set(metrics["regimes"][name]["seeds"]) for name in names]
+    common = sorted(set.intersection(*seeds))
+    if all(mine == set(common) for mine in seeds):
+        return ""
+    return f" (seed{'s' if len(common) > 1 else ''} {', '.join(map(str, common))})"
+
+
+def side(ci95: list[float | None] | None) -> str:
+    """Tell whether an interval lies `above`, `below` or `around` 0, or is `unknown`."""
+    if ci95 is None:
+        return "unknown"
+    low, high = ci95
+    if low is not None and low > 0:
+        return "above"
+    return "below" if high is not None and high < 0 else "around"
+
+
+def words(ci95: list[float | None] | None) -> str:
+    """Say where an interval lies, as the end of a clause."""
+    return {
+        "above": "lies wholly above 0",
+        "below": "lies wholly below 0",
+        "around": "includes 0",
+        "unknown": "is not known: every resample of the subjects gives the same",
+    }[side(ci95)]
