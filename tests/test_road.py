@@ -90,8 +90,10 @@ def test_the_synthetic_set_is_audited_on_a_page_and_in_the_report(road):
     assert "of 1 real validation patients" in seen["sentence"]
     assert _run(road, "audit-synthetic", "--regime", "augmented") == 1
     page = (root / "audit.html").read_text()
-    assert page.count("data:image/jpeg") == 2
+    assert page.count("data:image/jpeg") == 4  # of each lesion, by its tissue and by its effect
     assert "undefined" in page
+    copied = next(f for f in audit["findings"] if f["name"] == "copied effects")
+    assert copied["counts"][1] == 2
     assert _run(road, "compare") == 0
     assert "under audit" in (road / "runs/tiny/report/index.html").read_text()
     assert _run(road, "audit-synthetic", "--set", "spode") == 1

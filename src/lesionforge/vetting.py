@@ -94,7 +94,8 @@ def _audit_set(
     write_json(root / "audit.json", audit)
     write_tsv(root / "nearest.tsv", pd.DataFrame([asdict(m) for m in matches]))
     known = {s.id: s for s in [*behind, *made]}
-    worst = matches[: fidelity.pictures]
+    by = {m.by: [other for other in matches if other.by == m.by] for m in matches}
+    worst = [m for some in by.values() for m in some[: fidelity.pictures // len(by)]]
     page = synthetic_page.write_synthetic_page(root / "audit.html", audit, worst, known)
     logger.info("%s Look at %s", synthetic_page.headline(audit["findings"]), page)
 

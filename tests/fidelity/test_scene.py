@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lesionforge.cohort.bids import read_cohort
-from lesionforge.cohort.subject import Subject, read_lesion
+from lesionforge.cohort.subject import Subject, read_images, read_lesion
 from lesionforge.errors import DataError, LineageError
 from lesionforge.fidelity.judge import FidelityConfig, Scene, judge, sample
 from lesionforge.fidelity.portrait import draw_portrait
@@ -64,6 +64,16 @@ def test_a_new_lesion_is_told_from_its_hosts_own(behind, tmp_path):
         new, label = place(subject), read_lesion(subject)
         assert (label & ~new).any()
         assert not (new & ~label).any()
+
+
+def test_what_was_added_to_a_host_is_known(behind):
+    patient = next(s for s in behind if s.group == "patient")
+    place, bump = read_lesion(patient), np.zeros_like(read_images(patient))
+    bump[1, place] = 0.2
+    made = draw_portrait(patient, place, "sub-c01", bare=read_images(patient) - bump)
+    assert made.patch.added[1, made.patch.mask] == pytest.approx(2.0, rel=1e-4)
+    assert not made.patch.added[0].any()
+    assert draw_portrait(patient, place, "sub-c01").patch.added is None
 
 
 def test_a_blurred_portrait_differs_and_has_the_same_lesion(scene):

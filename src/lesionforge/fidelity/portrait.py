@@ -13,6 +13,7 @@ from lesionforge.cohort.subject import (
 )
 from lesionforge.errors import DataError
 from lesionforge.evaluation.conspicuity import (
+    ROBUST_SD,
     Conspicuity,
     describe_effect,
     lesion_effect,
@@ -26,6 +27,7 @@ from lesionforge.masks.descriptors import describe_mask, largest_component
 from lesionforge.masks.healing import heal_tissues
 from lesionforge.masks.host import Host
 
+AVERAGED_VOXELS = 0.7  # standard deviation: as rough as an effect is that a generator draws
 HALF = 12  # voxels of a small copy, from a lesion's centre to the edge of its cube
 
 
@@ -35,13 +37,18 @@ class Patch:
 
     Attributes:
         images: (2, P, P, P) float32 T1w and FLAIR.
-        effect: (2, P, P, P) float32, what the tissues do not explain.
+        effect: (2, P, P, P) float32, what the tissues do not explain, in robust SDs.
         mask: (P, P, P) bool, the lesion.
+        averaged: (2, P, P, P) float32, the effect without its finest grain.
+        added: (2, P, P, P) float32, what was added to the images of the host, in robust SDs; None
+            where nothing was or the host is not kept.
     """
 
     images: np.ndarray
     effect: np.ndarray
     mask: np.ndarray
+    averaged: np.ndarray
+    added: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +98,7 @@ def draw_portrait(
     smooth_voxels: float = 0.0,
     lesion: bool | None = None,
     asked_signs: Signs | None = None,
+    bare: np.ndarray | None = None,
 ) -> Portrait:
     """Read a subject once and keep what the audit needs.
 
@@ -104,6 +112,7 @@ def draw_portrait(
         smooth_voxels: blur the images by this standard deviation first (a bad set, on purpose).
         lesion: whether the place is looked into as a lesion; None for patients only.
         asked_signs: what was asked of a synthetic lesion.
+        bare: (2, X, Y, Z) the host's images without the lesion that was inserted; None if unknown.
 
     Raises:
         DataError: there is no brain around the place.
@@ -136,6 +145,8 @@ def draw_portrait(
         return portrait
     everywhere = np.zeros_like(images)
     everywhere[(slice(None), *effect.box)] = effect.values
+    averaged = smooth_within(everywhere, brain, AVERAGED_VOXELS)
+    added = None if bare is None else (images - bare) / ROBUST_SD
     where = Host(subject.id, tissues, brain, grid, np.zeros_like(brain))
     near = lesion_features(effect, images, place, brain, grid)
     return replace(
@@ -147,21 +158,30 @@ def draw_portrait(
         matched=None
         if asked_signs is None
         else match_signs(effect, tissues, grid.voxel_mm, asked_signs),
-        patch=_patch(small, *(shrink(v, grid.voxel_mm) for v in (everywhere, place[None]))),
+        patch=_patch(images, everywhere, place, averaged, added, grid.voxel_mm),
     )
 
 
-def _patch(images: np.ndarray, effect: np.ndarray, place: np.ndarray) -> Patch:
-    """Cut the cube around the lesion `place` (1, x, y, z); what lies beyond the volume is 0."""
-    mask = place[0] > 0
-    middle = np.argwhere(mask).mean(axis=0).round().astype(int)
+def _patch(
+    images: np.ndarray,
+    effect: np.ndarray,
+    place: np.ndarray,
+    averaged: np.ndarray,
+    added: np.ndarray | None,
+    voxel_mm: tuple[float, float, float],
+) -> Patch:
+    """Cut the cube around a lesion out of small copies; what lies beyond the volume is 0."""
+    mask = shrink(place[None], voxel_mm) > 0
+    middle = np.argwhere(mask[0]).mean(axis=0).round().astype(int)
     box = tuple(slice(int(m), int(m) + 2 * HALF + 1) for m in middle)
 
-    def cut(volume: np.ndarray) -> np.ndarray:
-        return np.pad(volume, HALF)[box]
+    def cut(volumes: np.ndarray) -> np.ndarray:
+        return np.stack([np.pad(small, HALF)[box] for small in shrink(volumes, voxel_mm)])
 
     return Patch(
-        np.stack([cut(v) for v in images]),
-        np.stack([cut(v) for v in effect]),
-        cut(mask),
+        images=cut(images),
+        effect=cut(effect),
+        mask=np.pad(mask[0], HALF)[box],
+        averaged=cut(averaged),
+        added=None if added is None else cut(added),
     )

@@ -12,7 +12,7 @@ from lesionforge.errors import DataError, LineageError, MaskError
 from lesionforge.fidelity.judge import FidelityConfig, Scene
 from lesionforge.fidelity.portrait import Portrait, draw_portrait
 from lesionforge.fidelity.shapes import draw_shapes
-from lesionforge.generator.anatomy import anatomy_reader
+from lesionforge.generator.anatomy import anatomy_reader, bend_anatomy
 from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
 from lesionforge.generator.render import find_place
 from lesionforge.generator.wishes import draw_wishes
@@ -52,7 +52,10 @@ def read_scene(
     places = _Places(behind, synthesis, prior, config.seed)
     ill = [s for s in made if s.group == "patient"]
     lesions = [read_lesion(s) for s in ill]
-    patients = [_synthetic(s, places.of(s), True) for s in tqdm(ill, desc="synthetic patients")]
+    patients = [
+        _synthetic(s, places.of(s), True, places.bare(s))
+        for s in tqdm(ill, desc="synthetic patients")
+    ]
     well = [s for s in made if s.group == "control"]
     sound = [s for s in well if _is_sound(_spec(s))]
     controls = [
@@ -144,6 +147,13 @@ class _Places:
         place = find_place(_spec(subject), self.read, self.synthesis)
         return self.on(subject, other) if place is None and other is not None else place
 
+    def bare(self, subject: Subject) -> np.ndarray | None:
+        """Return the images that a lesion was inserted into; None in modes that make others."""
+        spec = _spec(subject)
+        if spec.mode != "insert":
+            return None
+        return bend_anatomy(self.read(spec.host), spec.warp).images
+
     def on(self, subject: Subject, other: np.ndarray) -> np.ndarray | None:
         """Return where a lesion could grow in a control: drawn from the set's prior on its anatomy.
 
@@ -169,13 +179,15 @@ def _spec(subject: Subject) -> SynthesisSpec:
     return SynthesisSpec.from_json(read_json(json_path(subject, "T1w"))["Spec"])
 
 
-def _synthetic(subject: Subject, place: np.ndarray | None, ill: bool) -> Portrait:
+def _synthetic(
+    subject: Subject, place: np.ndarray | None, ill: bool, bare: np.ndarray | None = None
+) -> Portrait:
     known = read_json(json_path(subject, "T1w"))
     checks = known["QualityChecks"] if ill else {}
     lesion = _spec(subject).lesion if ill else None
     signs = None if lesion is None else lesion.signs
     return replace(
-        draw_portrait(subject, place, known["Host"], asked_signs=signs),
+        draw_portrait(subject, place, known["Host"], asked_signs=signs, bare=bare),
         asked=checks.get("ConspicuityAsked"),
         before=(checks["ConspicuityBefore"], checks["MatchBefore"])
         if "MatchBefore" in checks
