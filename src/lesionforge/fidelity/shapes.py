@@ -108,8 +108,8 @@ def _distance(
     real = float(ks_2samp(known, theirs).statistic) if len(known) >= LEAST else None
     beyond = "more than chance gives" if sure else "no more than chance gives"
     sentence = (
-        f"Median {np.median(ours):.3g} against {np.median(theirs):.3g} in fresh real lesions; 0 is "
-        f"the same distribution, 1 none in common. This is {beyond}."
+        f"Median {_quantity(name, ours)} against {_quantity(name, theirs)} in fresh real lesions; "
+        f"0 is the same distribution, 1 none in common. This is {beyond}."
     )
     return Finding(
         "masks",
@@ -121,6 +121,14 @@ def _distance(
         limit=LIMIT,
         sure=sure,
     )
+
+
+def _quantity(name: str, values: np.ndarray) -> str:
+    """Write the median of a descriptor with its unit, which its name ends with."""
+    middle = float(np.median(values))
+    if name.endswith("_mm3"):
+        return f"{middle:,.0f} mm³"
+    return f"{middle:.1f} mm" if name.endswith("_mm") else f"{middle:.2f}"
 
 
 def _coverage(made: Shapes, fresh: Shapes) -> Finding:

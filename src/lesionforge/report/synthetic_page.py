@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lesionforge.cohort.subject import Subject, read_lesion
 from lesionforge.fidelity.copies import Match
@@ -21,21 +21,39 @@ TITLES = {
 
 def headline(findings: Sequence[Mapping[str, Any]]) -> str:
     """Say in a sentence how a set did; findings as `Finding.to_json` gives them."""
-    judged = [f for f in findings if f["met"] is not None]
-    missed = [f["name"] for f in judged if not f["met"]]
+    standings = [(standing(f), f["name"]) for f in findings]
+    met, missed, left = (
+        [name for stand, name in standings if stand == wanted]
+        for wanted in ("met", "not met", "open")
+    )
     unknown = sum(f["value"] is None for f in findings)
-    text = f"{len(judged) - len(missed)} of {len(judged)} demands are met."
+    text = f"{len(met)} of {len(met) + len(missed) + len(left)} demands are met."
     if missed:
         text += f" Not met: {', '.join(missed)}."
+    if left:
+        text += f" Open, since too few were compared to tell: {', '.join(left)}."
     if unknown:
-        text += f" {unknown} figures are undefined, with the reason."
+        text += f" {unknown} figure{'s are' if unknown > 1 else ' is'} undefined, with the reason."
     return text
 
 
+def standing(finding: Mapping[str, Any]) -> Literal["met", "not met", "open", ""]:
+    """Say how a finding stands to what is asked of it; empty if nothing is, or it is undefined.
+
+    Open is a demand that is missed by no more than chance gives, or whose interval is too wide.
+    """
+    if finding["met"] is not None:
+        return "met" if finding["met"] else "not met"
+    asked = finding["limit"] is not None or finding["better"] == "half"
+    return "open" if asked and finding["value"] is not None else ""
+
+
 def by_part(findings: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[Any]]]:
-    """Group findings: part, its title, its rows."""
-    return [(part, title, [f for f in findings if f["part"] == part])
-            for part, title in TITLES.items()]  # fmt: skip
+    """Group findings: part, its title, its rows, each with its standing."""
+    return [
+        (part, title, [{**f, "standing": standing(f)} for f in findings if f["part"] == part])
+        for part, title in TITLES.items()
+    ]
 
 
 def write_synthetic_page(
@@ -54,7 +72,7 @@ def write_synthetic_page(
     """
     drawn = [
         {
-            "title": f"{pair.id} and {pair.nearest}: correlation {pair.likeness:.3f}",
+            "title": f"{pair.id} and {pair.nearest}: {pair.by}, correlation {pair.likeness:.3f}",
             "picture": join(
                 [
                     *through(known[pair.id], read_lesion(known[pair.id])),
