@@ -131,6 +131,13 @@ def test_undefined_replicates_stand_on_both_sides():
     assert quantiles(np.array([np.nan] * 20 + [1.0] * 980)) == (1.0, 1.0)
 
 
+def test_a_difference_turned_round_has_the_mirrored_interval():
+    gains = np.random.default_rng(0).normal(0.05, 0.1, 2000).round(2)
+    low, high = quantiles(gains)
+    assert quantiles(-gains) == (-high, -low)
+    assert quantiles(np.arange(2000.0)) == (49.0, 1950.0)  # 49 lie beyond either end
+
+
 def test_label_saving_follows_the_straight_line():
     assert label_saving(Estimate(1.0, (0.0, 2.0)), 35, 70) == Estimate(0.5, (0.0, 1 - 35 / 105))
     for lost in (-1.0, -1 + 1e-15):  # worth no patient at all, but for rounding

@@ -138,14 +138,15 @@ class Estimate:
 def quantiles(replicates: np.ndarray) -> tuple[float, float]:
     """Return the 2.5 % and 97.5 % quantiles of bootstrap replicates (B,).
 
-    Every replicate counts: an undefined one stands below the lower and above the upper bound.
+    Every replicate counts: an undefined one stands below the lower and above the upper bound. The
+    interval of the negative is its mirror image, so `a` minus `b` says what `b` minus `a` does.
     """
-    low = np.where(np.isnan(replicates), -np.inf, replicates)
-    high = np.where(np.isnan(replicates), np.inf, replicates)
-    return (
-        float(np.quantile(low, 0.025, method="inverted_cdf")),
-        float(np.quantile(high, 0.975, method="inverted_cdf")),
-    )
+
+    def lower(values: np.ndarray) -> float:
+        defined = np.where(np.isnan(values), -np.inf, values)
+        return float(np.quantile(defined, 0.025, method="inverted_cdf"))
+
+    return lower(replicates), -lower(-replicates)
 
 
 def gap_recovered(
