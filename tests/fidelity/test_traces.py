@@ -82,6 +82,9 @@ def test_a_false_positive_is_traced_to_the_lesion_it_is_like(toy_cohort, tested,
     assert row["real_distance"] > 0.5
     assert row["synthetic_away_mm"] == pytest.approx(0)
     assert row["closer"] == 1
+    assert row["synthetic_next"] == ill[1].id
+    none = trace(false.head(0), [tested], lambda _: probability, RULES, known)
+    assert list(none.columns) == list(pd.DataFrame([row]).columns)  # the table has its header
 
 
 def test_the_summary_counts_new_and_shared_apart():

@@ -25,6 +25,16 @@ from lesionforge.volume import Volume
 SAME_MM = 10.0
 """Candidates of two regimes whose centres are this close are one."""
 COLUMNS = ("x_mm", "y_mm", "z_mm")
+SHOWN = 3  # synthetic lesions that are named of each false positive
+TRACED = (
+    "nearest_synthetic",
+    "synthetic_distance",
+    "synthetic_next",
+    "nearest_real",
+    "real_distance",
+    "synthetic_away_mm",
+    "closer",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +125,8 @@ def trace(
 
     Returns:
         `false` with the nearest synthetic and the nearest real lesion by features and their
-        distances, how far the nearest synthetic one lies in the brain (mm, mirrored or not), and
-        `closer`: 1 where the nearest of all is synthetic.
+        distances, the next synthetic ones, how far the nearest synthetic one lies in the brain (mm,
+        mirrored or not), and `closer`: 1 where the nearest of all is synthetic.
     """
     known = lesions.features
     middle, spread = known.mean(axis=0), np.maximum(known.std(axis=0), 1e-6)
@@ -135,7 +145,7 @@ def trace(
         point = np.clip((seen - middle) / spread, -LIMIT, LIMIT)
         distance = np.linalg.norm(points - point, axis=1)
         rows.append({**row, **_nearest(row, distance, lesions)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*false.columns, *TRACED])
 
 
 def summarise(traces: pd.DataFrame, lesions: TrainingLesions, lost: int = 0) -> str:
@@ -188,17 +198,19 @@ def candidate_place(probability: Volume, rules: CandidateRules, number: int) -> 
 
 def _nearest(row: dict, distance: np.ndarray, lesions: TrainingLesions) -> dict[str, object]:
     made, real = np.flatnonzero(lesions.synthetic), np.flatnonzero(~lesions.synthetic)
-    first, other = made[distance[made].argmin()], real[distance[real].argmin()]
+    made, other = made[distance[made].argsort(kind="stable")], real[distance[real].argmin()]
     centre = np.array([row[c] for c in COLUMNS], dtype=float)
     away = [
         np.linalg.norm(lesions.centres_mm[made] - centre * side, axis=1).min()
         for side in ([1, 1, 1], [-1, 1, 1])
     ]
-    return {
-        "nearest_synthetic": lesions.ids[first],
-        "synthetic_distance": float(distance[first]),
-        "nearest_real": lesions.ids[other],
-        "real_distance": float(distance[other]),
-        "synthetic_away_mm": float(min(away)),
-        "closer": int(distance[first] < distance[other]),
-    }
+    values = (
+        lesions.ids[made[0]],
+        float(distance[made[0]]),
+        ", ".join(lesions.ids[i] for i in made[1:SHOWN]),
+        lesions.ids[other],
+        float(distance[other]),
+        float(min(away)),
+        int(distance[made[0]] < distance[other]),
+    )
+    return dict(zip(TRACED, values, strict=True))
