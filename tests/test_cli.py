@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lesionforge import cli
+from lesionforge.study import Study
 from lesionforge.volume import grid, write_volume
 
 ROOT = Path(__file__).parents[1]
@@ -93,5 +94,21 @@ def test_a_check_lists_everything_and_writes_nothing(stage, arguments, tmp_path,
 def test_a_script_runs_its_stage():
     command = [sys.executable, str(ROOT / "scripts/synthesize.py"), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("usage: synthesize.py")
-    assert "--n_controls" in done.stdout or "--n-controls" in done.stdout
+    assert done.stdout.startswith("usage: synthesize.py [--config configs/X.yaml] [--set SET]")
+    usage, _, rest = done.stdout.partition("\n\n")
+    assert "[--n_controls N_CONTROLS]" in usage
+    assert len(usage.splitlines()) < 6  # the many values of the study are explained further down
+    assert rest.startswith("Make synthetic patients")
+    assert "--synthetic.help" in rest
+
+
+@pytest.mark.parametrize("stage", cli.STAGES)
+def test_the_usage_names_every_option_of_the_stage_itself(stage):
+    parser = cli.stage_parser(stage)
+    usage = parser.format_usage()
+    for action in parser._actions:
+        option = next(iter(action.option_strings), action.dest.upper())
+        study = option.lstrip("-").split(".")[0] in Study.__dataclass_fields__
+        if not study and action.dest not in ("help", "version", "print_config"):
+            assert option.split(".")[0] in usage
+    assert max(map(len, usage.splitlines())) <= 90

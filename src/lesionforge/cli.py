@@ -1,10 +1,12 @@
 """The command line: `lesionforge <stage>`, and the same stages for the files in `scripts/`."""
 
 import difflib
+import inspect
 import logging
 import sys
+import textwrap
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,11 @@ POSITIONAL = {
     "score-reading": ("readings", "+"),
 }
 FLAGS = {"prepare": ("check",)}
+STUDY_VALUES = (
+    "Every value of a study's file is an option too, which wins over the file: --detector.steps "
+    "3000, --cohort.phantom.seed 7. What a synthetic set can be is told by --synthetic.help, a "
+    "regime by --regimes.help; --print_config prints the study as it would run."
+)
 
 
 class _Parser(ArgumentParser):
@@ -63,9 +70,12 @@ class _Parser(ArgumentParser):
 def stage_parser(stage: str, prog: str | None = None) -> ArgumentParser:
     """Build the parser of a stage: its own options, and every value of the study."""
     function = STAGES[stage]
+    prog = prog or f"lesionforge {stage}"
     parser = _Parser(
-        prog=prog or f"lesionforge {stage}",
+        prog=prog,
+        usage=_usage(stage, prog),
         description=(function.__doc__ or "").split("Args:")[0],
+        epilog=None if stage in WITHOUT_STUDY else STUDY_VALUES,
         version=__version__,
         allow_abbrev=False,
     )
@@ -92,6 +102,28 @@ def stage_parser(stage: str, prog: str | None = None) -> ArgumentParser:
             synthetic={name: asdict(config) for name, config in default.synthetic.items()},
         )
     return parser
+
+
+def _usage(stage: str, prog: str) -> str:
+    """Return what the stage itself takes; the study's values, which are many, are named below."""
+    name, number = POSITIONAL.get(stage, ("", None))
+    words, flags = [prog], FLAGS.get(stage, ())
+    if stage not in WITHOUT_STUDY:
+        words.append("[--config configs/X.yaml]")
+    for own in inspect.signature(STAGES[stage]).parameters.values():
+        if is_dataclass(own.annotation) and own.name != "study":
+            words.append(f"[--{own.name}.VALUE ...]")
+        elif own.name not in ("study", name):
+            word = f"--{own.name}" if own.name in flags else f"--{own.name} {own.name.upper()}"
+            words.append(word if own.default is own.empty else f"[{word}]")
+    if stage not in WITHOUT_STUDY:
+        words.append("[--VALUE.OF.THE.STUDY ...]")
+    if name:
+        words.append(name.upper() + (" ..." if number else ""))
+    whole = " ".join(word.replace(" ", "\xa0") for word in words)  # options are not torn apart
+    return textwrap.fill(
+        whole, 72, subsequent_indent=" " * 7, break_long_words=False, break_on_hyphens=False
+    ).replace("\xa0", " ")
 
 
 def _help(function: Callable[..., Any], name: str) -> str | None:

@@ -78,7 +78,7 @@ def synthesize(  # noqa: PLR0913 (the stage's whole interface, in one call)
     if n_controls and not job.pool.hosts("control"):
         logger.warning(
             "No synthetic controls are made: mode `%s` keeps real images and the training set has "
-            "no controls. Use mode `whole` or --n-controls 0.",
+            "no controls. Use mode `whole` or --n_controls 0.",
             config.mode,
         )
         n_controls = 0
