@@ -119,7 +119,7 @@ def test_real_data_without_expanded_or_synthetic(bench, tmp_path):
     assert "No trained regime expanded" in text
     assert "There is no synthetic set yet." in text
     assert "<strong>Warning.</strong> Not every regime is trained with every seed (augm" in text
-    assert "of 12 test patients (seed 0))." in text
+    assert "of 12 test patients (seed 0): " in text
     assert "<h3>Augmented against baseline (seed 0)</h3>" in text
 
 

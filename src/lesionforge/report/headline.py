@@ -5,17 +5,20 @@ from typing import Any
 from lesionforge.report.tables import interval, number, percent, points, signed
 
 
-def headline(metrics: dict[str, Any]) -> str:
-    """Say whether it helped, by how much, at what price in false positives, and against copies."""
+def headline(metrics: dict[str, Any]) -> tuple[str, str]:
+    """Say whether and by how much it helped; and at what price, and against copies."""
     name = spoken_of(metrics)
     pair = next((p for p in metrics["comparisons"] if (p["a"], p["b"]) == ("baseline", name)), None)
     if pair is None:
         only = metrics["regimes"]["baseline"]["sensitivity"]
-        return f"One regime only: the baseline detects {percent(only['value'])} of the patients."
-    text = f"{_helped(metrics, pair, name)} {_at_thresholds(pair)}{_against_copies(metrics, name)}"
+        return (
+            f"One regime only: the baseline detects {percent(only['value'])} of the patients.",
+            "",
+        )
+    price = f"{_at_thresholds(pair)}{_against_copies(metrics, name)}"
     if len(pair["seeds"]) == 1:
-        text += " One training of each arm: how trainings differ is in no interval."
-    return text
+        price += " One training of each arm: how trainings differ is in no interval."
+    return _helped(metrics, pair, name), price
 
 
 def _helped(metrics: dict[str, Any], pair: dict[str, Any], name: str) -> str:
@@ -25,45 +28,34 @@ def _helped(metrics: dict[str, Any], pair: dict[str, Any], name: str) -> str:
     if curve:
         subject = f"The synthetic set {curve['set']}"
         many = "s" if dose != 1 else ""
-        given = f"with {dose:.2g} synthetic patient{many} for each real one ({name}), "
-    mine, usual = metrics["regimes"][name], metrics["regimes"]["baseline"]
-    matched = mine["sensitivity_at_half_fp"]
-    kind = "test phantom patients" if metrics["data"] == "phantom" else "test patients"
-    shares = f"of {metrics['test']['patients']} {kind}{where(metrics, 'baseline', name)}"
-    if mine["seeds"] == usual["seeds"]:
-        level = percent(usual["sensitivity_at_half_fp"]["value"])
-        shares = f"{percent(matched['value'])} against the baseline's {level} {shares}"
-    return (
-        f"{subject} {_answer(pair)}: {given}at the same {matched['false_positives_per_patient']:g} "
-        "false positives a patient sensitivity changes by "
-        f"{_matched_words(pair['difference_at_half_fp'])} ({shares})."
+        given = f"with {dose:.2g} synthetic patient{many} for each real one ({name}) "
+    matched = pair["difference_at_half_fp"]
+    answer = {"above": "helped", "below": "did harm"}.get(
+        side(matched["ci95"]), "is not shown to help"
     )
-
-
-def _answer(pair: dict[str, Any]) -> str:
-    matched = side(pair["difference_at_half_fp"]["ci95"])
-    if matched in ("above", "below"):
-        return "helped" if matched == "above" else "did harm"
-    more = {"above": "more", "below": "fewer"}.get(side(pair["difference"]["ci95"]))
-    if more is None:
-        return "is not shown to help"
+    mine, usual = metrics["regimes"][name], metrics["regimes"]["baseline"]
+    reading = mine["sensitivity_at_half_fp"]
+    kind = "test phantom patients" if metrics["data"] == "phantom" else "test patients"
+    shares = f" of {metrics['test']['patients']} {kind}{where(metrics, 'baseline', name)}"
+    if mine["seeds"] == usual["seeds"]:
+        level = number(100 * usual["sensitivity_at_half_fp"]["value"], 1)
+        shares = f" goes from {level} to {percent(reading['value'])}{shares}"
     return (
-        f"finds {more} patients at the score thresholds, which an equal rate of false positives "
-        "does not confirm"
+        f"{subject} {answer}: {given}sensitivity at {reading['false_positives_per_patient']:g} "
+        f"false positives a patient{shares}: {_in_words(matched)}."
     )
 
 
 def _at_thresholds(pair: dict[str, Any]) -> str:
     """Give sensitivity and its price in false positives at the validation thresholds."""
     shares, false = pair["sensitivity"], pair["false_positives_per_subject"]
-    gain, more = pair["difference"], pair["false_positives_difference"]
+    more, lost = pair["false_positives_difference"], pair["specificity_difference"]
     text = (
-        f"At the score thresholds from validation subjects it detects {percent(shares[1])} against "
-        f"{percent(shares[0])} ({points(gain['value'])}; {interval(gain['ci95'])}), at "
+        f"At the score thresholds chosen on validation subjects it detects {percent(shares[1])} "
+        f"against {percent(shares[0])}: {_in_words(pair['difference'])}. The price there: "
         f"{number(false[1])} against {number(false[0])} false positives a subject "
         f"({signed(more['value'])}; {interval(more['ci95'], 1, 2)})"
     )
-    lost = pair["specificity_difference"]
     if lost["value"] is not None:
         text += f" and {points(lost['value'])} points of specificity ({interval(lost['ci95'])})"
     return f"{text}."
@@ -85,14 +77,14 @@ def _against_copies(metrics: dict[str, Any], name: str) -> str:
     return (
         f" Against pasted real lesions ({name} minus {copies}, each at its best dose"
         f"{where(metrics, copies, name)}), at the same rate of false positives: "
-        f"{_matched_words(pairs[0]['difference_at_half_fp'])}."
+        f"{_in_words(pairs[0]['difference_at_half_fp'])}."
     )
 
 
-def _matched_words(matched: dict[str, Any]) -> str:
-    """Say a difference at the matched rate with its interval."""
-    value, ci95 = points(matched["value"]), interval(matched["ci95"])
-    return f"{value} points, whose interval ({ci95}) {words(matched['ci95'])}"
+def _in_words(difference: dict[str, Any]) -> str:
+    """Say a difference in sensitivity with its interval."""
+    value, ci95 = points(difference["value"]), interval(difference["ci95"])
+    return f"{value} points, whose interval ({ci95}) {words(difference['ci95'])}"
 
 
 def spoken_of(metrics: dict[str, Any]) -> str:

@@ -41,12 +41,14 @@ class Verdict:
     """What the page says first.
 
     Attributes:
-        headline: one or two sentences.
+        headline: whether it helped, in a sentence.
+        price: at what price, and against copies.
         parts: what follows, by question.
         banner: what must not be overlooked (phantoms); empty if nothing.
     """
 
     headline: str
+    price: str
     parts: tuple[Part, ...]
     banner: str = ""
 
@@ -78,7 +80,7 @@ def verdict(metrics: dict[str, Any]) -> Verdict:
     worth = [*_gap_lines(metrics), *_real_instead(metrics, pairs)]
     parts.append(Part("What synthetic patients are worth", tuple(worth)))
     banner = PHANTOM_LIMIT if metrics["data"] == "phantom" else ""
-    return Verdict(headline(metrics), tuple(parts), banner)
+    return Verdict(*headline(metrics), tuple(parts), banner)
 
 
 def _begin(name: str) -> str:
