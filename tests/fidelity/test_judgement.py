@@ -92,6 +92,7 @@ def test_a_lesion_that_does_not_show_is_counted():
     assert "1 of 20 did" in found["lesions that show"].sentence
     assert found["strengths reached"].counts == (19, 20)
     assert "1 of 20 did" in found["strengths reached"].sentence
+    assert "Median conspicuity before 0.00, after 1.75." in found["strengths reached"].sentence
     assert found["order of strengths kept"].value > 0.9
     assert found["draws rejected"].value == 0.2
     assert found["draws rejected"].met is True

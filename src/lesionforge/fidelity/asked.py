@@ -1,6 +1,7 @@
 """Does a synthetic volume show what was asked for, and as real lesions of equal strength do?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -73,6 +74,10 @@ def _shown(made: Sequence[Portrait]) -> list[Finding]:
         "are measured, from the images alone, at half of the conspicuity asked or more; volumes "
         "are strengthened and rejected by this.",
     )
+    if np.isfinite(seen_before).any():
+        usual, level = np.nanmedian(seen_before), np.median(seen)
+        text = f" Median conspicuity before {usual:.2f}, after {level:.2f}."
+        reached = replace(reached, sentence=reached.sentence + text)
     return [shown, reached, *([_order(asked, seen)] if len(known) >= FEWEST else [])]
 
 
