@@ -267,12 +267,12 @@ def draw_strata(metrics: dict[str, Any], path: Path, shown: list[str]) -> None:
         axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(shown))
 
 
-def draw_losses(cells: list[Cell], path: Path) -> bool:
-    """Draw the training loss of every cell that kept one; tell whether there was any."""
-    kept = [cell for cell in cells if (cell.folder / "losses.tsv").exists()]
+def draw_losses(metrics: dict[str, Any], cells: list[Cell], path: Path, shown: list[str]) -> bool:
+    """Draw the training loss of each cell of the regimes `shown` that kept one, if any did."""
+    kept = [c for c in cells if c.regime in shown and (c.folder / "losses.tsv").exists()]
     if not kept:
         return False
-    regimes = list(dict.fromkeys(cell.regime for cell in cells))
+    regimes = list(metrics["regimes"])
     with drawing(path, 7.2, 3.2) as figure:
         axis = figure.subplots()
         named: set[str] = set()

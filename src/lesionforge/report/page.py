@@ -111,7 +111,7 @@ def _draw_charts(metrics: dict[str, Any], cells: list[Cell], folder: Path) -> di
     if metrics["doses"]:
         charts["doses"] = folder / "doses.png"
         figures.draw_doses(metrics, charts["doses"])
-    if figures.draw_losses(cells, folder / "losses.png"):
+    if figures.draw_losses(metrics, cells, folder / "losses.png", shown):
         charts["losses"] = folder / "losses.png"
     return charts
 
