@@ -21,9 +21,7 @@ COPY = 0.98  # correlation of images in a lesion from which on it is a copy
 COPIED_EFFECT = 0.85
 SHIFTS = tuple(product((-1, 0, 1), repeat=3))
 LEAST_VOXELS = 12
-DRAWS = (
-    10_000  # bootstrap samples: of 1,000 the ends of an interval differ by 0.01 from draw to draw
-)
+DRAWS = 10_000  # bootstrap samples; of 1,000 an interval moves by 0.01 with chance
 
 
 @dataclass(frozen=True)
