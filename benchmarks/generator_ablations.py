@@ -22,12 +22,11 @@ from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
 from torch import nn
 from tqdm import tqdm
 
 from arguments import read_arguments
-from healthy_twins import NEAR_MM, explained, made_effects, prepare_twins, true_effect
+from healthy_twins import explained, made_effects, near_lesion, prepare_twins, true_effect
 from lesionforge import arms
 from lesionforge.cohort.subject import Subject
 from lesionforge.evaluation.smoothing import smooth_within
@@ -36,6 +35,7 @@ from lesionforge.generator import discriminator
 from lesionforge.generator.anatomy import read_anatomy
 from lesionforge.generator.data import read_scan
 from lesionforge.generator.module import GeneratorConfig
+from lesionforge.generator.recipe import SynthesisConfig
 from lesionforge.generator.train import TrainedGenerator, load_generator, train_generator
 from lesionforge.provenance import write_tsv
 from lesionforge.seeding import stream
@@ -50,7 +50,6 @@ VARIANTS: dict[str, Callable[[GeneratorConfig], GeneratorConfig]] = {
     "no lesion-centred patches": lambda c: replace(c, lesion_share=0.0),
     "no weight on lesions": lambda c: replace(c, lesion_weight=0.0),
 }
-GRAIN_VOXELS = 0.7
 
 
 @contextmanager
@@ -69,15 +68,14 @@ def without_normalization(variant: str) -> Iterator[None]:
 
 def grain(effect: np.ndarray, mask: np.ndarray) -> float:
     """Return the standard deviation in a mask of the finest band of an effect (2, X, Y, Z)."""
-    fine = effect - smooth_within(effect, np.ones_like(mask), GRAIN_VOXELS)
+    fine = effect - smooth_within(effect, np.ones_like(mask), SynthesisConfig.smooth_voxels)
     return float(fine[:, mask].std())
 
 
 def judge(subject: Subject, twin: Subject, trained: TrainedGenerator) -> dict[str, object]:
     """Compare what a generator makes of a patient's lesion with its true effect."""
     anatomy, scan = read_anatomy(subject), read_scan(subject)
-    distance = ndimage.distance_transform_edt(~anatomy.lesion, sampling=anatomy.grid.voxel_mm)
-    near, true = (distance <= NEAR_MM) & anatomy.brain, true_effect(anatomy, twin)
+    near, true = near_lesion(anatomy), true_effect(anatomy, twin)
     made = made_effects(trained, scan, anatomy, near)
     rough = np.zeros_like(true)
     rough[:, near] = made["made"]

@@ -58,6 +58,12 @@ def true_effect(patient: Anatomy, twin: Subject) -> np.ndarray:
     return np.asarray(effect - usual[:, None, None, None])
 
 
+def near_lesion(anatomy: Anatomy) -> np.ndarray:
+    """Return (X, Y, Z) bool: the brain within 10 mm of the lesion's mask."""
+    distance = ndimage.distance_transform_edt(~anatomy.lesion, sampling=anatomy.grid.voxel_mm)
+    return np.asarray((distance <= NEAR_MM) & anatomy.brain)
+
+
 def made_effects(
     trained: TrainedGenerator, scan: Scan, anatomy: Anatomy, near: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -95,8 +101,7 @@ def explained(true: np.ndarray, other: np.ndarray) -> float:
 def compare(subject: Subject, twin: Subject, trained: TrainedGenerator | None) -> dict[str, object]:
     """Return how much of a patient's true effect its signs, and a generator, explain."""
     anatomy, scan = read_anatomy(subject), read_scan(subject)
-    distance = ndimage.distance_transform_edt(~anatomy.lesion, sampling=anatomy.grid.voxel_mm)
-    near = (distance <= NEAR_MM) & anatomy.brain
+    near = near_lesion(anatomy)
     effect = true_effect(anatomy, twin)
     maps = sign_maps(anatomy.lesion, anatomy.healed, anatomy.grid.voxel_mm)
     inside = (*scan.signs[:INSIDE], *NO_SIGNS[INSIDE:])

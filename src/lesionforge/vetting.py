@@ -17,6 +17,7 @@ from lesionforge.detector.predict import load_detector
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.evaluation.outcomes import outcome
 from lesionforge.fidelity import traces
+from lesionforge.fidelity.copies import likest
 from lesionforge.fidelity.finding import Finding
 from lesionforge.fidelity.found import NAME, found_finding
 from lesionforge.fidelity.judge import FidelityConfig, judge
@@ -94,8 +95,7 @@ def _audit_set(
     write_json(root / "audit.json", audit)
     write_tsv(root / "nearest.tsv", pd.DataFrame([asdict(m) for m in matches]))
     known = {s.id: s for s in [*behind, *made]}
-    by = {m.by: [other for other in matches if other.by == m.by] for m in matches}
-    worst = [m for some in by.values() for m in some[: fidelity.pictures // len(by)]]
+    worst = likest(matches, fidelity.pictures)
     page = synthetic_page.write_synthetic_page(root / "audit.html", audit, worst, known)
     logger.info("%s Look at %s", synthetic_page.headline(audit["findings"]), page)
 

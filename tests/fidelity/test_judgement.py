@@ -10,7 +10,7 @@ from lesionforge.errors import ConfigError
 from lesionforge.evaluation.conspicuity import Conspicuity
 from lesionforge.fidelity.asked import asked_findings
 from lesionforge.fidelity.features import AROUND
-from lesionforge.fidelity.finding import Finding
+from lesionforge.fidelity.finding import Finding, standing
 from lesionforge.fidelity.judge import FidelityConfig, Scene, judge
 from lesionforge.fidelity.portrait import Portrait
 from lesionforge.fidelity.shapes import WORDS, mask_findings
@@ -245,3 +245,20 @@ def test_a_finding_knows_which_side_of_its_limit_is_right():
 def test_bad_settings_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         FidelityConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("value", "better", "limit", "sure", "ci95", "expected"),
+    [
+        (0.1, "lower", 0.2, True, None, "met"),
+        (0.3, "lower", 0.2, True, None, "not met"),
+        (0.3, "lower", 0.2, False, None, "open"),  # no more than chance gives
+        (0.6, "half", None, True, (0.2, 0.9), "open"),  # too wide to say
+        (0.6, "half", None, True, (0.45, 0.7), "met"),
+        (0.3, "lower", None, True, None, ""),
+        (None, "half", None, True, None, ""),
+    ],
+)
+def test_a_demand_is_met_missed_or_open(value, better, limit, sure, ci95, expected):
+    found = Finding("masks", "x", value, better, "", ci95=ci95, limit=limit, sure=sure)
+    assert standing(found.to_json()) == expected

@@ -23,21 +23,8 @@ from lesionforge.detector.network import LOGIT_LIMIT, PRIOR, network_state
 from lesionforge.detector.regimes import check_sources
 from lesionforge.errors import LesionForgeError
 from lesionforge.hardware import find_device, resolve_precision
-from lesionforge.provenance import (
-    atomic,
-    read_tsv,
-    sha256,
-    write_json,
-    write_tsv,
-)
-from lesionforge.training import (
-    IDENTITY,
-    Checkpoint,
-    Progress,
-    identify,
-    is_finished,
-    machine,
-)
+from lesionforge.provenance import atomic, read_tsv, sha256, write_json, write_tsv
+from lesionforge.training import IDENTITY, Checkpoint, Progress, identify, is_finished, machine
 from lesionforge.volume import read_volume
 
 logger = logging.getLogger(__name__)

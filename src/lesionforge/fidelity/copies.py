@@ -65,6 +65,13 @@ def copy_findings(
     return [*found, _alike(effect, other, "effect", seed)], [*tissue, *added]
 
 
+def likest(matches: Sequence[Match], number: int) -> list[Match]:
+    """Return at most `number` of the matches, as many by tissue as by effect, likest first."""
+    kinds = list(dict.fromkeys(match.by for match in matches))
+    return [match for kind in kinds
+            for match in [m for m in matches if m.by == kind][: number // len(kinds)]]  # fmt: skip
+
+
 def lesion_likeness(one: Patch, other: Patch, what: str) -> float:
     """Return how alike two lesions are: the best correlation over mirroring and small shifts.
 
@@ -78,15 +85,14 @@ def lesion_likeness(one: Patch, other: Patch, what: str) -> float:
         what: of the first lesion: `images`, `effect`, `averaged` or `added`; but for the images it
             is the other's effect that is looked at.
     """
-    where, theirs_is = one.mask.copy(), "images" if what == "images" else "effect"
+    where, volumes = one.mask.copy(), other.images if what == "images" else other.effect
     if what != "images" or where.sum() < LEAST_VOXELS:
         where = ndimage.binary_dilation(where, np.ones((3, 3, 3)))
     where[[0, -1]] = where[:, [0, -1]] = where[:, :, [0, -1]] = False
     index = np.argwhere(where)
     mine = _centred(getattr(one, what)[:, *index.T])
     best = -1.0
-    for flip in (False, True):
-        volume = getattr(other, theirs_is)[:, ::-1] if flip else getattr(other, theirs_is)
+    for volume in (volumes, volumes[:, ::-1]):
         for shift in SHIFTS:
             theirs = _centred(volume[:, *(index + shift).T])
             best = max(best, float((mine * theirs).sum()))

@@ -1,5 +1,6 @@
 """One figure of an audit: its value, the same figure between real data, and what it means."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -63,3 +64,14 @@ class Finding:
     def to_json(self) -> dict[str, Any]:
         """Return the finding as JSON-able values, with its arrow and whether its limit is met."""
         return {**asdict(self), "arrow": self.arrow, "met": self.met}
+
+
+def standing(finding: Mapping[str, Any]) -> Literal["met", "not met", "open", ""]:
+    """Say how a finding, as JSON, stands to what is asked; empty if nothing is or it is undefined.
+
+    Open is a demand that is missed by no more than chance gives, or whose interval is too wide.
+    """
+    if finding["met"] is not None:
+        return "met" if finding["met"] else "not met"
+    asked = finding["limit"] is not None or finding["better"] == "half"
+    return "open" if asked and finding["value"] is not None else ""

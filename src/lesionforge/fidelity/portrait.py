@@ -23,11 +23,11 @@ from lesionforge.evaluation.nearness import shrink
 from lesionforge.evaluation.signs import Signs
 from lesionforge.evaluation.smoothing import smooth_within
 from lesionforge.fidelity.features import around_features, lesion_features, whole_features
+from lesionforge.generator.recipe import SynthesisConfig
 from lesionforge.masks.descriptors import describe_mask, largest_component
 from lesionforge.masks.healing import heal_tissues
 from lesionforge.masks.host import Host
 
-AVERAGED_VOXELS = 0.7  # standard deviation: as rough as an effect is that a generator draws
 HALF = 12  # voxels of a small copy, from a lesion's centre to the edge of its cube
 
 
@@ -39,7 +39,7 @@ class Patch:
         images: (2, P, P, P) float32 T1w and FLAIR.
         effect: (2, P, P, P) float32, what the tissues do not explain, in robust SDs.
         mask: (P, P, P) bool, the lesion.
-        averaged: (2, P, P, P) float32, the effect without its finest grain.
+        averaged: (2, P, P, P) float32, the effect as smooth as sets insert one by default.
         added: (2, P, P, P) float32, what was added to the images of the host, in robust SDs; None
             where nothing was or the host is not kept.
     """
@@ -145,7 +145,7 @@ def draw_portrait(
         return portrait
     everywhere = np.zeros_like(images)
     everywhere[(slice(None), *effect.box)] = effect.values
-    averaged = smooth_within(everywhere, brain, AVERAGED_VOXELS)
+    averaged = smooth_within(everywhere, brain, SynthesisConfig.smooth_voxels)
     added = None if bare is None else (images - bare) / ROBUST_SD
     where = Host(subject.id, tissues, brain, grid, np.zeros_like(brain))
     near = lesion_features(effect, images, place, brain, grid)

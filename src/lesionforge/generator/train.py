@@ -32,14 +32,7 @@ from lesionforge.generator.style import StyleEncoder, encode_scan
 from lesionforge.hardware import find_device, resolve_precision
 from lesionforge.provenance import atomic, read_json, sha256, write_json
 from lesionforge.seeding import torch_stream
-from lesionforge.training import (
-    IDENTITY,
-    Checkpoint,
-    Progress,
-    identify,
-    is_finished,
-    machine,
-)
+from lesionforge.training import IDENTITY, Checkpoint, Progress, identify, is_finished, machine
 
 logger = logging.getLogger(__name__)
 WEIGHTS = "generator.safetensors"

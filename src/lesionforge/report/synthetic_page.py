@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lesionforge.cohort.subject import Subject, read_lesion
 from lesionforge.fidelity.copies import Match
+from lesionforge.fidelity.finding import standing
 from lesionforge.report.html import write_page
 from lesionforge.report.strips import join, through
 
@@ -35,17 +36,6 @@ def headline(findings: Sequence[Mapping[str, Any]]) -> str:
     if unknown:
         text += f" {unknown} figure{'s are' if unknown > 1 else ' is'} undefined, with the reason."
     return text
-
-
-def standing(finding: Mapping[str, Any]) -> Literal["met", "not met", "open", ""]:
-    """Say how a finding stands to what is asked of it; empty if nothing is, or it is undefined.
-
-    Open is a demand that is missed by no more than chance gives, or whose interval is too wide.
-    """
-    if finding["met"] is not None:
-        return "met" if finding["met"] else "not met"
-    asked = finding["limit"] is not None or finding["better"] == "half"
-    return "open" if asked and finding["value"] is not None else ""
 
 
 def by_part(findings: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[Any]]]:

@@ -194,10 +194,6 @@ def _real_instead(metrics: dict[str, Any], pairs: dict[tuple[str, str], Any]) ->
 
 
 def _turned(difference: dict[str, Any]) -> dict[str, Any]:
-    """Return the difference the other way round."""
-    ends = reversed(difference["ci95"]) if difference["ci95"] else None
-    value = difference["value"]
-    return {
-        "value": None if value is None else -value,
-        "ci95": ends and [None if end is None else -end for end in ends],
-    }
+    """Return a difference in sensitivity the other way round."""
+    ends = difference["ci95"]
+    return {"value": -difference["value"], "ci95": ends and [-ends[1], -ends[0]]}
