@@ -32,12 +32,6 @@ def synthetic_set(wildcards):
     return f"{ROOT}/synthetic/{name}/seed-{wildcards.seed}/participants.tsv" if name else []
 
 
-def decoys_from(wildcards):
-    knobs = config.get("synthetic", {}).get(wildcards.set, {})
-    found = f"{ROOT}/detector/baseline/seed-{wildcards.seed}/subjects.tsv"
-    return found if knobs.get("decoy_share") else []
-
-
 rule report:
     input:
         expand(f"{ROOT}/detector/{{regime}}/seed-{{seed}}/subjects.tsv", regime=REGIMES, seed=SEEDS),
@@ -76,7 +70,6 @@ rule generator:
 rule synthetic:
     input:
         f"{ROOT}/generator/spade/seed-{{seed}}/generator.safetensors",
-        decoys_from,
     output:
         f"{ROOT}/synthetic/{{set}}/seed-{{seed}}/participants.tsv",
     shell:

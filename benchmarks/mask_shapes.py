@@ -14,6 +14,7 @@ import argparse
 import logging
 
 import pandas as pd
+from lesionforge.masks.outline import lesion_outline, read_outlined
 from tqdm import tqdm
 
 from arguments import read_arguments
@@ -23,7 +24,6 @@ from lesionforge.fidelity.judge import FidelityConfig
 from lesionforge.fidelity.shapes import draw_shapes, mask_findings
 from lesionforge.generator.wishes import draw_wishes
 from lesionforge.masks.descriptors import describe_mask, largest_component
-from lesionforge.masks.outline import lesion_outline, read_outlined
 from lesionforge.masks.prior import fit_prior
 from lesionforge.provenance import write_tsv
 

@@ -151,12 +151,6 @@ def test_a_models_labels_are_marked_and_counted_apart(root, monkeypatch):
     assert "besides 2 masks of a model" in (study / "labels-pre/report/index.html").read_text()
     assert call(root, "next-cases", "--readers", "[first, pre]") == 0  # a first label is no dispute
     assert "adjudicate" not in set(read_tsv(study / "audit/next.tsv")["action"])
-    kept = ["--labels", "pre", "--to", str(root / "kept")]
-    assert call(root, "keep-cells", *kept) == 0
-    elsewhere = ["--runs", str(root / "kept"), "--labels", "pre", "--model", "cells"]
-    assert run("compare", ["--config", str(root / "late.yaml"), *elsewhere]) == 0
-    again = json.loads((root / "kept/late/labels-pre/report-cells/metrics.json").read_text())
-    assert again["regimes"] == metrics["regimes"]
 
 
 def test_a_model_that_is_not_sure_makes_no_set(root, monkeypatch, capsys):

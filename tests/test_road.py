@@ -134,17 +134,6 @@ def test_another_tools_maps_are_compared_in_a_report_of_their_own(road, tmp_path
     shutil.rmtree(study / "report-nnunet")
 
 
-def test_the_kept_tables_give_the_same_figures(road, tmp_path):
-    assert _run(road, "keep-cells", "--to", str(tmp_path / "kept")) == 0
-    shutil.copy(road / "tiny.yaml", tmp_path)
-    arguments = ["--runs", str(tmp_path / "kept"), "--model", "cells"]
-    assert cli.run("compare", ["--config", str(tmp_path / "tiny.yaml"), *arguments]) == 0
-    kept = json.loads((tmp_path / "kept/tiny/report-cells/metrics.json").read_text())
-    ours = json.loads((road / "runs/tiny/report/metrics.json").read_text())
-    assert kept == ours
-    assert not list((tmp_path / "kept/tiny/cells").rglob("*.nii.gz"))
-
-
 @pytest.mark.parametrize("folder", ["cohort", "synthetic/spade/seed-0"])
 def test_what_is_written_is_valid_bids(road, folder):
     root = road / "runs/tiny" / folder

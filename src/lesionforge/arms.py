@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
@@ -17,11 +16,6 @@ from lesionforge.generator.verify import read_synthetic
 from lesionforge.provenance import read_json
 from lesionforge.report.cells import Cell
 from lesionforge.study import Study
-
-KEPT = ("candidates.tsv", "lineage.json", "rules.json", "detector.json", "subjects.tsv")
-"""What the report's figures are made of, all text; the last marks a cell as finished."""
-MODEL_LABELS = "model_labels.json"
-"""Of a kept cell: whose masks a model drew, where there are any."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +89,8 @@ def trained_subjects(study: Study, cell: Cell, ids: Collection[str]) -> list[Sub
 
 
 def real_subjects(study: Study) -> list[Subject]:
-    """Read those of the prepared cohort who have a label in the study's label set.
-
-    Nobody where only a study's tables have been kept.
-    """
-    known = (study.cohort_root / "participants.tsv").exists()
-    people = read_labelled(study.cohort_root, study.labels) if known else []
-    return [s for s in people if s.has_label]
+    """Read those of the prepared cohort who have a label in the study's label set."""
+    return [s for s in read_labelled(study.cohort_root, study.labels) if s.has_label]
 
 
 def unlabelled_people(study: Study) -> list[Subject]:
@@ -156,7 +145,7 @@ def finished_cells(
                 continue
             counts = (regime.patients, regime.controls) if regime.real else (0, 0)
             made = (regime.synthetic_count("patient"), regime.synthetic_count("control"))
-            by_model = len(_kept_model_labels(study, name, seed, fold, folder))
+            by_model = len(model_labels(study, name, seed, fold))
             labels = _patients_behind(study, regime) - by_model
             source = regime.synthetic or ""
             mode = study.synthetic[source].mode if source else ""
@@ -185,15 +174,6 @@ def _patients_behind(study: Study, regime: regimes.Regime) -> int:
     augmented = any(regime.synthetic_count(group) for group in ("patient", "control"))
     behind = study.regimes["baseline"].patients if augmented else 0
     return max(regime.patients if regime.real else 0, behind)
-
-
-def _kept_model_labels(
-    study: Study, regime: str, seed: int, fold: int | None, folder: Path
-) -> list[str]:
-    """Return `model_labels`, which `keep-cells` has written down where only tables are kept."""
-    if (folder / MODEL_LABELS).exists():
-        return list(read_json(folder / MODEL_LABELS))
-    return model_labels(study, regime, seed, fold)
 
 
 def labelled_by_model(study: Study, cells: list[Cell]) -> list[str]:

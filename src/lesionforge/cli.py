@@ -36,7 +36,6 @@ STAGES: dict[str, Callable[..., Any]] = {
     "inspect-synthetic": vetting.inspect_synthetic,
     "reading-kit": auditing.reading_kit,
     "score-reading": auditing.score_reading,
-    "keep-cells": exchange.keep_cells,
     "export-nnunet": exchange.export_nnunet,
     "import-predictions": exchange.import_predictions,
 }

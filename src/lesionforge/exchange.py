@@ -1,45 +1,14 @@
-"""Stages that take results out and in: kept tables, and nnU-Net."""
+"""Exchange with nnU-Net: training data out, predictions in."""
 
-import logging
-import shutil
-from dataclasses import replace
 from pathlib import Path
 
 from lesionforge import arms
 from lesionforge.detector import nnunet
 from lesionforge.errors import ConfigError
-from lesionforge.provenance import atomic, write_json
 from lesionforge.study import Study
 
-logger = logging.getLogger(__name__)
 OURS = ("detector", "generator", "synthetic", "stages", "cohort", "raw", "truth")
 """Folders of a study that no other tool's predictions may be written to."""
-
-
-def keep_cells(study: Study, to: str = "docs/results", model: str = "detector") -> None:
-    """Copy the small tables of every finished cell, from which the report can be made again.
-
-    They go to `<to>/<study>/cells` (`cells-<model>` for another model);
-    `compare_regimes.py --runs <to> --model cells` reads them there and gives the same figures,
-    without pictures of patients.
-
-    Args:
-        study: the study.
-        to: folder of kept results.
-        model: whose predictions, as for `compare`.
-    """
-    kept, where = replace(study, runs=to), "cells" if model == "detector" else f"cells-{model}"
-    for cell in arms.finished_cells(study, model)[0]:
-        folder = kept.detector_root(cell.regime, cell.seed, cell.fold, where)
-        (folder / "subjects.tsv").unlink(missing_ok=True)
-        drawn = arms.model_labels(study, cell.regime, cell.seed, cell.fold)
-        if drawn:
-            write_json(folder / arms.MODEL_LABELS, drawn)
-        for name in arms.KEPT:
-            if (cell.folder / name).exists():  # another tool's cells have no detector.json
-                with atomic(folder / name) as part:
-                    shutil.copyfile(cell.folder / name, part)
-        logger.info("Kept %s", folder)
 
 
 def export_nnunet(
@@ -90,10 +59,8 @@ def import_predictions(
         fold: only this fold (default: all, with --folds).
         model: name of the tool; `compare_regimes.py --model NAME` compares its regimes.
     """
-    if model in OURS or model.startswith("cells"):
-        raise ConfigError(
-            f"`model` must not be {', '.join(OURS)} or cells: those folders are ours."
-        )
+    if model in OURS:
+        raise ConfigError(f"`model` must not be {', '.join(OURS)}: those folders are ours.")
     cells = list(study.cells(seed, fold))
     for one_seed, one_fold in cells:
         people = arms.cell_subjects(study, regime, one_seed, one_fold)

@@ -11,13 +11,10 @@ from lesionforge.cohort.checks import check_raw
 from lesionforge.cohort.confounding import measure_confounding
 from lesionforge.cohort.phantom import draw_cohort, write_phantoms
 from lesionforge.cohort.prepare import prepare_cohort, prepare_one
-from lesionforge.cohort.subject import Subject
 from lesionforge.detector import predict, train
-from lesionforge.detector.findings import false_findings
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.generator import synthesize as synthesis
 from lesionforge.generator import train as generator_training
-from lesionforge.masks.outline import Outline
 from lesionforge.provenance import read_json, write_json
 from lesionforge.recording import recorded
 from lesionforge.report import inspection_page, page, quality_page, results, tables
@@ -162,10 +159,8 @@ def _synthesize_set(
     patients, controls = arms.synthetic_counts(study, name, seed, fold)
     if asked[0] is not None:
         patients = controls = asked[0]
-    behind = arms.baseline_subjects(study, seed, fold)
-    baited = study.synthetic[name].decoy_share > 0
     synthesis.synthesize(
-        behind,
+        arms.baseline_subjects(study, seed, fold),
         study.generator_root(seed, fold),
         study.synthetic_root(name, seed, fold),
         study.synthetic[name],
@@ -173,19 +168,7 @@ def _synthesize_set(
         n=patients,
         n_controls=controls if asked[1] is None else asked[1],
         seed=seed,
-        decoys=_decoys(study, seed, fold, behind) if baited else (),
     )
-
-
-def _decoys(study: Study, seed: int, fold: int | None, behind: list[Subject]) -> list[Outline]:
-    """Find what decoys are drawn from: what the baseline's detector is wrong about."""
-    folder = study.detector_root("baseline", seed, fold)
-    if not (folder / "detector.json").exists():
-        raise DataError(
-            f"Decoys (`decoy_share`) need the baseline's detector, and {folder} has none. Run "
-            f"train_detector --regime baseline --seed {seed} first."
-        )
-    return false_findings(folder, behind, study.rules)
 
 
 def _ask_a_person(study: Study, set: str, seed: int, fold: int | None, share: float) -> None:

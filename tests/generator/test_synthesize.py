@@ -585,7 +585,7 @@ def test_knobs_of_flaws_count_only_where_there_are_any():
 def test_a_patient_never_has_a_flaw(flawed):
     stored = sidecar_of(flawed["insert"], "sub-syn0001")["Spec"]
     flaw = {"kind": "bias", "contrasts": ["T1w"], "strength": 0.1, "seed": 0}
-    with pytest.raises(DataError, match="Flaws and decoys are for controls"):
+    with pytest.raises(DataError, match="Flaws are for controls"):
         SynthesisSpec.from_json(stored | {"flaw": flaw})
     del stored["flaw"]  # as sidecars were before
     assert SynthesisSpec.from_json(stored).flaw is None

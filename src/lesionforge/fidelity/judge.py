@@ -59,9 +59,9 @@ class Scene:
 
     Attributes:
         patients: synthetic patients.
-        controls: synthetic controls without a deliberate flaw or decoy, with the places of null
+        controls: synthetic controls without a deliberate flaw, with the places of null
             lesions.
-        flawed: number of synthetic controls that carry a deliberate flaw or decoy.
+        flawed: number of synthetic controls that carry a deliberate flaw.
         fresh: real patients that do not stand behind the set.
         healthy: real controls that do not, with places where a lesion could be.
         trained: the real patients behind the set.
@@ -175,7 +175,7 @@ def _leakage(scene: Scene, seed: int) -> list[Finding]:
     """
     found = []
     places = (f"up to {EDGE_MM:g} mm from", f"further than {EDGE_MM:g} mm from")
-    flaws = f" {scene.flawed} controls with a flaw or decoy are left out." if scene.flawed else ""
+    flaws = f" {scene.flawed} controls with a flaw are left out." if scene.flawed else ""
     for zone, words in zip(ZONES, places, strict=True):
         ill, well, sick, sound = (
             _zone(sample(group, "around"), zone)

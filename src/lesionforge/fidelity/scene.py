@@ -172,7 +172,7 @@ class _Places:
 
 
 def _is_sound(spec: SynthesisSpec) -> bool:
-    return spec.flaw is None and not spec.decoy
+    return spec.flaw is None
 
 
 def _spec(subject: Subject) -> SynthesisSpec:

@@ -14,7 +14,7 @@ from lesionforge.generator.warp import WarpSpec, sample_warp
 from lesionforge.generator.wishes import Group, Wish
 from lesionforge.masks.prior import MaskPrior
 from lesionforge.masks.sample import sample_spec
-from lesionforge.seeding import draw_turn, stream
+from lesionforge.seeding import stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,6 @@ class Pool:
     Attributes:
         subjects: the real training subjects.
         prior: what lesions are like; None in mode `paste`, which copies them.
-        decoys: what findings are like that are no lesions; None where none are made.
         config: how subjects are made.
         seed: of the synthetic set.
         read: reads the anatomy of a subject.
@@ -35,7 +34,6 @@ class Pool:
     config: SynthesisConfig
     seed: int
     read: Callable[[str], Anatomy]
-    decoys: MaskPrior | None = None
 
     def hosts(self, group: Group) -> list[Subject]:
         """List who may be a host; empty where synthetic controls cannot be made.
@@ -75,10 +73,10 @@ def draw_subject(pool: Pool, wish: Wish, attempt: int) -> SynthesisSpec:
     noise, other = (int(v) for v in rng.integers(2**31, size=2))
     redraw = config.redraw_noise and config.mode == "insert"
     styles, weights = _styles(pool, host, wish, rng)
-    decoys, lesion = _decoys(pool, wish), None
-    if wish.group == "patient" or config.mode == "insert" or decoys is not None:
+    lesion = None
+    if wish.group == "patient" or config.mode == "insert":
         anatomy = bend_anatomy(replace(pool.read(host.id), images=None), warp)
-        lesion = sample_spec(decoys or pool.prior, anatomy.as_host(), rng, wish.lesion)
+        lesion = sample_spec(pool.prior, anatomy.as_host(), rng, wish.lesion)
     return SynthesisSpec(
         mode=config.mode,
         group=wish.group,
@@ -91,16 +89,7 @@ def draw_subject(pool: Pool, wish: Wish, attempt: int) -> SynthesisSpec:
         noise_seed=noise,
         null_noise_seed=other if redraw else noise,
         flaw=_flaw(pool, wish, attempt),
-        decoy=decoys is not None,
     )
-
-
-def _decoys(pool: Pool, wish: Wish) -> MaskPrior | None:
-    """Return what a decoy is drawn from, None for who carries none; by the number alone."""
-    if wish.group == "patient":
-        return None
-    turn = draw_turn(wish.number, pool.config.decoy_share, pool.seed, "decoys")
-    return None if turn is None else pool.decoys
 
 
 def _draw_copy(

@@ -1,7 +1,7 @@
 """One synthetic set in the making: what it is drawn from, what is asked for, what is there."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from lesionforge.cohort.bids import is_complete, json_path, write_description
 from lesionforge.cohort.subject import Subject, read_grid, read_images
-from lesionforge.errors import DataError, LineageError, named
+from lesionforge.errors import DataError, LineageError
 from lesionforge.evaluation.nearness import Crowd, gather, shrink
 from lesionforge.generator.anatomy import anatomy_reader
 from lesionforge.generator.draw import Pool
@@ -23,8 +23,7 @@ from lesionforge.generator.wishes import (
     draw_wishes,
     plan_table,
 )
-from lesionforge.masks.outline import Outline
-from lesionforge.masks.prior import MaskConfig, MaskPrior, fit_outlines, fit_prior
+from lesionforge.masks.prior import MaskConfig, MaskPrior, fit_prior
 from lesionforge.masks.spec import MaskRequest
 from lesionforge.provenance import read_json, sha256_json, write_json, write_tsv
 from lesionforge.training import volume_checksums
@@ -73,7 +72,7 @@ class Job:
         return max(1, self.pool.config.max_attempts // 2)
 
 
-def open_job(  # noqa: PLR0913 (all that a set is made from)
+def open_job(
     subjects: list[Subject],
     generator: Path,
     out: Path,
@@ -81,7 +80,6 @@ def open_job(  # noqa: PLR0913 (all that a set is made from)
     masks: MaskConfig,
     counts: tuple[int, int],
     seed: int,
-    decoys: Sequence[Outline],
 ) -> Job:
     """Read the generator, fit the prior, draw the plan, and write what describes the set.
 
@@ -93,20 +91,17 @@ def open_job(  # noqa: PLR0913 (all that a set is made from)
         masks: how masks are modelled.
         counts: numbers of synthetic patients and controls.
         seed: of the set.
-        decoys: findings on `subjects` that are no lesions.
 
     Raises:
-        LineageError: the generator or the decoys have seen others than `subjects`.
-        DataError: `out` holds subjects that were made otherwise, or there is nothing to draw decoys
-            from.
+        LineageError: the generator has seen others than `subjects`.
+        DataError: `out` holds subjects that were made otherwise.
     """
     ids = tuple(sorted(s.id for s in subjects))
     by_id = {s.id: s for s in subjects}
     trained = None if config.mode == "paste" else _load(generator, by_id)
     prior = None if trained is None else fit_prior(subjects, masks)
 
-    findings = _fit_decoys(decoys, by_id, masks) if config.decoy_share else None
-    pool = Pool(tuple(subjects), prior, config, seed, anatomy_reader(subjects), findings)
+    pool = Pool(tuple(subjects), prior, config, seed, anatomy_reader(subjects))
     wishes = _wishes(prior, counts, seed, config.plan)
     content = {
         "recipe": RECIPE[config.mode],
@@ -116,7 +111,6 @@ def open_job(  # noqa: PLR0913 (all that a set is made from)
         "subjects": ids,
         "volumes": volume_checksums([by_id[name] for name in ids]),
         "generator": trained and trained.sha256,
-        **({"decoys": sha256_json(findings.to_json())} if findings else {}),
     }
     crowd = None
     if config.mode == "whole":
@@ -130,21 +124,6 @@ def open_job(  # noqa: PLR0913 (all that a set is made from)
         write_json(out / "prior.json", prior.to_json())
         write_tsv(out / "plan.tsv", plan_table(wishes["patient"]))
     return job
-
-
-def _fit_decoys(
-    decoys: Sequence[Outline], subjects: Mapping[str, Subject], masks: MaskConfig
-) -> MaskPrior:
-    """Fit what decoys are drawn from; refuse findings on others than `subjects`."""
-    strangers = sorted({o.subject.id for o in decoys} - set(subjects))
-    if strangers:
-        raise LineageError(f"Decoys go back to others than training subjects: {named(strangers)}.")
-    if not decoys:
-        raise DataError(
-            "The baseline's detector takes nothing in its training subjects for a lesion that is "
-            "none, so there is nothing to draw decoys from. Set `decoy_share` to 0."
-        )
-    return fit_outlines(decoys, masks)
 
 
 def _tell_sites(job: Job) -> None:

@@ -50,10 +50,6 @@ class SynthesisConfig:
             none draws one.
         flaw_share: share of the synthetic controls that carry a deliberate flaw and no lesion (hard
             negatives), spread evenly over their numbers.
-        decoy_share: insert, whole: share of the synthetic controls that carry a decoy and no lesion
-            (hard negatives): what the baseline's detector takes for a lesion in its own training
-            subjects and is none, drawn at a new place with the same signs. The baseline is to be
-            trained first.
         flaw_kinds: the flaws, which take turns: `motion` (ghosts and ringing), `bias` (a smooth
             field), `spots` (small bright spots in the FLAIR's white matter).
         max_attempts: draws for one subject before giving up.
@@ -76,7 +72,6 @@ class SynthesisConfig:
     min_shown_share: float = 0.5
     min_sign_cosine: float = 0.0
     plan: str | None = None
-    decoy_share: float = 0.0
     flaw_share: float = 0.0
     flaw_kinds: tuple[FlawKind, ...] = get_args(FlawKind)
     max_attempts: int = 12
@@ -96,9 +91,6 @@ class SynthesisConfig:
         _within("min_effect_share", self.min_effect_share, 0, 1)
         _within("min_shown_share", self.min_shown_share, 0, 1)
         _within("flaw_share", self.flaw_share, 0, 1)
-        _within("decoy_share", self.decoy_share, 0, 1)
-        if self.decoy_share and self.mode == "paste":
-            raise ConfigError("Decoys are made by a generator: `decoy_share` is 0 with `paste`.")
         _within("min_sign_cosine", self.min_sign_cosine, -1, 1)
         _within("max_attempts", self.max_attempts, 1, 1000)
         once = set(self.flaw_kinds)
@@ -111,14 +103,12 @@ class SynthesisConfig:
     def content(self) -> dict[str, Any]:
         """Return what decides the voxels, JSON-able: what a set on disk is recognised by.
 
-        Where it runs does not, a plan's rows are compared one by one, and knobs of flaws, decoys
+        Where it runs does not, a plan's rows are compared one by one, and knobs of flaws
         and detail count only where there are any.
         """
         values = dataclasses.asdict(dataclasses.replace(self, device="", plan=None))
         if not self.flaw_share:
             del values["flaw_share"], values["flaw_kinds"]
-        if not self.decoy_share:
-            del values["decoy_share"]
         if self.mode != "whole":
             del values["detail"]
         return values
@@ -165,7 +155,6 @@ class SynthesisSpec:
         null_noise_seed: of its noise without.
         carve: paste: what is copied; None in the other modes.
         flaw: what is spoilt on purpose, in controls alone; None in most.
-        decoy: whether a control's lesion is a decoy, which shows and is not labelled.
     """
 
     mode: Mode
@@ -180,21 +169,20 @@ class SynthesisSpec:
     null_noise_seed: int
     carve: "CarveSpec | None" = None
     flaw: FlawSpec | None = None
-    decoy: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a flaw or a decoy where a lesion is.
+        """Refuse a flaw where a lesion is.
 
         Raises:
-            DataError: a patient has a flaw or a decoy.
+            DataError: a patient has a flaw.
         """
-        if (self.flaw is not None or self.decoy) and self.group == "patient":
-            raise DataError("Flaws and decoys are for controls, so that they mark no lesion.")
+        if self.flaw is not None and self.group == "patient":
+            raise DataError("Flaws are for controls, so that they mark no lesion.")
 
     @property
     def shows(self) -> bool:
-        """Whether something is to be seen at `lesion`: a lesion or a decoy."""
-        return self.group == "patient" or self.decoy
+        """Whether a lesion is to be seen at `lesion`."""
+        return self.group == "patient"
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as JSON-able values; `from_json` gives the same spec back."""

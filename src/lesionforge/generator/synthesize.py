@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ from lesionforge.generator.recipe import SynthesisConfig, SynthesisSpec
 from lesionforge.generator.render import Made, render_synthetic
 from lesionforge.generator.verify import damaged_files
 from lesionforge.generator.wishes import Group, Wish
-from lesionforge.masks.outline import Outline
 from lesionforge.masks.prior import MaskConfig
 from lesionforge.provenance import read_json, read_tsv, write_tsv
 
@@ -46,7 +44,6 @@ def synthesize(  # noqa: PLR0913 (the stage's whole interface, in one call)
     n: int,
     n_controls: int,
     seed: int,
-    decoys: Sequence[Outline] = (),
 ) -> list[Subject]:
     """Make `n` synthetic patients and `n_controls` synthetic controls as a BIDS derivative.
 
@@ -63,7 +60,6 @@ def synthesize(  # noqa: PLR0913 (the stage's whole interface, in one call)
         n: synthetic patients `sub-syn0001` ...; a set that has more keeps them.
         n_controls: synthetic controls `sub-syc0001` ....
         seed: of everything that is drawn.
-        decoys: findings on `subjects` that are no lesions; needed with `decoy_share`.
 
     Returns:
         The subjects of the set, patients first.
@@ -74,7 +70,7 @@ def synthesize(  # noqa: PLR0913 (the stage's whole interface, in one call)
     """
     _check_request(subjects, n, n_controls)
     n, n_controls = _with_those_on_disk(out, n, n_controls)
-    job = open_job(subjects, generator, out, config, masks, (n, n_controls), seed, decoys)
+    job = open_job(subjects, generator, out, config, masks, (n, n_controls), seed)
     if n_controls and not job.pool.hosts("control"):
         logger.warning(
             "No synthetic controls are made: mode `%s` keeps real images and the training set has "
@@ -225,19 +221,17 @@ def _site(job: Job, spec: SynthesisSpec) -> str:
 def _write_tables(job: Job, numbers: list[tuple[Group, int]]) -> list[Subject]:
     """Write participants.tsv and rejected.tsv from the sidecars, so that a resumed run's agree."""
     subjects, hosts, rejected = [], [], []
-    flawed = decoys = 0
+    flawed = 0
     for group, number in numbers:
         known = read_json(json_path(job.subject(group, number), "T1w"))
         subjects.append(job.subject(group, number, known["Site"]))
         hosts.append(known["Host"])
         rejected += known["Rejected"]
         flawed += known["Spec"].get("flaw") is not None
-        decoys += known["Spec"].get("decoy", False)
     write_tsv(job.out / "rejected.tsv", pd.DataFrame(rejected, columns=list(REJECTED)))
     write_participants(job.out, subjects, host=hosts)
     logger.info("%d draws were rejected and drawn again: rejected.tsv", len(rejected))
     controls = sum(subject.group == "control" for subject in subjects)
-    for count, what in ((flawed, "deliberate flaw"), (decoys, "decoy")):
-        if count:
-            logger.info("%d of %d synthetic controls carry a %s", count, controls, what)
+    if flawed:
+        logger.info("%d of %d synthetic controls carry a deliberate flaw", flawed, controls)
     return subjects

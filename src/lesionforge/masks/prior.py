@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,14 +10,21 @@ from scipy.special import ndtr
 from tqdm import tqdm
 
 from lesionforge.cohort.regions import REGIONS
-from lesionforge.cohort.subject import Subject, read_images
+from lesionforge.cohort.subject import (
+    Subject,
+    read_brain,
+    read_grid,
+    read_images,
+    read_lesion,
+    read_tissues,
+)
 from lesionforge.errors import ConfigError, DataError, MaskError
 from lesionforge.evaluation.conspicuity import FAINT, Conspicuity, measure_conspicuity
 from lesionforge.evaluation.signs import Signs, as_signs
 from lesionforge.masks.descriptors import describe_mask, largest_component
 from lesionforge.masks.growth import Growth, fit_growth
+from lesionforge.masks.healing import heal_tissues
 from lesionforge.masks.host import Host
-from lesionforge.masks.outline import Outline, lesion_outline, read_outlined
 from lesionforge.masks.spec import Side, Style
 
 RIBBON_SHARE = 0.6  # from this median share in cortex or junction on, lesions are cortical ...
@@ -160,40 +166,24 @@ def fit_prior(
         MaskError: there is no patient with a usable lesion.
     """
     patients = sorted((s for s in subjects if s.group == "patient"), key=lambda s: s.id)
-    outlines = [lesion_outline(patient) for patient in patients]
-    if not any(len(outline.voxels) for outline in outlines):
-        raise MaskError("No training patient has a lesion mask with any voxel; nothing to fit.")
-    return fit_outlines(outlines, config)
-
-
-def fit_outlines(outlines: Sequence[Outline], config: MaskConfig) -> MaskPrior:
-    """Fit the prior on outlines of lesions, or of what looks like one.
-
-    Args:
-        outlines: on training subjects.
-        config: how to model.
-
-    Raises:
-        MaskError: none of them is usable.
-    """
-    described = {o: _describe(o) for o in tqdm(outlines, desc="Lesion shapes", disable=None)}
-    known = {outline: found for outline, found in described.items() if found is not None}
+    described = {p: _describe(p) for p in tqdm(patients, desc="Lesion shapes", disable=None)}
+    known = {patient: found for patient, found in described.items() if found is not None}
     if not known:
-        raise MaskError("Nothing that is outlined lies in a brain; nothing to fit.")
+        raise MaskError("No training patient has a lesion mask in the brain; nothing to fit.")
     style = config.style if config.style != "auto" else _style(list(known.values()))
     lesions = []
     # one head at a time in memory, read again rather than kept
-    for outline, found in tqdm(known.items(), desc="Mask prior", disable=None):
-        host, mask = read_outlined(outline)
+    for patient, found in tqdm(known.items(), desc="Mask prior", disable=None):
+        host, mask = _read_healthy(patient)
         try:
             growth = fit_growth(largest_component(mask), host, style)
         except MaskError as error:
             _LOG.warning("Left out of the mask prior: %s", error)
             continue
-        shown = _measure(outline.subject, host, mask)
-        lesions.append(_lesion(outline.subject, found, shown, growth))
+        shown = _measure(patient, host, mask)
+        lesions.append(_lesion(patient, found, shown, growth))
     if not lesions:
-        raise MaskError("No outline lies where lesions may be; check the masks' geometry.")
+        raise MaskError("No lesion mask lies where lesions may be; check the masks' geometry.")
     volumes = [lesion.volume_mm3 for lesion in lesions]
     limits = (min(volumes) / config.volume_margin, max(volumes) * config.volume_margin)
     return MaskPrior(config, style, limits, tuple(lesions))
@@ -218,9 +208,17 @@ def smooth_quantile(
     return np.asarray(np.interp(quantile, below, points))
 
 
-def _describe(outline: Outline) -> dict[str, float] | None:
-    """Describe the largest part of an outline; None where it has no voxel in the brain."""
-    host, mask = read_outlined(outline)
+def _read_healthy(patient: Subject) -> tuple[Host, np.ndarray]:
+    """Read a patient as a host without the lesion, and the lesion in the brain, (X, Y, Z) bool."""
+    brain, grid = read_brain(patient), read_grid(patient)
+    mask = read_lesion(patient) & brain
+    healthy = heal_tissues(read_tissues(patient), read_lesion(patient), grid)
+    return Host(patient.id, healthy, brain, grid, np.zeros_like(mask)), mask
+
+
+def _describe(patient: Subject) -> dict[str, float] | None:
+    """Describe the largest part of a lesion mask; None where it has no voxel in the brain."""
+    host, mask = _read_healthy(patient)
     return describe_mask(largest_component(mask), host) if mask.any() else None
 
 

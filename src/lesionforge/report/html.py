@@ -10,7 +10,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from lesionforge import __version__
 from lesionforge.provenance import atomic
 from lesionforge.report import tables
-from lesionforge.report.verdict import p_value
 
 
 def write_page(path: Path, template: str, **values: Any) -> Path:
@@ -39,7 +38,7 @@ def _environment() -> Environment:
         "signed": tables.signed,
         "interval": tables.interval,
         "number": tables.number,
-        "p_value": p_value,
+        "p_value": tables.p_value,
     }
     made.filters |= filters
     return made

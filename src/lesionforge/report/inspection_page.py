@@ -115,8 +115,7 @@ def _entry(subject: Subject, earlier: Inspection | None) -> Entry:
     flip = spec["warp"]["flip"]
     facts.append(("host", sidecar["Host"] + (", mirrored" if flip else "")))
     facts.append(("site", str(sidecar["Site"])))
-    place = spec["lesion"]["seed_mm"] if spec.get("decoy") else None
-    peak = sidecar["QualityChecks"].get("FlawPeakMM", place)
+    peak = sidecar["QualityChecks"].get("FlawPeakMM")
     picture = draw_lesion(subject, spec) if patient else draw_control(subject, peak)
     return Entry(subject, digest(subject) or "", tuple(facts), picture, earlier)
 
@@ -138,8 +137,6 @@ def _control_facts(sidecar: dict[str, Any]) -> list[tuple[str, str]]:
     if flaw is not None:
         words = FLAWS[flaw["kind"]].format(" and ".join(flaw["contrasts"]))
         facts.append(("flaw, on purpose", words))
-    if sidecar["Spec"].get("decoy"):
-        facts.append(("decoy, on purpose", "looks like a lesion and is none"))
     return facts
 
 
@@ -167,7 +164,7 @@ def draw_control(subject: Subject, peak_mm: Sequence[float] | None = None) -> st
 
     Args:
         subject: a synthetic control.
-        peak_mm: where a deliberate flaw changes most, or a decoy lies (RAS): that slice comes
+        peak_mm: where a deliberate flaw changes most (RAS): that slice comes
             first.
     """
     images, _, box = _boxed(subject)

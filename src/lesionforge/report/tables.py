@@ -28,6 +28,13 @@ def points(value: float | None) -> str:
     return UNDEFINED if value is None else signed(100 * value, 1)
 
 
+def p_value(p: float | None) -> str:
+    """Return `0.125`, or `< 0.001`."""
+    if p is None:
+        return "n/a"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def interval(ci95: list[float | None] | None, scale: float = 100, digits: int = 1) -> str:
     """Return an interval as `25.2 to 48.6`; an open end is `unbounded`."""
     if ci95 is None:

@@ -1,9 +1,8 @@
-"""The verdict in plain words: what was gained and lost, how sure that is, and what it cost."""
+"""The verdict in one paragraph: what the synthetic set changed, and at what cost."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from lesionforge.report.headline import dose_of, headline, spoken_of, where, words
 from lesionforge.report.tables import interval, number, percent, points, signed
 
 LIMITS = (
@@ -23,34 +22,28 @@ PHANTOM_LIMIT = (
     "The subjects are phantoms: simulated heads with simulated lesions. The numbers test the "
     "method and the program; they say nothing about patients."
 )
-MATCHED = "At the same rate of false positives: "
-FEW = 5  # regimes, of which all are looked at first
-
-
-@dataclass(frozen=True)
-class Part:
-    """Sentences about one question; `leads` if a reader looks at it first."""
-
-    title: str
-    lines: tuple[str, ...]
-    leads: bool = True
+FEW = 5  # regimes; a page shows all of so few
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the page says first.
+    """The first paragraph of the page.
 
     Attributes:
-        headline: whether it helped, in a sentence.
-        price: at what price, and against copies.
-        parts: what follows, by question.
-        banner: what must not be overlooked (phantoms); empty if nothing.
+        headline: the effect on sensitivity, in a sentence.
+        price: the effect on false positives, and the comparison with copy-paste.
+        banner: that the subjects are phantoms; empty for real subjects.
     """
 
     headline: str
     price: str
-    parts: tuple[Part, ...]
     banner: str = ""
+
+
+def verdict(metrics: dict[str, Any]) -> Verdict:
+    """Summarize `metrics` (the content of metrics.json) in a paragraph."""
+    banner = PHANTOM_LIMIT if metrics["data"] == "phantom" else ""
+    return Verdict(*headline(metrics), banner)
 
 
 def leading(metrics: dict[str, Any]) -> list[str]:
@@ -65,135 +58,132 @@ def leading(metrics: dict[str, Any]) -> list[str]:
     return chosen if len(names) > FEW and len(chosen) > 2 else names
 
 
-def verdict(metrics: dict[str, Any]) -> Verdict:
-    """Put `metrics` (the content of metrics.json) into words."""
-    pairs, first = {(p["a"], p["b"]): p for p in metrics["comparisons"]}, leading(metrics)
-    parts = [
-        Part(
-            f"{_begin(b)} against baseline{where(metrics, a, b)}",
-            _pair_lines(metrics, pair, b),
-            b in first,
-        )
-        for (a, b), pair in pairs.items()
-        if a == "baseline"
-    ]
-    worth = [*_gap_lines(metrics), *_real_instead(metrics, pairs)]
-    parts.append(Part("What synthetic patients are worth", tuple(worth)))
-    banner = PHANTOM_LIMIT if metrics["data"] == "phantom" else ""
-    return Verdict(*headline(metrics), tuple(parts), banner)
-
-
-def _begin(name: str) -> str:
-    """Begin a sentence with a regime's name, the rest of which stays as the user wrote it."""
-    return name[:1].upper() + name[1:]
-
-
-def _pair_lines(metrics: dict[str, Any], pair: dict[str, Any], name: str) -> tuple[str, ...]:
-    other = metrics["regimes"][name]
-    n, many = metrics["test"]["patients"], len(pair["seeds"]) > 1
-    gained, lost = (" / ".join(map(str, pair[key])) for key in ("gained", "lost"))
-    p = " / ".join(p_value(value) for value in pair["mcnemar_p"])
-    seeds = f" in seeds {' / '.join(map(str, pair['seeds']))}" if many else ""
-    plain, matched = pair["difference"], pair["difference_at_half_fp"]
-    rate = other["sensitivity_at_half_fp"]["false_positives_per_patient"]
-    return (
-        f"Gained {gained} of {n} patients that the baseline missed and lost {lost} that it had "
-        f"found{seeds} (exact McNemar p: {p}).",
-        f"Difference in sensitivity: {points(plain['value'])} points "
-        f"(95 % interval {interval(plain['ci95'])}), which {words(plain['ci95'])}.",
-        f"At the same {rate:g} false positives a patient: {points(matched['value'])} points "
-        f"({interval(matched['ci95'])}), which {words(matched['ci95'])}.",
-        _power(pair, n),
-        _cost(pair, name),
-    )
-
-
-def p_value(p: float | None) -> str:
-    """Return `0.125`, or `< 0.001`."""
-    if p is None:
-        return "n/a"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _power(pair: dict[str, Any], n: int) -> str:
-    least = pair["minimum_detectable_difference"]
-    if least is None:
-        return f"{n} test patients are too few to show any difference."
-    text = (
-        f"Of the {n} test patients, {percent(pair['discordance'])} differ between the two regimes: "
-        f"one seed can show {100 * least:.1f} points or more (80 % power)"
-    )
-    if abs(pair["difference"]["value"] or 0) < least:
-        return text + ". The difference seen is smaller, so this test set has less power for it."
-    return text + "."
-
-
-def _cost(pair: dict[str, Any], name: str) -> str:
-    base, other = pair["false_positives_per_subject"]
-    more, specificity = pair["false_positives_difference"], pair["specificity_difference"]
-    matched = pair["specificity_difference_at_half_fp"]
-    text = (
-        f"Cost in false positives a subject: {number(other)} in {name}, {number(base)} in the "
-        f"baseline, a difference of {signed(more['value'])} ({interval(more['ci95'], 1, 2)})"
-    )
-    if specificity["value"] is not None:
-        base, other = pair["false_positives_per_control"]
-        text += (
-            f"; controls alone {number(other)} and {number(base)}. Difference in specificity: "
-            f"{points(specificity['value'])} points ({interval(specificity['ci95'])}), which "
-            f"{words(specificity['ci95'])}; at the same false positives a patient "
-            f"{points(matched['value'])} ({interval(matched['ci95'])})"
-        )
-    return text + "."
-
-
-def _gap_lines(metrics: dict[str, Any]) -> list[str]:
-    """Say what share of the gap the headline's regime and the published dose recovered."""
-    gap, saving = metrics["gap_recovered"], metrics["label_saving"]
-    plain = _gap_line(metrics, "augmented", gap, saving)
-    matched = _gap_line(metrics, "augmented", gap["at_half_fp"], saving["at_half_fp"])
-    lines = [plain] if plain == matched else [plain, MATCHED + matched]
-    curve, _ = dose_of(metrics, best := spoken_of(metrics))
-    if curve is None or best != curve["best"] or best == "augmented":
-        return lines
-    return [
-        MATCHED + _gap_line(metrics, best, curve["gap_recovered"], curve["label_saving"]),
-        *lines,
-    ]
-
-
-def _gap_line(
-    metrics: dict[str, Any], name: str, gap: dict[str, Any], saving: dict[str, Any]
-) -> str:
-    if gap["value"] is None:
-        return f"Gap recovered and label saving of {name} are undefined. {gap['why']}"
-    return (
-        f"{name} makes {percent(gap['value'])} of the step from baseline to expanded"
-        f"{where(metrics, 'baseline', name, 'expanded')} (95 % interval {interval(gap['ci95'])}), "
-        f"a label saving of {percent(saving['value'])} ({interval(saving['ci95'])})."
-    )
-
-
-def _real_instead(metrics: dict[str, Any], pairs: dict[tuple[str, str], Any]) -> list[str]:
-    """Say what real patients in place of the headline's synthetic ones would change."""
+def headline(metrics: dict[str, Any]) -> tuple[str, str]:
+    """Say whether and by how much it helped; and at what price, and against copies."""
     name = spoken_of(metrics)
-    if dose_of(metrics, name)[0] is None:
-        return []
-    if pair := pairs.get((name, "expanded")):
-        both = pair["difference"], pair["difference_at_half_fp"]
-    elif pair := pairs.get(("expanded", name)):
-        both = _turned(pair["difference"]), _turned(pair["difference_at_half_fp"])
-    else:
-        return []
-    plain, matched = (f"{points(d['value'])} points ({interval(d['ci95'])})" for d in both)
-    return [
-        f"Real patients in place of the synthetic ones (expanded minus {name}"
-        f"{where(metrics, name, 'expanded')}): {plain}; at the same rate of false positives "
-        f"{matched}."
-    ]
+    pair = next((p for p in metrics["comparisons"] if (p["a"], p["b"]) == ("baseline", name)), None)
+    if pair is None:
+        only = metrics["regimes"]["baseline"]["sensitivity"]
+        return (
+            f"One regime only: the baseline detects {percent(only['value'])} of the patients.",
+            "",
+        )
+    price = f"{_at_thresholds(pair)}{_against_copies(metrics, name)}"
+    if len(pair["seeds"]) == 1:
+        price += " One training of each arm: how trainings differ is in no interval."
+    return _helped(metrics, pair, name), price
 
 
-def _turned(difference: dict[str, Any]) -> dict[str, Any]:
-    """Return a difference in sensitivity the other way round."""
-    ends = difference["ci95"]
-    return {"value": -difference["value"], "ci95": ends and [-ends[1], -ends[0]]}
+def _helped(metrics: dict[str, Any], pair: dict[str, Any], name: str) -> str:
+    """Answer in a sentence, by the difference at the matched rate of false positives."""
+    curve, dose = dose_of(metrics, name)
+    subject, given = f"Regime {name}", ""
+    if curve:
+        subject = f"The synthetic set {curve['set']}"
+        many = "s" if dose != 1 else ""
+        given = f"with {dose:.2g} synthetic patient{many} for each real one ({name}) "
+    matched = pair["difference_at_half_fp"]
+    answer = {"above": "helped", "below": "did harm"}.get(
+        side(matched["ci95"]), "is not shown to help"
+    )
+    mine, usual = metrics["regimes"][name], metrics["regimes"]["baseline"]
+    reading = mine["sensitivity_at_half_fp"]
+    kind = "test phantom patients" if metrics["data"] == "phantom" else "test patients"
+    shares = f" of {metrics['test']['patients']} {kind}{where(metrics, 'baseline', name)}"
+    if mine["seeds"] == usual["seeds"]:
+        level = number(100 * usual["sensitivity_at_half_fp"]["value"], 1)
+        shares = f" goes from {level} to {percent(reading['value'])}{shares}"
+    return (
+        f"{subject} {answer}: {given}sensitivity at {reading['false_positives_per_patient']:g} "
+        f"false positives a patient{shares}: {_in_words(matched)}."
+    )
+
+
+def _at_thresholds(pair: dict[str, Any]) -> str:
+    """Give sensitivity and its price in false positives at the validation thresholds."""
+    shares, false = pair["sensitivity"], pair["false_positives_per_subject"]
+    more, lost = pair["false_positives_difference"], pair["specificity_difference"]
+    text = (
+        f"At the score thresholds chosen on validation subjects it detects {percent(shares[1])} "
+        f"against {percent(shares[0])}: {_in_words(pair['difference'])}. The price there: "
+        f"{number(false[1])} against {number(false[0])} false positives a subject "
+        f"({signed(more['value'])}; {interval(more['ci95'], 1, 2)})"
+    )
+    if lost["value"] is not None:
+        text += f" and {points(lost['value'])} points of specificity ({interval(lost['ci95'])})"
+    return f"{text}."
+
+
+def _against_copies(metrics: dict[str, Any], name: str) -> str:
+    """Say how generated lesions do against pasted real ones, which cost no training."""
+    if not any(curve["mode"] != "paste" for curve in metrics["doses"]):
+        return ""
+    pairs = [pair for pair in metrics["against_copies"] if pair["b"] == name]
+    if not pairs:
+        if all(curve["mode"] != "paste" for curve in metrics["doses"]):
+            return " There is no copy-paste arm to compare with."
+        return (
+            " It is not compared with copy-paste: no dose of both was chosen on validation "
+            "patients and trained with the same seed."
+        )
+    copies = pairs[0]["a"]
+    return (
+        f" Against pasted real lesions ({name} minus {copies}, each at its best dose"
+        f"{where(metrics, copies, name)}), at the same rate of false positives: "
+        f"{_in_words(pairs[0]['difference_at_half_fp'])}."
+    )
+
+
+def _in_words(difference: dict[str, Any]) -> str:
+    """Say a difference in sensitivity with its interval."""
+    value, ci95 = points(difference["value"]), interval(difference["ci95"])
+    return f"{value} points, whose interval ({ci95}) {words(difference['ci95'])}"
+
+
+def spoken_of(metrics: dict[str, Any]) -> str:
+    """Name the regime of the headline: the best dose of the first generated set, or augmented.
+
+    Without either it is the first one that is compared with the baseline.
+    """
+    best = [c["best"] for c in metrics["doses"] if c["mode"] != "paste" and c["best"]]
+    compared = [pair["b"] for pair in metrics["comparisons"] if pair["a"] == "baseline"]
+    wanted = [name for name in (*best[:1], "augmented") if name in compared]
+    return [*wanted, *compared, "baseline"][0]
+
+
+def dose_of(metrics: dict[str, Any], name: str) -> tuple[dict[str, Any] | None, float]:
+    """Find the dose curve that a regime is on, and its dose; None and 0 if it is on none."""
+    for curve in metrics["doses"]:
+        for point in curve["points"]:
+            if point["regime"] == name and point["dose"]:
+                return curve, point["dose"]
+    return None, 0.0
+
+
+def where(metrics: dict[str, Any], *names: str) -> str:
+    """Return ` (seeds 0, 1)`, those that all of some regimes have; empty if that is all of them."""
+    seeds = [set(metrics["regimes"][name]["seeds"]) for name in names]
+    common = sorted(set.intersection(*seeds))
+    if all(mine == set(common) for mine in seeds):
+        return ""
+    return f" (seed{'s' if len(common) > 1 else ''} {', '.join(map(str, common))})"
+
+
+def side(ci95: list[float | None] | None) -> str:
+    """Tell whether an interval lies `above`, `below` or `around` 0, or is `unknown`."""
+    if ci95 is None:
+        return "unknown"
+    low, high = ci95
+    if low is not None and low > 0:
+        return "above"
+    return "below" if high is not None and high < 0 else "around"
+
+
+def words(ci95: list[float | None] | None) -> str:
+    """Say where an interval lies, as the end of a clause."""
+    return {
+        "above": "lies wholly above 0",
+        "below": "lies wholly below 0",
+        "around": "includes 0",
+        "unknown": "is not known: every resample of the subjects gives the same",
+    }[side(ci95)]
