@@ -3,7 +3,7 @@
 import argparse
 
 from lesionforge.cli import read_study, stage_parser
-from lesionforge.study import Study
+from lesionforge.study.config import Study
 
 
 def read_arguments(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Study]:

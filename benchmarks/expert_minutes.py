@@ -9,18 +9,18 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from lesionforge.audit.corrupt import CorruptConfig, move_mask, read_region, spoil
-from lesionforge.audit.new_patients import value_new_patients
-from lesionforge.audit.next_cases import NextConfig, inspect_actions, plan
-from lesionforge.audit.worth import Worth
-from lesionforge.cohort.labels import Label, label_sets, write_label_set
-from lesionforge.cohort.subject import Subject
-from lesionforge.detector.predict import load_detector
+from lesionforge.data.labels import Label, label_sets, write_label_set
+from lesionforge.data.subject import Subject
+from lesionforge.detection.inference import load_detector
 from lesionforge.errors import DataError
+from lesionforge.label_qc.corruption import CorruptConfig, move_mask, read_region, spoil
+from lesionforge.label_qc.new_patients import value_new_patients
+from lesionforge.label_qc.next_cases import NextConfig, inspect_actions, plan
+from lesionforge.label_qc.worth import Worth
 from lesionforge.provenance import read_tsv, sha256_json, write_tsv
-from lesionforge.report.cells import Cell
+from lesionforge.report.runs import Run
 from lesionforge.seeding import stream
-from lesionforge.study import Study
+from lesionforge.study.config import Study
 from planting import (
     check_made_with,
     labelled,
@@ -83,7 +83,7 @@ def choose(
         rng = stream(seed, "next-cases", "random")
         write_tsv(folder / "random.tsv", choose_by_chance(table, minutes, rng))
     columns = {"action": str, "subject": str, "minutes": float, "chosen": int}
-    return {arm: read_tsv(folder / f"{arm}.tsv", **columns) for arm in ARMS}
+    return {entry: read_tsv(folder / f"{entry}.tsv", **columns) for entry in ARMS}
 
 
 def ask_expert(
@@ -119,14 +119,14 @@ def ask_expert(
 
 
 def carry_out(
-    study: Study, seed: int, arm: str, actions: pd.DataFrame, costs: NextConfig
+    study: Study, seed: int, entry: str, actions: pd.DataFrame, costs: NextConfig
 ) -> pd.DataFrame:
     """Send the expert to the chosen actions and write the arm's label set.
 
     Returns:
         The actions that were done, with `wrong` (the label that is there now is wrong).
     """
-    right, name = right_labels(study), f"{arm}{seed}"
+    right, name = right_labels(study), f"{entry}{seed}"
     donors = [right[i] for i in labelled(study, seed) if right[i].group == "patient"]
     done = actions[actions["chosen"] == 1]
     answers = {i: ask_expert(right[i], donors, seed, costs.reader_error) for i in done["subject"]}
@@ -137,12 +137,14 @@ def carry_out(
 
 
 def one_arm(
-    study: Study, seed: int, arm: str, actions: pd.DataFrame, costs: NextConfig
-) -> tuple[Cell, pd.DataFrame]:
+    study: Study, seed: int, entry: str, actions: pd.DataFrame, costs: NextConfig
+) -> tuple[Run, pd.DataFrame]:
     """Do the chosen actions of an arm, train it once, and return the cell and what was done."""
-    done = carry_out(study, seed, arm, actions, costs)
+    done = carry_out(study, seed, entry, actions, costs)
     bought = done.loc[done["action"] == "label", "subject"]
-    return train_arm(study, arm, seed, f"{arm}{seed}", bought), done.assign(planting=seed, arm=arm)
+    return train_arm(study, entry, seed, f"{entry}{seed}", bought), done.assign(
+        planting=seed, entry=entry
+    )
 
 
 def count_actions(done: pd.DataFrame, truth: pd.Series) -> dict[str, float]:

@@ -21,15 +21,15 @@ from joblib import Parallel, delayed
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-from lesionforge.cohort.pipeline import prepare_images
-from lesionforge.cohort.prepare import PrepareConfig
-from lesionforge.cohort.quality import doubts, motion_figures, unusual, usual_figures
-from lesionforge.cohort.rawdata import RawSubject, read_raw
-from lesionforge.cohort.register import centroid
-from lesionforge.cohort.single import single_threaded
+from lesionforge.data.volume import Volume, grid, read_volume
+from lesionforge.preprocessing.config import PrepareConfig
+from lesionforge.preprocessing.pipeline import prepare_images
+from lesionforge.preprocessing.quality import doubts, motion_figures, unusual, usual_figures
+from lesionforge.preprocessing.raw import RawSubject, read_raw
+from lesionforge.preprocessing.register import centroid
+from lesionforge.preprocessing.single import single_threaded
 from lesionforge.provenance import write_tsv
 from lesionforge.seeding import stream
-from lesionforge.volume import Volume, grid, read_volume
 
 logger = logging.getLogger("flair_registration")
 LARGEST_MM, LARGEST_DEG = 15.0, 15.0

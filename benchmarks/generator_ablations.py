@@ -27,18 +27,18 @@ from tqdm import tqdm
 
 from arguments import read_arguments
 from healthy_twins import explained, made_effects, near_lesion, prepare_twins, true_effect
-from lesionforge import arms
-from lesionforge.cohort.subject import Subject
-from lesionforge.evaluation.smoothing import smooth_within
-from lesionforge.evaluation.statistics import quantiles
-from lesionforge.generator import discriminator
-from lesionforge.generator.anatomy import read_anatomy
-from lesionforge.generator.data import read_scan
-from lesionforge.generator.module import GeneratorConfig
-from lesionforge.generator.recipe import SynthesisConfig
-from lesionforge.generator.train import TrainedGenerator, load_generator, train_generator
+from lesionforge.data.subject import Subject
+from lesionforge.lesions.blending import smooth_within
+from lesionforge.metrics.intervals import quantiles
 from lesionforge.provenance import write_tsv
 from lesionforge.seeding import stream
+from lesionforge.study import runs
+from lesionforge.synthesis.anatomy import read_anatomy
+from lesionforge.synthesis.config import SynthesisConfig
+from lesionforge.synthesis.spade import discriminator
+from lesionforge.synthesis.spade.data import read_scan
+from lesionforge.synthesis.spade.module import GeneratorConfig
+from lesionforge.synthesis.spade.training import TrainedGenerator, load_generator, train_generator
 
 logger = logging.getLogger("generator_ablations")
 WHOLE = "the whole"
@@ -112,8 +112,8 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=32, help="at most (default: 32)")
     parser.add_argument("--cell-seed", type=int, default=0, help="whose training patients")
     own, study = read_arguments(parser)
-    behind = arms.baseline_subjects(study, own.cell_seed, None)
-    fresh = arms.fresh_subjects(study, behind, ("train",), None)
+    behind = runs.baseline_subjects(study, own.cell_seed, None)
+    fresh = runs.fresh_subjects(study, behind, ("train",), None)
     patients = [s for s in fresh if s.group == "patient"][: own.patients]
     twins = prepare_twins(study, patients)
     rows = []

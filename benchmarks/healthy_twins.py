@@ -23,21 +23,21 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from arguments import read_arguments
-from lesionforge import arms
-from lesionforge.cohort.phantom import read_spec
-from lesionforge.cohort.subject import Subject, read_images
-from lesionforge.evaluation.conspicuity import ROBUST_SD, measure_conspicuity
-from lesionforge.evaluation.signs import INSIDE, NO_SIGNS, mix_signs, sign_maps
-from lesionforge.evaluation.smoothing import smooth_within
-from lesionforge.generator.anatomy import Anatomy, read_anatomy
-from lesionforge.generator.apply import apply_generator
-from lesionforge.generator.compose import fit_effect
-from lesionforge.generator.data import Scan, read_scan
-from lesionforge.generator.recipe import SynthesisConfig
-from lesionforge.generator.semantic import semantic_map
-from lesionforge.generator.train import TrainedGenerator, encode_style, load_generator
+from lesionforge.data.subject import Subject, read_images
+from lesionforge.lesions.appearance import ROBUST_SD, measure_conspicuity
+from lesionforge.lesions.blending import smooth_within
+from lesionforge.lesions.contrast import INSIDE, NO_SIGNS, mix_signs, sign_maps
+from lesionforge.phantoms.cohort import read_spec
 from lesionforge.provenance import write_tsv
-from lesionforge.study import Study
+from lesionforge.study import runs
+from lesionforge.study.config import Study
+from lesionforge.synthesis.anatomy import Anatomy, read_anatomy
+from lesionforge.synthesis.config import SynthesisConfig
+from lesionforge.synthesis.effect import fit_effect
+from lesionforge.synthesis.spade.conditioning import semantic_map
+from lesionforge.synthesis.spade.data import Scan, read_scan
+from lesionforge.synthesis.spade.tiling import apply_generator
+from lesionforge.synthesis.spade.training import TrainedGenerator, encode_style, load_generator
 from variants import prepare_variants
 
 logger = logging.getLogger("healthy_twins")
@@ -76,7 +76,7 @@ def made_effects(
     ill, healthy = (
         apply_generator(
             trained.network,
-            semantic_map(anatomy.healed, mask, scan.signs, voxel_mm),
+            semantic_map(anatomy.inpainted, mask, scan.signs, voxel_mm),
             style,
             noise_seed=0,
         )
@@ -85,9 +85,9 @@ def made_effects(
     config = SynthesisConfig()
     made = ill - healthy
     smooth = smooth_within(made, anatomy.brain, config.smooth_voxels)
-    seen = measure_conspicuity(anatomy.images, lesion, anatomy.healed, anatomy.brain, voxel_mm)
+    seen = measure_conspicuity(anatomy.images, lesion, anatomy.inpainted, anatomy.brain, voxel_mm)
     brought, _ = fit_effect(
-        smooth, lesion, anatomy.healed, voxel_mm, scan.signs, seen.total, config.max_gain
+        smooth, lesion, anatomy.inpainted, voxel_mm, scan.signs, seen.total, config.max_gain
     )
     steps = {"made": made, "made and smoothed": smooth, "smoothed and brought to signs": brought}
     return {name: effect[:, near] for name, effect in steps.items()}
@@ -103,7 +103,7 @@ def compare(subject: Subject, twin: Subject, trained: TrainedGenerator | None) -
     anatomy, scan = read_anatomy(subject), read_scan(subject)
     near = near_lesion(anatomy)
     effect = true_effect(anatomy, twin)
-    maps = sign_maps(anatomy.lesion, anatomy.healed, anatomy.grid.voxel_mm)
+    maps = sign_maps(anatomy.lesion, anatomy.inpainted, anatomy.grid.voxel_mm)
     inside = (*scan.signs[:INSIDE], *NO_SIGNS[INSIDE:])
     told = {
         "signs inside": ROBUST_SD * mix_signs(inside, maps)[:, near],
@@ -128,8 +128,8 @@ def main() -> None:
     parser.add_argument("--cell-seed", type=int, default=0, help="whose training patients")
     parser.add_argument("--generator", type=int, metavar="SEED", help="also try this generator")
     own, study = read_arguments(parser)
-    behind = arms.baseline_subjects(study, own.cell_seed, None)
-    fresh = arms.fresh_subjects(study, behind, ("train",), None)
+    behind = runs.baseline_subjects(study, own.cell_seed, None)
+    fresh = runs.fresh_subjects(study, behind, ("train",), None)
     patients = [s for s in (behind if own.of == "train" else fresh) if s.group == "patient"]
     patients = patients[: own.patients]
     twins = prepare_twins(study, patients)

@@ -29,8 +29,8 @@ LARGE = {"logs", "probability"}
 def small_tables(folder: Path) -> Iterator[Path]:
     """Yield the tables of a study's `label-audit` folder, without those of unfinished trainings."""
     for path in sorted(folder.rglob("*")):
-        cell, parts = path.parent, path.relative_to(folder).parts
-        unfinished = (cell / IDENTITY).exists() and not (cell / "subjects.tsv").exists()
+        run, parts = path.parent, path.relative_to(folder).parts
+        unfinished = (run / IDENTITY).exists() and not (run / "subjects.tsv").exists()
         large = LARGE & set(parts)
         if path.suffix in SMALL and not (unfinished or large or _needed(folder, parts)):
             yield path

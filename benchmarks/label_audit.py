@@ -28,15 +28,15 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from arguments import read_arguments
-from lesionforge.cohort.labels import ORIGINAL
-from lesionforge.evaluation.bootstrap import Resamples, resample
-from lesionforge.evaluation.froc import sensitivity_at
-from lesionforge.evaluation.replicates import Outcomes, matched_replicates, with_interval
-from lesionforge.evaluation.statistics import gap_recovered, wilson
+from lesionforge.data.labels import ORIGINAL
+from lesionforge.metrics.bootstrap import Resamples, resample
+from lesionforge.metrics.froc import sensitivity_at
+from lesionforge.metrics.intervals import gap_recovered, wilson
+from lesionforge.metrics.replicates import Outcomes, matched_replicates, with_interval
 from lesionforge.provenance import atomic, write_json, write_tsv
-from lesionforge.report.cells import Cell
 from lesionforge.report.results import compute_metrics, jsonable, read_outcomes
-from lesionforge.study import Study
+from lesionforge.report.runs import Run
+from lesionforge.study.config import Study
 from planting import (
     FOLDS,
     LOOKED_AT,
@@ -126,8 +126,8 @@ def measure_recovered(
         rate: false positives a patient at which sensitivity is read.
     """
     read = {
-        name: matched_replicates(outcomes[arm], draws, np.array([rate]))[:, 0]
-        for arm, name in ARMS.items()
+        name: matched_replicates(outcomes[entry], draws, np.array([rate]))[:, 0]
+        for entry, name in ARMS.items()
     }
     wrong, corrected, right = read.values()
     share = gap_recovered(
@@ -154,9 +154,9 @@ def each_sensitivity(outcomes: Mapping[str, Outcomes], rate: float) -> pd.DataFr
         {
             name: {
                 seed: sensitivity_at(one, np.ones((1, len(one.patients))), np.array([rate]))[0, 0]
-                for seed, one in outcomes[arm].items()
+                for seed, one in outcomes[entry].items()
             }
-            for arm, name in ARMS.items()
+            for entry, name in ARMS.items()
         }
     )
 
@@ -186,15 +186,15 @@ def draw(rankings: Mapping[int, pd.DataFrame], each: pd.DataFrame | None, path: 
 
 def retrain(
     study: Study, rankings: Mapping[int, pd.DataFrame], seeds: tuple[int, ...]
-) -> list[Cell]:
+) -> list[Run]:
     """Train the three arms of some plantings."""
-    cells = []
+    runs = []
     for seed in tqdm(seeds, desc="retrain", unit="planting"):
         sets = (f"planted{seed}", correct(study, seed, rankings[seed]), ORIGINAL)
-        cells += [
-            train_arm(study, arm, seed, labels) for arm, labels in zip(ARMS, sets, strict=True)
+        runs += [
+            train_arm(study, entry, seed, labels) for entry, labels in zip(ARMS, sets, strict=True)
         ]
-    return cells
+    return runs
 
 
 def main() -> None:
@@ -215,19 +215,19 @@ def main() -> None:
     table = pd.DataFrame(found["each_planting"]).set_index("planting")
     lists = [planting_root(study, s) / f"fold-{f}" for s in seeds for f in range(own.audit_folds)]
     summary = {"plantings": len(seeds), "cross_fitting": spent(lists), "found": found}
-    cells = retrain(study, rankings, seeds[: own.retrain])
+    runs = retrain(study, rankings, seeds[: own.retrain])
     each = None
-    if cells:
-        outcomes = read_outcomes(cells, study.rules, config)
+    if runs:
+        outcomes = read_outcomes(runs, study.rules, config)
         first = next(iter(outcomes["baseline"].values()))
         draws = resample(len(first.patients), 0, config.bootstrap, config.seed)
         rate = config.false_positives_per_subject
-        summary["retraining"] = spent([cell.folder for cell in cells])
+        summary["retraining"] = spent([run.folder for run in runs])
         summary |= measure_recovered(outcomes, draws, rate)
         each = each_sensitivity(outcomes, rate)
         table = table.join(each)
         known = (study.name, study.sha256, study.data)
-        write_json(folder / "metrics.json", compute_metrics(*known, cells, study.rules, config))
+        write_json(folder / "metrics.json", compute_metrics(*known, runs, study.rules, config))
     write_tsv(folder / "found.tsv", pd.concat(r.assign(planting=s) for s, r in rankings.items()))
     write_tsv(folder / "plantings.tsv", table.reset_index())
     write_json(folder / "summary.json", jsonable(summary))

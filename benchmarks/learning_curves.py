@@ -20,20 +20,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from arguments import read_arguments
-from lesionforge import arms
-from lesionforge.detector.predict import predict_subjects
-from lesionforge.detector.train import train_detector
+from lesionforge.detection.inference import predict_subjects
+from lesionforge.detection.training import train_detector
 from lesionforge.errors import LesionForgeError
 from lesionforge.provenance import write_tsv
 from lesionforge.report.results import compute_metrics
-from lesionforge.study import Study
+from lesionforge.study import runs as study_runs
+from lesionforge.study.config import Study
 
 logger = logging.getLogger("learning_curves")
 
 
 def train_cell(study: Study, regime: str, seed: int, steps: int) -> None:
     """Train and predict one cell for `steps` steps; resumes, and is done once."""
-    people = arms.cell_subjects(study, regime, seed, None)
+    people = study_runs.run_subjects(study, regime, seed, None)
     folder = study.detector_root(regime, seed, None, f"steps-{steps}")
     train_detector(people.training, folder, replace(study.detector, steps=steps), seed)
     held_out = [s for s in people.held_out if s.group == "patient" or people.roles[s.id] != "test"]
@@ -43,9 +43,9 @@ def train_cell(study: Study, regime: str, seed: int, steps: int) -> None:
 def curve_rows(study: Study, regimes: list[str], steps: int, model: str) -> list[dict[str, object]]:
     """Return sensitivity at 0.5 false positives of those of the regimes with cells of `model`."""
     try:
-        cells = [c for c in arms.finished_cells(study, model)[0] if c.regime in regimes]
+        runs = [c for c in study_runs.finished_runs(study, model)[0] if c.regime in regimes]
         metrics = compute_metrics(
-            study.name, study.sha256, study.data, cells, study.rules, study.evaluation
+            study.name, study.sha256, study.data, runs, study.rules, study.evaluation
         )
     except LesionForgeError as error:
         logger.warning("%d steps: %s", steps, error)

@@ -18,14 +18,14 @@ from lesionforge.masks.outline import lesion_outline, read_outlined
 from tqdm import tqdm
 
 from arguments import read_arguments
-from lesionforge import arms
-from lesionforge.cohort.subject import Subject
-from lesionforge.fidelity.judge import FidelityConfig
-from lesionforge.fidelity.shapes import draw_shapes, mask_findings
-from lesionforge.generator.wishes import draw_wishes
-from lesionforge.masks.descriptors import describe_mask, largest_component
-from lesionforge.masks.prior import fit_prior
+from lesionforge.data.subject import Subject
+from lesionforge.lesions.prior import fit_prior
+from lesionforge.lesions.shape import describe_mask, largest_component
 from lesionforge.provenance import write_tsv
+from lesionforge.study import runs
+from lesionforge.synthesis.plan import sample_requests
+from lesionforge.synthetic_qc.audit import SyntheticAuditConfig
+from lesionforge.synthetic_qc.mask_distribution import mask_findings, sample_shapes
 
 logger = logging.getLogger("mask_shapes")
 
@@ -48,12 +48,12 @@ def main() -> None:
     parser.add_argument("--against", default="train,validation", help="roles of the fresh patients")
     parser.add_argument("--cell-seed", type=int, default=0, help="whose training patients")
     own, study = read_arguments(parser)
-    config = FidelityConfig(against=tuple(own.against.split(",")))
-    behind = arms.baseline_subjects(study, own.cell_seed, None)
-    fresh = arms.fresh_subjects(study, behind, config.against, None)
+    config = SyntheticAuditConfig(against=tuple(own.against.split(",")))
+    behind = runs.baseline_subjects(study, own.cell_seed, None)
+    fresh = runs.fresh_subjects(study, behind, config.against, None)
     prior = fit_prior(behind, study.masks)
-    wishes = draw_wishes(prior, own.masks, own.cell_seed)
-    made = draw_shapes(prior, behind, wishes, own.cell_seed)
+    requests = sample_requests(prior, own.masks, own.cell_seed)
+    made = sample_shapes(prior, behind, requests, own.cell_seed)
     real = real_shapes(fresh, "fresh patients")
     trained = real_shapes(behind, "training patients")
     findings = mask_findings(made, made, real, trained)

@@ -37,16 +37,16 @@ from tqdm import tqdm
 
 from arguments import read_arguments
 from expert_minutes import ARMS, choose, count_actions, one_arm
-from lesionforge.audit.next_cases import FORMULAS, NextConfig
-from lesionforge.audit.worth import Worth, measure_worth
-from lesionforge.evaluation.bootstrap import Resamples, over_seeds, resample
-from lesionforge.evaluation.froc import mean_curve, sensitivity_at
-from lesionforge.evaluation.outcomes import Outcome, outcome
-from lesionforge.evaluation.replicates import Outcomes, matched_replicates, with_interval
-from lesionforge.evaluation.statistics import EvaluationConfig
+from lesionforge.label_qc.next_cases import FORMULAS, NextConfig
+from lesionforge.label_qc.worth import Worth, measure_worth
+from lesionforge.metrics.bootstrap import Resamples, over_seeds, resample
+from lesionforge.metrics.froc import mean_curve, sensitivity_at
+from lesionforge.metrics.intervals import EvaluationConfig
+from lesionforge.metrics.outcomes import Outcome, outcome
+from lesionforge.metrics.replicates import Outcomes, matched_replicates, with_interval
 from lesionforge.provenance import atomic, read_json, read_tsv, write_json, write_tsv
 from lesionforge.report.results import jsonable, read_outcomes
-from lesionforge.study import Study
+from lesionforge.study.config import Study
 from planting import (
     FOLDS,
     planting_root,
@@ -106,13 +106,13 @@ def _read(one: Outcome, rate: float) -> float:
 
 
 def gain_replicates(
-    base: Outcomes, arm: Outcomes, minutes: Mapping[int, float], draws: Resamples, rate: float
+    base: Outcomes, entry: Outcomes, minutes: Mapping[int, float], draws: Resamples, rate: float
 ) -> np.ndarray:
     """Return (1 + B,) points of sensitivity gained per minute, averaged over plantings.
 
     Args:
         base: planting to what the detector of the given labels did.
-        arm: planting to what the arm did.
+        entry: planting to what the arm did.
         minutes: planting to what the arm has spent; an arm that has spent none has gained nothing.
         draws: of test patients; plantings are drawn with them.
         rate: false positives a patient at which sensitivity is read.
@@ -121,13 +121,13 @@ def gain_replicates(
     gains = [
         100
         * (
-            sensitivity_at(arm[s], draws.patients, rates)
+            sensitivity_at(entry[s], draws.patients, rates)
             - sensitivity_at(base[s], draws.patients, rates)
         )[:, 0]
         / max(minutes[s], 1e-9)
-        for s in arm
+        for s in entry
     ]
-    return over_seeds(np.stack(gains, axis=1), draws.seeds(tuple(arm)))
+    return over_seeds(np.stack(gains, axis=1), draws.seeds(tuple(entry)))
 
 
 def measure_gains(
@@ -135,22 +135,23 @@ def measure_gains(
 ) -> dict[str, Any]:
     """Return sensitivities and gains per minute of both arms, and list minus random."""
     every = {
-        arm: matched_replicates(outcomes[arm], draws, np.array([rate]))[:, 0] for arm in outcomes
+        entry: matched_replicates(outcomes[entry], draws, np.array([rate]))[:, 0]
+        for entry in outcomes
     }
     gains = {
-        arm: gain_replicates(
+        entry: gain_replicates(
             outcomes["baseline"],
-            outcomes[arm],
-            table[table["arm"] == arm].set_index("planting")["minutes"].to_dict(),
+            outcomes[entry],
+            table[table["arm"] == entry].set_index("planting")["minutes"].to_dict(),
             draws,
             rate,
         )
-        for arm in ARMS
+        for entry in ARMS
     }
     return {
-        "sensitivity": {arm: with_interval(values) for arm, values in every.items()},
-        "gain": {arm: with_interval(every[arm] - every["baseline"]) for arm in ARMS},
-        "points_per_minute": {arm: with_interval(values) for arm, values in gains.items()},
+        "sensitivity": {entry: with_interval(values) for entry, values in every.items()},
+        "gain": {entry: with_interval(every[entry] - every["baseline"]) for entry in ARMS},
+        "points_per_minute": {entry: with_interval(values) for entry, values in gains.items()},
         "list_minus_random": with_interval(gains["list"] - gains["random"]),
         "list_minus_random_points": with_interval(every["list"] - every["random"]),
     }
@@ -162,7 +163,7 @@ def with_sensitivities(
     """Add to each planting and arm its sensitivity, that before, and the points per minute."""
     start = [_read(outcomes["baseline"][seed], rate) for seed in table["planting"]]
     pairs = zip(table["arm"], table["planting"], strict=True)
-    found = [_read(outcomes[arm][seed], rate) for arm, seed in pairs]
+    found = [_read(outcomes[entry][seed], rate) for entry, seed in pairs]
     table = table.assign(sensitivity_before=start, sensitivity=found)
     points = 100 * (table["sensitivity"] - table["sensitivity_before"])
     return table.assign(points_per_minute=points / table["minutes"].where(table["minutes"] > 0))
@@ -209,25 +210,25 @@ def main() -> None:
     own, study = read_arguments(parser)
     seeds, costs = plantings(study, own.plantings), NextConfig()
     folder, config = study.root / "label-audit" / "next", study.evaluation
-    cells, tables, rows = [], [], []
+    runs, tables, rows = [], [], []
     for seed in tqdm(seeds, desc="plantings", unit="planting"):
         ranking = rank_labels(study, seed, own.audit_folds)
         truth = ranking.set_index("participant_id")["truth"]
-        cells.append(train_arm(study, "baseline", seed, f"planted{seed}"))
-        for arm, actions in choose(study, seed, ranking, costs, own.minutes).items():
-            cell, done = one_arm(study, seed, arm, actions, costs)
-            cells.append(cell)
+        runs.append(train_arm(study, "baseline", seed, f"planted{seed}"))
+        for entry, actions in choose(study, seed, ranking, costs, own.minutes).items():
+            run, done = one_arm(study, seed, entry, actions, costs)
+            runs.append(run)
             tables.append(done)
-            rows.append({"planting": seed, "arm": arm, **count_actions(done, truth)})
-    outcomes = read_outcomes(cells, study.rules, config)
+            rows.append({"planting": seed, "arm": entry, **count_actions(done, truth)})
+    outcomes = read_outcomes(runs, study.rules, config)
     table = with_sensitivities(pd.DataFrame(rows), outcomes, config.false_positives_per_subject)
     parts = [planting_root(study, s) / f"fold-{f}" for s in seeds for f in range(own.audit_folds)]
-    worth = worth_of_labels(parts, [c.folder for c in cells if c.regime == "baseline"], study)
+    worth = worth_of_labels(parts, [c.folder for c in runs if c.regime == "baseline"], study)
     summary = {
         "plantings": len(seeds),
         "minutes": own.minutes,
         "reader_error": costs.reader_error,
-        "retraining": spent([cell.folder for cell in cells if cell.regime in ARMS]),
+        "retraining": spent([run.folder for run in runs if run.regime in ARMS]),
         **summarize(table, outcomes, worth, config),
     }
     write_tsv(folder / "actions.tsv", pd.concat(tables))

@@ -21,12 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from arguments import read_arguments
-from lesionforge import arms
-from lesionforge.cohort.bids import subject_volumes, write_participants, write_subject
-from lesionforge.cohort.phantom import read_spec
-from lesionforge.cohort.phantom_knobs import DIFFICULTY
-from lesionforge.cohort.phantom_spec import LesionSpec, PhantomSpec, draw_lesion
-from lesionforge.cohort.subject import (
+from lesionforge.data.cohort import subject_volumes, write_participants, write_subject
+from lesionforge.data.subject import (
     Subject,
     read_brain,
     read_grid,
@@ -35,9 +31,13 @@ from lesionforge.cohort.subject import (
     read_tissues,
 )
 from lesionforge.errors import DataError
-from lesionforge.generator.job import PREFIX
+from lesionforge.phantoms.cohort import read_spec
+from lesionforge.phantoms.parameters import DIFFICULTY
+from lesionforge.phantoms.spec import LesionSpec, PhantomSpec, sample_lesion
 from lesionforge.seeding import stream
-from lesionforge.study import Study
+from lesionforge.study import runs
+from lesionforge.study.config import Study
+from lesionforge.synthesis.run import PREFIX
 from variants import prepare_variants
 
 logger = logging.getLogger("perfect_inserter")
@@ -64,7 +64,7 @@ def insert(
         group: what the phantom becomes.
     """
     difficulty = DIFFICULTY[host.version]
-    found = draw_lesion(rng, difficulty, difficulty.lesions)
+    found = sample_lesion(rng, difficulty, difficulty.lesions)
     if looks:
         look = looks[int(rng.integers(len(looks)))]
         found = move_look(look, found, float(rng.uniform(*STRENGTH)))
@@ -75,7 +75,7 @@ def insert(
 
 def write_set(study: Study, name: str, seed: int, fresh: bool, stretches: bool) -> Path:
     """Write the set of one seed; return its folder."""
-    behind = arms.baseline_subjects(study, seed, None)
+    behind = runs.baseline_subjects(study, seed, None)
     specs = {s.id: read_spec(study.root / "truth", s.id) for s in behind}
     hosts = [specs[s.id] for s in behind if s.group == "control"]
     own = [spec.lesion for spec in specs.values() if spec.lesion]
@@ -84,7 +84,7 @@ def write_set(study: Study, name: str, seed: int, fresh: bool, stretches: bool) 
         raise DataError("No training subject has a benign stretch: leave out --stretches.")
     root, made = study.synthetic_root(name, seed, None), []
     sources = tuple(sorted(specs))
-    counts = dict(zip(PREFIX, arms.synthetic_counts(study, name, seed, None), strict=True))
+    counts = dict(zip(PREFIX, runs.synthetic_counts(study, name, seed, None), strict=True))
     for group, n in counts.items():
         for start in range(0, n, len(hosts)):
             rng = stream(seed, "perfect", name, group, start)

@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lesionforge.cohort.bids import json_path, read_cohort
-from lesionforge.cohort.phantom import read_spec
-from lesionforge.cohort.phantom_scan import head_to_scanner
-from lesionforge.cohort.quality import motion_figures
-from lesionforge.cohort.resample import resample
-from lesionforge.cohort.subject import TISSUES, Subject, read_brain, read_grid, read_tissues
+from lesionforge.data.cohort import json_path, read_cohort
+from lesionforge.data.subject import TISSUES, Subject, read_brain, read_grid, read_tissues
+from lesionforge.data.volume import read_volume
+from lesionforge.phantoms.acquisition import head_to_scanner
+from lesionforge.phantoms.cohort import read_spec
+from lesionforge.preprocessing.quality import motion_figures
+from lesionforge.preprocessing.resample import resample
 from lesionforge.provenance import read_json, write_tsv
-from lesionforge.volume import read_volume
 
 logger = logging.getLogger("phantom_preparation")
 

@@ -13,11 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from lesionforge.audit.corrupt import CorruptConfig, corrupt_labels, kinds_table
-from lesionforge.audit.label_risk import LabelAuditConfig, audit_labels
-from lesionforge.audit.label_signals import Evidence, read_evidence
-from lesionforge.cohort import bids, splits
-from lesionforge.cohort.labels import (
+from lesionforge.data import cohort, splits
+from lesionforge.data.labels import (
     ORIGINAL,
     Label,
     label_sets,
@@ -25,14 +22,17 @@ from lesionforge.cohort.labels import (
     set_path,
     write_label_set,
 )
-from lesionforge.cohort.subject import Subject, read_lesion
-from lesionforge.detector.predict import predict_subjects
-from lesionforge.detector.train import train_detector
+from lesionforge.data.subject import Subject, read_lesion
+from lesionforge.data.volume import read_volume
+from lesionforge.detection.inference import predict_subjects
+from lesionforge.detection.training import train_detector
 from lesionforge.errors import ConfigError, DataError
+from lesionforge.label_qc.corruption import CorruptConfig, corrupt_labels, kinds_table
+from lesionforge.label_qc.evidence import Evidence, read_evidence
+from lesionforge.label_qc.risk import LabelAuditConfig, audit_labels
 from lesionforge.provenance import read_json, read_tsv, sha256, sha256_json, write_json, write_tsv
-from lesionforge.report.cells import Cell
-from lesionforge.study import Study
-from lesionforge.volume import read_volume
+from lesionforge.report.runs import Run
+from lesionforge.study.config import Study
 
 LOOKED_AT = 0.2
 FOLDS = 3
@@ -124,21 +124,21 @@ def cross_fit(
     predicted too: they tell what a label is worth (`next_cases_study.py`).
     """
     given = {s.id: s.group for s in subjects}
-    people = bids.read_people(study.cohort_root)
+    people = cohort.read_people(study.cohort_root)
     people = people[people["participant_id"].isin(given)]
     people = people.assign(group=people["participant_id"].map(given))
     rule = splits.SplitConfig(validation_patients=1, validation_controls=1, seed=seed)
     validation = with_role(study, "validation")
     maps = {}
-    for fold, table in enumerate(splits.draw_folds(people, rule, [seed], folds)):
+    for fold, table in enumerate(splits.assign_folds(people, rule, [seed], folds)):
         tests = set(splits.members(table, "test"))
-        cell = folder / f"fold-{fold}"
-        if not (cell / "subjects.tsv").exists():
-            train_detector([s for s in subjects if s.id not in tests], cell, study.detector, seed)
+        run = folder / f"fold-{fold}"
+        if not (run / "subjects.tsv").exists():
+            train_detector([s for s in subjects if s.id not in tests], run, study.detector, seed)
             held_out = [s for s in subjects if s.id in tests]
             roles = {s.id: "validation" for s in validation} | dict.fromkeys(tests, "test")
-            predict_subjects(cell, held_out + validation, roles, study.rules)
-        maps |= {n: cell / "probability" / f"{n}_probability.nii.gz" for n in tests}
+            predict_subjects(run, held_out + validation, roles, study.rules)
+        maps |= {n: run / "probability" / f"{n}_probability.nii.gz" for n in tests}
     return maps
 
 
@@ -193,12 +193,12 @@ def correct(study: Study, seed: int, ranking: pd.DataFrame) -> str:
     return name
 
 
-def train_arm(study: Study, arm: str, seed: int, labels: str, more: Collection[str] = ()) -> Cell:
+def train_arm(study: Study, entry: str, seed: int, labels: str, more: Collection[str] = ()) -> Run:
     """Train on a planting's labelled subjects and `more`, try on right labels; done once.
 
     Args:
         study: the study.
-        arm: name of the cell's folder.
+        entry: name of the cell's folder.
         seed: of the planting.
         labels: the label set that is trained on.
         more: ids of further training subjects.
@@ -208,7 +208,7 @@ def train_arm(study: Study, arm: str, seed: int, labels: str, more: Collection[s
     """
     names = [*labelled(study, seed), *sorted(more)]
     given = {s.id: s for s in read_labelled(study.cohort_root, labels)}
-    folder = study.root / "label-audit" / arm / f"seed-{seed}"
+    folder = study.root / "label-audit" / entry / f"seed-{seed}"
     set_file = None if labels == ORIGINAL else sha256(set_path(study.cohort_root, labels))
     facts = {"labels": labels, "set": set_file, "training": names}
     check_made_with(folder, {**facts, **settings(study)})
@@ -218,12 +218,12 @@ def train_arm(study: Study, arm: str, seed: int, labels: str, more: Collection[s
         roles = splits.read_splits(study.splits_path(None)).set_index("participant_id")["role"]
         predict_subjects(folder, held_out, roles.to_dict(), study.rules)
     ill = sum(given[i].group == "patient" for i in names)
-    return Cell(arm, seed, None, folder, ill, len(names) - ill)
+    return Run(entry, seed, None, folder, ill, len(names) - ill)
 
 
-def spent(cells: Collection[Path]) -> dict[str, Any]:
+def spent(runs: Collection[Path]) -> dict[str, Any]:
     """Say what trainings have cost: their number, steps each, and hours."""
-    records = [read_json(folder / "detector.json") for folder in cells]
+    records = [read_json(folder / "detector.json") for folder in runs]
     return {
         "trainings": len(records),
         "steps_each": sorted({r["config"]["steps"] for r in records}),

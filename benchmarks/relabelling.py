@@ -26,9 +26,9 @@ from scipy import stats
 from torch import nn
 from tqdm import tqdm
 
-from lesionforge.audit.budget import BudgetConfig, spend
-from lesionforge.audit.deepfool import deepfool_distance
-from lesionforge.audit.strategies import StrategyName, make_strategy
+from lesionforge.label_qc.relabelling.budget import BudgetConfig, spend
+from lesionforge.label_qc.relabelling.deepfool import deepfool_distance
+from lesionforge.label_qc.relabelling.strategies import StrategyName, make_strategy
 from lesionforge.provenance import atomic, sha256, write_tsv
 from lesionforge.seeding import seeded_torch, torch_stream
 from planting import check_made_with
@@ -124,17 +124,17 @@ def summarize(table: pd.DataFrame) -> pd.DataFrame:
     """Average the last round over the seeds, with 95 % t intervals and pairs against two others."""
     last = table[table["round"] == table["round"].max()]
     rows = []
-    for (flip, strategy), cells in last.groupby(["flip", "strategy"], sort=False):
-        row = {"flip": flip, "strategy": strategy, "seeds": len(cells)}
+    for (flip, strategy), runs in last.groupby(["flip", "strategy"], sort=False):
+        row = {"flip": flip, "strategy": strategy, "seeds": len(runs)}
         for figure in ("noise", "accuracy"):
-            row |= _interval(figure, cells[figure])
-        row["labelled"] = cells["labelled"].mean()
+            row |= _interval(figure, runs[figure])
+        row["labelled"] = runs["labelled"].mean()
         every = table[(table["flip"] == flip) & (table["strategy"] == strategy)]
-        row["again"] = every["again"].sum() / len(cells)
-        row["wrong_again"] = every["wrong_again"].sum() / len(cells)
+        row["again"] = every["again"].sum() / len(runs)
+        row["wrong_again"] = every["wrong_again"].sum() / len(runs)
         for other, figure in (("random", "noise"), ("activelab", "accuracy")):
             rival = last[(last["flip"] == flip) & (last["strategy"] == other)]
-            pair = cells.set_index("seed")[figure] - rival.set_index("seed")[figure]
+            pair = runs.set_index("seed")[figure] - rival.set_index("seed")[figure]
             row[f"less_{figure}_than_{other}"] = int((pair < 0).sum())
             row |= _interval(f"{figure}_minus_{other}", pair.dropna())
         rows.append(row)
@@ -161,8 +161,8 @@ def plot(table: pd.DataFrame, path: Path) -> None:
         for row, name in enumerate(("accuracy", "noise")):
             axis = axes[row, column]
             for number, strategy in enumerate(STRATEGIES):
-                cells = table[(table["flip"] == flip) & (table["strategy"] == strategy)]
-                rounds = cells.groupby("round")
+                runs = table[(table["flip"] == flip) & (table["strategy"] == strategy)]
+                rounds = runs.groupby("round")
                 spent, curve = rounds["annotations"].mean(), rounds[name].agg(["mean", "sem"])
                 axis.plot(spent, curve["mean"], color=f"C{number}", label=strategy)
                 half = 1.96 * curve["sem"].fillna(0)
@@ -197,11 +197,10 @@ def main() -> None:
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     wanted = [(f, s, seed) for seed in seeds for f in arguments.flips for s in arguments.strategies]
     files = {
-        cell: arguments.out / "cells" / f"{name}_{cell[0]:g}_{cell[1]}_{cell[2]}.tsv"
-        for cell in wanted
+        run: arguments.out / "cells" / f"{name}_{run[0]:g}_{run[1]}_{run[2]}.tsv" for run in wanted
     }
-    for cell in tqdm([c for c in wanted if not files[c].exists()], desc="cells", unit="cell"):
-        run_cell(arguments.data, *cell, files[cell])
+    for run in tqdm([c for c in wanted if not files[c].exists()], desc="cells", unit="cell"):
+        run_cell(arguments.data, *run, files[run])
     table = pd.concat([pd.read_csv(file, sep="\t") for file in files.values()], ignore_index=True)
     summary = summarize(table)
     write_tsv(arguments.out / f"{name}.tsv", summary)

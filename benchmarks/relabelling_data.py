@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from lesionforge.audit.budget import Task
 from lesionforge.errors import ConfigError, DataError
+from lesionforge.label_qc.relabelling.budget import Task
 from lesionforge.provenance import read_tsv
 from lesionforge.seeding import stream
 

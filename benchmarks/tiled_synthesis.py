@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from skimage.filters import threshold_multiotsu
 
-from lesionforge.generator.apply import apply_generator
-from lesionforge.generator.module import GeneratorConfig, Synthesizer
-from lesionforge.generator.network import Generator
-from lesionforge.generator.semantic import semantic_map
-from lesionforge.generator.train import load_generator
-from lesionforge.volume import read_volume
+from lesionforge.data.volume import read_volume
+from lesionforge.synthesis.spade.conditioning import semantic_map
+from lesionforge.synthesis.spade.module import GeneratorConfig, Synthesizer
+from lesionforge.synthesis.spade.network import Generator
+from lesionforge.synthesis.spade.tiling import apply_generator
+from lesionforge.synthesis.spade.training import load_generator
 
 logger = logging.getLogger("tiled_synthesis")
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from lesionforge.cohort.bids import read_cohort
-from lesionforge.cohort.phantom import write_phantoms
-from lesionforge.cohort.phantom_spec import PhantomSpec
-from lesionforge.cohort.prepare import prepare_cohort
-from lesionforge.cohort.subject import Subject
-from lesionforge.study import Study
+from lesionforge.data.cohort import read_cohort
+from lesionforge.data.subject import Subject
+from lesionforge.phantoms.cohort import write_phantoms
+from lesionforge.phantoms.spec import PhantomSpec
+from lesionforge.preprocessing.prepare import prepare_cohort
+from lesionforge.study.config import Study
 
 
 def prepare_variants(study: Study, specs: list[PhantomSpec], folder: Path) -> dict[str, Subject]:

@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy import ndimage
 
-from lesionforge.cohort.bids import write_description, write_participants, write_subject
-from lesionforge.cohort.subject import Subject
+from lesionforge.data.cohort import write_description, write_participants, write_subject
+from lesionforge.data.subject import Subject
+from lesionforge.data.volume import Grid, grid
 from lesionforge.seeding import stream
-from lesionforge.volume import Grid, grid
 
 torch.set_num_threads(2)
 TOY_SHAPE = (32, 40, 32)

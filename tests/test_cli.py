@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lesionforge import cli
-from lesionforge.study import Study
-from lesionforge.volume import grid, write_volume
+from lesionforge.data.volume import grid, write_volume
+from lesionforge.study.config import Study
 
 ROOT = Path(__file__).parents[1]
 

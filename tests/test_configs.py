@@ -17,9 +17,9 @@ import yaml
 from docstring_parser import parse
 
 from lesionforge import cli
-from lesionforge.cohort.splits import draw_splits
-from lesionforge.detector.regimes import Regime
-from lesionforge.study import Study
+from lesionforge.data.splits import assign_splits
+from lesionforge.study.config import Study
+from lesionforge.study.regimes import Regime
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 HEADER = """\
@@ -63,7 +63,7 @@ def bids_study() -> Study:
         ),
         regimes={
             "baseline": Regime(**few),
-            "augmented": Regime(**few, synthetic="spade", dose=1.0),
+            "augmented": Regime(**few, synthetic="spade", ratio=1.0),
             "expanded": Regime(**many),
         },
     )
@@ -155,7 +155,7 @@ def bonn() -> pd.DataFrame:
 )
 def test_the_bonn_splits_have_the_counts_that_the_data_page_states(options, patients, controls):
     arguments = ["--config", str(CONFIGS / "bonn.yaml"), *(f"--splits.{o}" for o in options)]
-    table = draw_splits(bonn(), read_study(*arguments).splits, [0])
+    table = assign_splits(bonn(), read_study(*arguments).splits, [0])
     counts = table.groupby(["group", "role"]).size()
     for group, expected in (("patient", patients), ("control", controls)):
         found = [counts.get((group, r), 0) for r in ("train", "validation", "test", "unused")]

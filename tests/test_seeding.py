@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from lesionforge.seeding import draw_turn, seeded_torch, stream, torch_stream
+from lesionforge.seeding import assigned_turn, seeded_torch, stream, torch_stream
 
 
 def test_streams_repeat_and_differ_by_name():
@@ -32,7 +32,7 @@ def test_modules_are_seeded_by_name_and_the_global_generator_is_restored():
 
 def test_drawn_numbers_are_counted_in_turn():
     for share in (0.3, 0.5, 1.0):
-        turns = [draw_turn(n, share, 1, "x") for n in range(1, 101)]
+        turns = [assigned_turn(n, share, 1, "x") for n in range(1, 101)]
         drawn = [turn for turn in turns if turn is not None]
         assert drawn == list(range(round(100 * share)))
-    assert draw_turn(1, 0.0, 1, "x") is None
+    assert assigned_turn(1, 0.0, 1, "x") is None

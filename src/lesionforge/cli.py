@@ -13,29 +13,31 @@ from typing import Any
 import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
-from lesionforge import __version__, advising, auditing, exchange, scanning, stages, vetting
+from lesionforge import __version__
+from lesionforge.commands import advice, exchange, inference, labels, synthetic
+from lesionforge.commands import study as commands_study
 from lesionforge.errors import LesionForgeError
-from lesionforge.study import Study
+from lesionforge.study.config import Study
 
 STAGES: dict[str, Callable[..., Any]] = {
-    "check": stages.check_data,
-    "prepare": stages.prepare,
-    "train-generator": stages.train_generator,
-    "synthesize": stages.synthesize,
-    "train-detector": stages.train_detector,
-    "compare": stages.compare,
-    "detect": scanning.detect,
-    "audit-synthetic": vetting.audit_synthetic,
-    "trace-false-positives": vetting.trace_false_positives,
-    "audit-labels": auditing.audit_labels,
-    "next-cases": advising.next_cases,
-    "pre-label": auditing.pre_label,
-    "decide": auditing.decide,
-    "apply-decisions": auditing.apply_decisions,
-    "corrupt-labels": auditing.corrupt_labels,
-    "inspect-synthetic": vetting.inspect_synthetic,
-    "reading-kit": auditing.reading_kit,
-    "score-reading": auditing.score_reading,
+    "check": commands_study.check_data,
+    "prepare": commands_study.prepare,
+    "train-generator": commands_study.train_generator,
+    "synthesize": commands_study.synthesize,
+    "train-detector": commands_study.train_detector,
+    "compare": commands_study.compare,
+    "detect": inference.detect,
+    "audit-synthetic": synthetic.audit_synthetic,
+    "trace-false-positives": synthetic.trace_false_positives,
+    "audit-labels": labels.audit_labels,
+    "next-cases": advice.next_cases,
+    "pre-label": labels.pre_label,
+    "decide": labels.decide,
+    "apply-decisions": labels.apply_decisions,
+    "corrupt-labels": labels.corrupt_labels,
+    "inspect-synthetic": synthetic.inspect_synthetic,
+    "reading-kit": synthetic.reading_kit,
+    "score-reading": synthetic.score_reading,
     "export-nnunet": exchange.export_nnunet,
     "import-predictions": exchange.import_predictions,
 }
@@ -168,7 +170,7 @@ def _call(stage: str, arguments: Namespace) -> None:
     values = {k: v for k, v in values.items() if k not in Study.__dataclass_fields__}
     STAGES[stage](study, **values)
     if stage == "compare":
-        print(stages.regime_table(study, values["model"]))
+        print(commands_study.regime_table(study, values["model"]))
         print(f"Report: {study.report_root(values['model']) / 'index.html'}")
 
 

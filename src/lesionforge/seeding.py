@@ -30,7 +30,7 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.default_rng(_entropy(seed, names))
 
 
-def draw_turn(number: int, share: float, seed: int, *names: str | int) -> int | None:
+def assigned_turn(number: int, share: float, seed: int, *names: str | int) -> int | None:
     """Tell whether `number` is one of an evenly spread share of 1, 2, 3 ..., and which.
 
     The numbers are cut into runs of about 1 / `share`, and one of each run is drawn. So the answer

@@ -11,8 +11,8 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
-from lesionforge.cohort.bids import expected_files
-from lesionforge.cohort.subject import Subject
+from lesionforge.data.cohort import expected_files
+from lesionforge.data.subject import Subject
 from lesionforge.errors import DataError
 from lesionforge.hardware import find_device, peak_gpu_gib, resolve_precision
 from lesionforge.provenance import environment, read_json, sha256, sha256_json

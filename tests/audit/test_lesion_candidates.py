@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lesionforge.audit.budget import BudgetConfig, Task, spend
-from lesionforge.audit.strategies import make_strategy
 from lesionforge.errors import DataError
+from lesionforge.label_qc.relabelling.budget import BudgetConfig, Task, spend
+from lesionforge.label_qc.relabelling.strategies import make_strategy
 from lesionforge.provenance import write_tsv
 from relabelling import scaled_budget
 from relabelling_data import load_candidates, load_task

@@ -3,22 +3,21 @@
 import numpy as np
 import pandas as pd
 import pytest
-from tests.conftest import write_toy_cohort
 
 from expert_minutes import ARMS, UNIT, ask_expert, carry_out, choose_by_chance, count_actions
 from keep_plantings import copy_tables, small_tables
 from label_audit import measure_recovered, share_found
-from lesionforge.audit.next_cases import NextConfig, inspect_actions, label_actions, plan
-from lesionforge.audit.worth import Worth
-from lesionforge.cohort.labels import read_labelled
-from lesionforge.cohort.splits import SplitConfig, draw_splits, write_splits
-from lesionforge.cohort.subject import read_lesion
-from lesionforge.detector.regimes import Regime
+from lesionforge.data.labels import read_labelled
+from lesionforge.data.splits import SplitConfig, assign_splits, write_splits
+from lesionforge.data.subject import read_lesion
 from lesionforge.errors import ConfigError, DataError
-from lesionforge.evaluation.bootstrap import resample
-from lesionforge.evaluation.outcomes import NONE, Outcome, Scores
+from lesionforge.label_qc.next_cases import NextConfig, inspect_actions, label_actions, plan
+from lesionforge.label_qc.worth import Worth
+from lesionforge.metrics.bootstrap import resample
+from lesionforge.metrics.outcomes import NONE, Outcome, Scores
 from lesionforge.seeding import stream
-from lesionforge.study import Study
+from lesionforge.study.config import Study
+from lesionforge.study.regimes import Regime
 from next_cases_study import gain_replicates, measure_gains
 from planting import (
     check_made_with,
@@ -29,6 +28,7 @@ from planting import (
     right_labels,
     unlabelled_patients,
 )
+from tests.conftest import write_toy_cohort
 
 PATIENTS = 20
 
@@ -44,7 +44,9 @@ def found(n):
 
 
 def arms_that_find(**counts):
-    return {arm: {seed: found(n) for seed, n in enumerate(each)} for arm, each in counts.items()}
+    return {
+        entry: {seed: found(n) for seed, n in enumerate(each)} for entry, each in counts.items()
+    }
 
 
 def test_the_share_recovered_by_hand():
@@ -96,7 +98,7 @@ def test_gains_per_minute_by_hand():
     draws = resample(PATIENTS, 0, 200, seed=0)
     outcomes = arms_that_find(baseline=[10, 10], list=[14, 16], random=[12, 10])
     rows = [(0, "list", 100.0), (1, "list", 50.0), (0, "random", 100.0), (1, "random", 0.0)]
-    table = pd.DataFrame(rows, columns=["planting", "arm", "minutes"])
+    table = pd.DataFrame(rows, columns=["planting", "regime", "minutes"])
     figures = measure_gains(outcomes, table, draws, 0.5)
     per_minute = figures["points_per_minute"]
     assert per_minute["list"]["value"] == pytest.approx((20 / 100 + 30 / 50) / 2)
@@ -150,7 +152,7 @@ def study(tmp_path_factory, toy_grid):
     columns = ["participant_id", "group", "site"]
     people = pd.DataFrame([(s.id, s.group, s.site) for s in subjects], columns=columns)
     config = SplitConfig(1, 1, test_patients=2, test_controls=1)
-    write_splits(made.splits_path(None), draw_splits(people, config, list(made.seeds)))
+    write_splits(made.splits_path(None), assign_splits(people, config, list(made.seeds)))
     return made
 
 
@@ -205,7 +207,7 @@ def test_both_arms_meet_the_same_expert(study):
     merged = everything.merge(some, on="subject")
     assert len(merged) == 10
     assert (merged["wrong_x"] == merged["wrong_y"]).all()
-    sets = [{s.id: s for s in read_labelled(study.cohort_root, f"{arm}1")} for arm in ARMS]
+    sets = [{s.id: s for s in read_labelled(study.cohort_root, f"{entry}1")} for entry in ARMS]
     for name in some["subject"]:
         np.testing.assert_array_equal(*(read_lesion(one[name]) for one in sets))
         assert sets[0][name].group == sets[1][name].group
@@ -227,24 +229,24 @@ def test_a_folder_made_with_something_else_is_refused(tmp_path):
 
 def test_cells_whose_weights_are_still_to_be_read_are_not_kept(tmp_path):
     audit = tmp_path / "audit"
-    for cell in ("planting-0/fold-0", "planting-1/fold-0", "baseline/seed-0", "baseline/seed-1"):
-        (audit / cell).mkdir(parents=True)
+    for run in ("planting-0/fold-0", "planting-1/fold-0", "baseline/seed-0", "baseline/seed-1"):
+        (audit / run).mkdir(parents=True)
         for name in ("training.json", "subjects.tsv"):
-            (audit / cell / name).write_text("")
+            (audit / run / name).write_text("")
     (audit / "planting-0/ranking.tsv").write_text("")
     (audit / "next/planting-0").mkdir(parents=True)
     (audit / "next/planting-0/random.tsv").write_text("")
-    cells = {str(path.parent.relative_to(audit)) for path in small_tables(audit)}
+    runs = {str(path.parent.relative_to(audit)) for path in small_tables(audit)}
     whole = {"planting-0", "next/planting-0"}
-    assert cells == {"planting-0/fold-0", "baseline/seed-0"} | whole
+    assert runs == {"planting-0/fold-0", "baseline/seed-0"} | whole
 
 
 def test_finished_plantings_are_kept_whole_and_put_back(tmp_path):
     begun, done = tmp_path / "audit/right/seed-1", tmp_path / "audit/right/seed-0"
-    for cell in (begun, done):
-        (cell / "logs").mkdir(parents=True)
+    for run in (begun, done):
+        (run / "logs").mkdir(parents=True)
         for name in ("training.json", "made_with.json", "logs/hparams.json", "x.safetensors"):
-            (cell / name).write_text(f"{cell.name} {name}")
+            (run / name).write_text(f"{run.name} {name}")
     (done / "subjects.tsv").write_text("table")
     (tmp_path / "audit/summary.json").write_text("{}")
     kept, again = tmp_path / "kept", tmp_path / "again"

@@ -5,22 +5,22 @@ from dataclasses import replace
 import pytest
 from benchmarks.perfect_inserter import SIGNS, STRENGTH, insert, write_set
 
-from lesionforge import stages
-from lesionforge.cohort.phantom import PhantomConfig, draw_cohort
-from lesionforge.cohort.splits import SplitConfig
-from lesionforge.cohort.subject import read_images, read_lesion
-from lesionforge.detector.regimes import Regime
-from lesionforge.generator.recipe import SynthesisConfig
-from lesionforge.generator.verify import read_synthetic
+from lesionforge.commands import study as commands_study
+from lesionforge.data.splits import SplitConfig
+from lesionforge.data.subject import read_images, read_lesion
+from lesionforge.phantoms.cohort import PhantomConfig, sample_cohort
 from lesionforge.provenance import read_json
 from lesionforge.seeding import stream
-from lesionforge.study import CohortConfig, Study
+from lesionforge.study.config import CohortConfig, Study
+from lesionforge.study.regimes import Regime
+from lesionforge.synthesis.config import SynthesisConfig
+from lesionforge.synthesis.verification import read_synthetic
 
 PHANTOMS = PhantomConfig(patients=3, controls=3, seed=9201, version="3")
 
 
 def test_an_inserted_lesion_looks_like_a_training_lesion_elsewhere():
-    specs = draw_cohort(PHANTOMS)
+    specs = sample_cohort(PHANTOMS)
     look, host = specs[0].lesion, specs[-1]
     ill = insert(host, stream(0, "test"), [look], "patient")
     assert replace(ill, group="control", lesion=None) == host
@@ -48,19 +48,19 @@ def test_a_regime_trains_on_a_perfect_set_as_on_any(tmp_path):
         synthetic={"perfect": SynthesisConfig()},
         regimes={
             "baseline": Regime(patients=1, controls=1),
-            "perfect": Regime(patients=1, controls=1, synthetic="perfect", dose=2.0),
+            "perfect": Regime(patients=1, controls=1, synthetic="perfect", ratio=2.0),
         },
     )
-    stages.prepare(study)
+    commands_study.prepare(study)
     root = write_set(study, "perfect", 0, fresh=False, stretches=False)
     made = read_synthetic(root)
     assert [s.group for s in made] == ["patient"] * 2 + ["control"] * 2
     assert all(s.synthetic and len(s.sources) == 2 for s in made)
     assert all(read_lesion(s).any() == (s.group == "patient") for s in made)
-    real = {s.id: s for s in stages.arms.real_subjects(study)}
+    real = {s.id: s for s in commands_study.regimes.real_subjects(study)}
     for subject in made:
         host = read_json(subject.t1w.with_name(f"{subject.t1w.name[:-7]}.json"))["Host"]
         changed = (read_images(subject) != read_images(real[host])).any()
         assert changed == (subject.group == "patient")
-    people = stages.arms.cell_subjects(study, "perfect", 0, None)
+    people = commands_study.regimes.run_subjects(study, "perfect", 0, None)
     assert sum(s.synthetic for s in people.training) == 4

@@ -10,18 +10,18 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from lesionforge.cohort.bids import write_subject
-from lesionforge.cohort.subject import Subject, read_brain, read_lesion
-from lesionforge.evaluation.matching import (
+from lesionforge.data.cohort import write_subject
+from lesionforge.data.subject import Subject, read_brain, read_lesion
+from lesionforge.data.volume import Grid, write_volume
+from lesionforge.metrics.matching import (
     CANDIDATE_COLUMNS,
     SUBJECT_COLUMNS,
     CandidateRules,
     evaluate_subject,
 )
 from lesionforge.provenance import write_json, write_tsv
-from lesionforge.report.cells import Cell
+from lesionforge.report.runs import Run
 from lesionforge.seeding import stream
-from lesionforge.volume import Grid, write_volume
 
 _spec = importlib.util.spec_from_file_location("toy", Path(__file__).parents[1] / "conftest.py")
 toy = importlib.util.module_from_spec(_spec)
@@ -40,7 +40,7 @@ class Bench:
     root: Path
     cohort: list[Subject]
     synthetic: list[Subject]
-    cells: list[Cell]
+    runs: list[Run]
 
 
 def simulate_probability(subject: Subject, regime: str, seed: int, shape: tuple) -> np.ndarray:
@@ -61,33 +61,33 @@ def simulate_probability(subject: Subject, regime: str, seed: int, shape: tuple)
     return probability
 
 
-def write_cell(cell: Cell, roles: dict, subjects: list, training: dict, grid: Grid) -> None:
+def write_cell(run: Run, roles: dict, subjects: list, training: dict, grid: Grid) -> None:
     """Write what training and prediction leave in a cell's folder."""
     candidates, rows = [], []
     for subject in subjects:
         if roles[subject.id] == "train":
             continue
-        probability = simulate_probability(subject, cell.regime, cell.seed, grid.shape)
-        write_volume(cell.probability(subject.id), probability, grid)
+        probability = simulate_probability(subject, run.regime, run.seed, grid.shape)
+        write_volume(run.probability(subject.id), probability, grid)
         found, row = evaluate_subject(
             subject.id, subject.group, subject.site, probability, read_lesion(subject), grid, RULES
         )
         candidates += [{**c, "role": roles[subject.id]} for c in found]
         rows.append({**row, "role": roles[subject.id]})
     columns = [*CANDIDATE_COLUMNS, "role"]
-    write_tsv(cell.folder / "candidates.tsv", pd.DataFrame(candidates, columns=columns))
-    write_tsv(cell.folder / "subjects.tsv", pd.DataFrame(rows, columns=[*SUBJECT_COLUMNS, "role"]))
-    write_json(cell.folder / "rules.json", asdict(RULES))
+    write_tsv(run.folder / "candidates.tsv", pd.DataFrame(candidates, columns=columns))
+    write_tsv(run.folder / "subjects.tsv", pd.DataFrame(rows, columns=[*SUBJECT_COLUMNS, "role"]))
+    write_json(run.folder / "rules.json", asdict(RULES))
     real = sorted({s for sources in training.values() for s in sources})
     ill = [i for i in training if i.startswith(("sub-p", "sub-syn"))]
     known = {"training": training, "real_subjects": real, "patients": ill}
-    write_json(cell.folder / "lineage.json", known)
-    made_with = {"config": {"steps": 300, "workers": cell.seed}, "precision": "32-true"}
-    weights = {"weights_sha256": f"{cell.seed:064d}"}
-    write_json(cell.folder / "detector.json", weights | made_with)
+    write_json(run.folder / "lineage.json", known)
+    made_with = {"config": {"steps": 300, "workers": run.seed}, "precision": "32-true"}
+    weights = {"weights_sha256": f"{run.seed:064d}"}
+    write_json(run.folder / "detector.json", weights | made_with)
     step = np.arange(0, 300, 5)
-    loss = 0.4 + 1.2 * np.exp(-step / 80) + stream(cell.seed, cell.regime).normal(0, 0.05, 60)
-    write_tsv(cell.folder / "losses.tsv", pd.DataFrame({"step": step, "loss": loss}))
+    loss = 0.4 + 1.2 * np.exp(-step / 80) + stream(run.seed, run.regime).normal(0, 0.05, 60)
+    write_tsv(run.folder / "losses.tsv", pd.DataFrame({"step": step, "loss": loss}))
 
 
 def build_bench(
@@ -102,7 +102,7 @@ def build_bench(
     for subject in synthetic:
         write_subject(subject, toy.toy_volumes(subject.id, True, grid), grid, {})
     groups = {g: [s.id for s in cohort if s.group == g] for g in ("patient", "control")}
-    cells = []
+    runs = []
     for fold in range(folds) if folds else (None,):
         roles = roles_of(groups, fold, folds)
         for regime, size in SIZES.items():
@@ -115,7 +115,7 @@ def build_bench(
                 n_synthetic = 4 if regime == "augmented" else 0
                 for k in range(n_synthetic):
                     training[f"sub-syn{k:04d}"] = [chosen[k]]
-                cell = Cell(
+                run = Run(
                     regime,
                     seed,
                     fold,
@@ -128,9 +128,9 @@ def build_bench(
                     mode="insert" if n_synthetic else "",
                     folds=folds,
                 )
-                write_cell(cell, roles, cohort, training, grid)
-                cells.append(cell)
-    return Bench(root, cohort, synthetic, cells)
+                write_cell(run, roles, cohort, training, grid)
+                runs.append(run)
+    return Bench(root, cohort, synthetic, runs)
 
 
 def roles_of(groups: dict, fold: int | None, folds: int) -> dict[str, str]:

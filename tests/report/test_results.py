@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lesionforge.errors import DataError, LineageError
-from lesionforge.evaluation.matching import CandidateRules
-from lesionforge.evaluation.statistics import Estimate, EvaluationConfig, label_saving
+from lesionforge.metrics.intervals import Estimate, EvaluationConfig, label_saving
+from lesionforge.metrics.matching import CandidateRules
 from lesionforge.provenance import read_json, read_tsv, write_json
 from lesionforge.report.results import compute_metrics, jsonable
 
@@ -16,13 +16,13 @@ RULES = CandidateRules()
 CONFIG = EvaluationConfig(bootstrap=200)
 
 
-def measure(cells, notes=()):
-    return compute_metrics("toy", "0" * 64, "phantom", cells, RULES, CONFIG, notes)
+def measure(runs, notes=()):
+    return compute_metrics("toy", "0" * 64, "phantom", runs, RULES, CONFIG, notes)
 
 
 @pytest.fixture(scope="module")
 def metrics(bench):
-    return measure(bench.cells)
+    return measure(bench.runs)
 
 
 def test_contract(metrics):
@@ -59,7 +59,7 @@ def test_contract(metrics):
 
 
 def test_the_dose_curve_repeats_the_regimes_figures(metrics):
-    (curve,) = metrics["doses"]
+    (curve,) = metrics["ratios"]
     assert (curve["set"], curve["mode"], curve["best"]) == ("spade", "insert", "augmented")
     assert [p["regime"] for p in curve["points"]] == ["baseline", "augmented"]
     for point in curve["points"]:
@@ -88,9 +88,9 @@ def test_label_budget_counts_validation_labels(metrics):
 
 def test_numbers_follow_from_the_tables(bench, metrics):
     """Sensitivity of one seed, counted by hand from the files."""
-    cell = next(c for c in bench.cells if (c.regime, c.seed) == ("augmented", 1))
+    run = next(c for c in bench.runs if (c.regime, c.seed) == ("augmented", 1))
     candidates, subjects = (
-        read_tsv(cell.folder / f"{name}.tsv") for name in ("candidates", "subjects")
+        read_tsv(run.folder / f"{name}.tsv") for name in ("candidates", "subjects")
     )
     validation = subjects[subjects["role"] == "validation"]
     false = candidates[(candidates["role"] == "validation") & (candidates["hit"] == 0)]["score"]
@@ -103,12 +103,12 @@ def test_numbers_follow_from_the_tables(bench, metrics):
 
 
 def test_the_same_files_give_the_same_bytes(bench, metrics):
-    assert json.dumps(measure(bench.cells)) == json.dumps(metrics)
+    assert json.dumps(measure(bench.runs)) == json.dumps(metrics)
 
 
 def test_a_missing_regime_leaves_the_others(bench):
     metrics = measure(
-        [c for c in bench.cells if c.regime != "expanded"], ["expanded: too few patients"]
+        [c for c in bench.runs if c.regime != "expanded"], ["expanded: too few patients"]
     )
     assert metrics["warnings"] == ["expanded: too few patients"]
     assert list(metrics["regimes"]) == ["baseline", "augmented"]
@@ -118,19 +118,19 @@ def test_a_missing_regime_leaves_the_others(bench):
 
 
 def test_a_missing_seed_is_told(bench):
-    metrics = measure([c for c in bench.cells if (c.regime, c.seed) != ("augmented", 1)])
+    metrics = measure([c for c in bench.runs if (c.regime, c.seed) != ("augmented", 1)])
     assert metrics["comparisons"][0]["seeds"] == [0]
     assert "(augmented lacks 1)" in metrics["warnings"][0]
 
 
 def test_without_a_baseline_nothing_is_compared(bench):
     with pytest.raises(DataError, match="baseline"):
-        measure([c for c in bench.cells if c.regime == "expanded"])
+        measure([c for c in bench.runs if c.regime == "expanded"])
 
 
 def test_no_controls(make_bench):
     bench = make_bench(n=16, m=0, seeds=(0,))
-    metrics = measure([c.__class__(**{**vars(c), "n_controls": 0}) for c in bench.cells])
+    metrics = measure([c.__class__(**{**vars(c), "n_controls": 0}) for c in bench.runs])
     entry = metrics["regimes"]["baseline"]["specificity"]
     assert entry["value"] is None
     assert "no test controls" in entry["why"]
@@ -139,7 +139,7 @@ def test_no_controls(make_bench):
 
 def test_folds_pool_their_test_subjects(make_bench):
     bench = make_bench(n=24, m=24, seeds=(0,), folds=2)
-    metrics = measure(bench.cells)
+    metrics = measure(bench.runs)
     assert metrics["test"] == {"patients": 24, "controls": 24}
     assert metrics["regimes"]["baseline"]["folds"] == 2
     assert metrics["regimes"]["baseline"]["sensitivity"]["n"] == 24
@@ -147,12 +147,12 @@ def test_folds_pool_their_test_subjects(make_bench):
 
 def test_a_leak_on_disk_is_refused(make_bench):
     bench = make_bench(n=14, m=13, seeds=(0,))
-    path = bench.cells[1].folder / "lineage.json"
+    path = bench.runs[1].folder / "lineage.json"
     lineage = read_json(path)
     lineage["training"]["sub-syn0000"] = ["sub-p14"]
     write_json(path, lineage)
     with pytest.raises(LineageError, match="sub-p14"):
-        measure(bench.cells)
+        measure(bench.runs)
 
 
 def test_jsonable():
@@ -165,24 +165,24 @@ def test_masks_of_a_model_are_outside_the_label_budget_and_the_label_saving(
 ):
     gap = Estimate(0.5, (0.2, 0.8), "")
     monkeypatch.setattr("lesionforge.report.results.gap_recovered", lambda *_: gap)
-    cells = [
-        replace(cell, n_labels=cell.n_patients - 2, n_model_labels=2)
-        if cell.regime == "expanded"
-        else cell
-        for cell in bench.cells
+    runs = [
+        replace(run, n_labels=run.n_patients - 2, n_model_labels=2)
+        if run.regime == "expanded"
+        else run
+        for run in bench.runs
     ]
-    found = measure(cells)
+    found = measure(runs)
     ours, before = found["regimes"]["expanded"], metrics["regimes"]["expanded"]
     assert (ours["n_model_labels"], ours["n_patients"]) == (2, before["n_patients"])
     assert ours["label_budget"] == before["label_budget"] - 2
     assert found["regimes"]["baseline"] == metrics["regimes"]["baseline"]
-    sizes = [metrics["regimes"][arm]["n_patients"] for arm in ("baseline", "expanded")]
+    sizes = [metrics["regimes"][entry]["n_patients"] for entry in ("baseline", "expanded")]
     saved = label_saving(gap, sizes[0], sizes[1] - 2)
     assert found["label_saving"]["value"] == pytest.approx(saved.value)
 
 
 def test_the_order_of_the_regimes_changes_nothing(bench, metrics):
-    turned = measure(bench.cells[::-1])
+    turned = measure(bench.runs[::-1])
     assert next(iter(turned["regimes"])) == "baseline"
     ours = {(p["a"], p["b"]): p for p in turned["comparisons"]}
     for pair in metrics["comparisons"]:

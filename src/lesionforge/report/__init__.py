@@ -1,1 +1,1 @@
-"""Tables, figures and the page that compares the regimes."""
+"""Tables, figures and pages."""

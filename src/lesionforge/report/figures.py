@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lesionforge.evaluation.statistics import outlined
+from lesionforge.metrics.intervals import outlined
 from lesionforge.provenance import atomic, read_tsv
-from lesionforge.report.cells import Cell
+from lesionforge.report.runs import Run
 
 NAMED_COLOURS = {"baseline": "#64748b", "augmented": "#d97706", "expanded": "#1d4ed8"}
 OTHER_COLOURS = (
@@ -71,7 +71,7 @@ def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
             figure.savefig(part, dpi=DPI, format="png", metadata={"Software": None})
 
 
-def draw_sensitivity(metrics: dict[str, Any], path: Path) -> None:
+def plot_sensitivity(metrics: dict[str, Any], path: Path) -> None:
     """Draw sensitivity of each regime at both operating points: mean, interval, a dot a seed."""
     regimes = list(metrics["regimes"])
     with drawing(path, 7.2, 0.75 + 0.62 * len(regimes)) as figure:
@@ -110,7 +110,7 @@ def _interval_row(
     axis.plot(entry["value"], row, color=look[0], marker=look[1], markersize=8)
 
 
-def draw_froc(metrics: dict[str, Any], path: Path, shown: list[str]) -> None:
+def plot_froc(metrics: dict[str, Any], path: Path, shown: list[str]) -> None:
     """Draw FROC curves of the regimes `shown`, with bands and the two operating points."""
     regimes = list(metrics["regimes"])
     with drawing(path, 7.2, 4.1) as figure:
@@ -160,7 +160,7 @@ def _froc_limit(regimes: list[dict[str, Any]]) -> float:
     return float(np.clip(1.1 * max(ends), 1.0, 4.0))
 
 
-def draw_gap(metrics: dict[str, Any], path: Path) -> None:
+def plot_gap(metrics: dict[str, Any], path: Path) -> None:
     """Draw sensitivity against training patients: the straight line that defines label saving."""
     regimes = metrics["regimes"]
     base, other, more = (regimes[name] for name in NAMED_COLOURS)
@@ -195,8 +195,8 @@ def draw_gap(metrics: dict[str, Any], path: Path) -> None:
         axis.legend(loc="lower right")
 
 
-def draw_doses(metrics: dict[str, Any], path: Path) -> None:
-    """Draw the gain over the baseline, at the matched rate, against the dose of each set.
+def plot_ratios(metrics: dict[str, Any], path: Path) -> None:
+    """Draw the gain over the baseline, at the matched rate, against the ratio of each set.
 
     A point of fewer seeds than the baseline has is hollow.
     """
@@ -204,14 +204,14 @@ def draw_doses(metrics: dict[str, Any], path: Path) -> None:
     with drawing(path, 7.2, 3.6) as figure:
         axis = figure.subplots()
         axis.axhline(0, color="#94a3b8", linewidth=1)
-        for number, curve in enumerate(metrics["doses"]):
+        for number, curve in enumerate(metrics["ratios"]):
             shade = DOSE_COLOURS[number % len(DOSE_COLOURS)]
             points = [point for point in curve["points"] if point["gain_at_half_fp"]]
-            doses = np.array([point["dose"] for point in points])
+            ratios = np.array([point["ratio"] for point in points])
             values = 100 * np.array([point["gain_at_half_fp"]["value"] for point in points])
             known = [point["gain_at_half_fp"]["ci95"] or (np.nan, np.nan) for point in points]
             bounds = 100 * np.array(known)
-            place = doses + 0.015 * number * max(doses)
+            place = ratios + 0.015 * number * max(ratios)
             axis.errorbar(place, values, abs(bounds.T - values), color=shade, capsize=2,
                           linewidth=1.6, label=curve["set"])  # fmt: skip
             for x, y, point in zip(place, values, points, strict=True):
@@ -223,7 +223,7 @@ def draw_doses(metrics: dict[str, Any], path: Path) -> None:
         if more := pairs.get(("baseline", "expanded")):
             level = 100 * more["difference_at_half_fp"]["value"]
             axis.axhline(level, color="#94a3b8", linewidth=1.2, linestyle=(0, (4, 3)))
-            largest = max(p["dose"] for c in metrics["doses"] for p in c["points"])
+            largest = max(p["ratio"] for c in metrics["ratios"] for p in c["points"])
             axis.text(0.75 * largest, level, "expanded", color="#64748b", fontsize=8.5,
                       va="bottom", ha="center")  # fmt: skip
         axis.set(
@@ -233,7 +233,7 @@ def draw_doses(metrics: dict[str, Any], path: Path) -> None:
         axis.legend(loc="best")
 
 
-def draw_strata(metrics: dict[str, Any], path: Path, shown: list[str]) -> None:
+def plot_strata(metrics: dict[str, Any], path: Path, shown: list[str]) -> None:
     """Draw sensitivity by site and by lesion size, a marker for each of the regimes `shown`."""
     regimes = list(metrics["regimes"])
     first = metrics["regimes"][regimes[0]]
@@ -267,27 +267,27 @@ def draw_strata(metrics: dict[str, Any], path: Path, shown: list[str]) -> None:
         axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(shown))
 
 
-def draw_losses(metrics: dict[str, Any], cells: list[Cell], path: Path, shown: list[str]) -> bool:
+def plot_losses(metrics: dict[str, Any], runs: list[Run], path: Path, shown: list[str]) -> bool:
     """Draw the training loss of each cell of the regimes `shown` that kept one, if any did."""
-    kept = [c for c in cells if c.regime in shown and (c.folder / "losses.tsv").exists()]
+    kept = [c for c in runs if c.regime in shown and (c.folder / "losses.tsv").exists()]
     if not kept:
         return False
     regimes = list(metrics["regimes"])
     with drawing(path, 7.2, 3.2) as figure:
         axis = figure.subplots()
         named: set[str] = set()
-        for cell in kept:
-            losses = read_tsv(cell.folder / "losses.tsv", step=float, loss=float)
+        for run in kept:
+            losses = read_tsv(run.folder / "losses.tsv", step=float, loss=float)
             width = max(1, min(SMOOTHING, len(losses) // 10))
             axis.plot(
                 losses["step"],
                 losses["loss"].rolling(width, min_periods=1).median(),
-                color=look_of(cell.regime, regimes)[0],
+                color=look_of(run.regime, regimes)[0],
                 linewidth=1.2,
                 alpha=0.85,
-                label=None if cell.regime in named else cell.regime,
+                label=None if run.regime in named else run.regime,
             )
-            named.add(cell.regime)
+            named.add(run.regime)
         axis.set(xlabel="step", ylabel="training loss (running median)   ← better", ylim=(0, None))
         axis.legend(loc="upper right")
     return True

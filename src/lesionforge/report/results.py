@@ -9,13 +9,9 @@ import numpy as np
 import pandas as pd
 
 from lesionforge.errors import DataError
-from lesionforge.evaluation.bootstrap import Resamples, resample
-from lesionforge.evaluation.doses import best_against_copies, dose_curves, label_curve
-from lesionforge.evaluation.matching import CandidateRules
-from lesionforge.evaluation.metrics import compare_pair, regime_metrics
-from lesionforge.evaluation.outcomes import Outcome, choose_threshold, outcome
-from lesionforge.evaluation.replicates import Outcomes, matched_replicates, sensitivity_replicates
-from lesionforge.evaluation.statistics import (
+from lesionforge.metrics.bootstrap import Resamples, resample
+from lesionforge.metrics.comparison import compare_pair, regime_metrics
+from lesionforge.metrics.intervals import (
     GAP_DEFINITION,
     SAVING_DEFINITION,
     Estimate,
@@ -24,10 +20,14 @@ from lesionforge.evaluation.statistics import (
     label_saving,
     outlined,
 )
-from lesionforge.report.arm import read_arm
-from lesionforge.report.cells import Cell, CellTables, check_lineage, complete_runs, read_cell
+from lesionforge.metrics.matching import CandidateRules
+from lesionforge.metrics.outcomes import Outcome, choose_threshold, outcome
+from lesionforge.metrics.ratios import best_against_copies, label_curve, ratio_curves
+from lesionforge.metrics.replicates import Outcomes, matched_replicates, sensitivity_replicates
+from lesionforge.report.regime_points import read_regime_outcome
+from lesionforge.report.runs import Run, RunTables, check_lineage, complete_runs, read_run
 
-__all__ = ["Cell", "compute_metrics", "read_outcomes"]
+__all__ = ["Run", "compute_metrics", "read_outcomes"]
 SCHEMA = 1
 NUMBERS = ("n_patients", "n_controls", "n_synthetic_patients", "n_synthetic_controls")
 ARMS = ("baseline", "augmented", "expanded")
@@ -37,7 +37,7 @@ def compute_metrics(
     study: str,
     config_sha256: str,
     data: Literal["phantom", "real"],
-    cells: list[Cell],
+    runs: list[Run],
     rules: CandidateRules,
     config: EvaluationConfig,
     notes: Sequence[str] = (),
@@ -48,7 +48,7 @@ def compute_metrics(
         study: its name.
         config_sha256: of the study's configuration.
         data: what the study was run on.
-        cells: trained detectors; runs of a seed that lack a fold are left out with a warning.
+        runs: trained detectors; runs of a seed that lack a fold are left out with a warning.
         rules: of candidates and hits.
         config: operating points and bootstrap.
         notes: what the caller has to say of regimes that are not there (too few patients, not
@@ -61,15 +61,15 @@ def compute_metrics(
         LineageError: a leak, or regimes that cannot be compared.
         DataError: a file is missing or damaged, or no run is complete.
     """
-    runs, warnings = _read_runs(cells, rules)
-    outcomes = _outcomes(runs, rules, config)
+    by_seed, warnings = _read_runs(runs, rules)
+    outcomes = _outcomes(by_seed, rules, config)
     draws = _resamples(outcomes, config)
     rate = config.false_positives_per_subject
-    arms = [
-        read_arm(name, runs[name], mine, _counts(runs[name]), config)
+    entries = [
+        read_regime_outcome(name, by_seed[name], mine, _counts(by_seed[name]), config)
         for name, mine in outcomes.items()
     ]
-    doses = dose_curves(arms, draws, config)
+    ratios = ratio_curves(entries, draws, config)
     metrics = {
         "schema": SCHEMA,
         "study": study,
@@ -79,23 +79,23 @@ def compute_metrics(
         "test": {"patients": draws.patients.shape[1], "controls": draws.controls.shape[1]},
         "bootstrap": config.bootstrap,
         "regimes": {
-            regime: {**_counts(runs[regime]), **regime_metrics(mine, draws, config)}
+            regime: {**_counts(by_seed[regime]), **regime_metrics(mine, draws, config)}
             for regime, mine in outcomes.items()
         },
         "comparisons": _comparisons(outcomes, draws, config),
-        **_headline_ratios(outcomes, draws, runs, rate),
-        "doses": doses,
-        "label_curve": label_curve(arms, draws, config),
-        "against_copies": best_against_copies(doses, arms, draws, config),
+        **_headline_ratios(outcomes, draws, by_seed, rate),
+        "ratios": ratios,
+        "label_curve": label_curve(entries, draws, config),
+        "against_copies": best_against_copies(ratios, entries, draws, config),
         "warnings": [*notes, *warnings, *_uneven_seeds(outcomes)],
     }
     return jsonable(metrics)
 
 
 def read_outcomes(
-    cells: list[Cell], rules: CandidateRules, config: EvaluationConfig
+    runs: list[Run], rules: CandidateRules, config: EvaluationConfig
 ) -> dict[str, Outcomes]:
-    """Read what the arms did on the test subjects: regime to seed to outcome.
+    """Read what the regimes did on the test subjects: regime to seed to outcome.
 
     For figures that `compute_metrics` does not have; cells are checked as there.
 
@@ -103,27 +103,27 @@ def read_outcomes(
         LineageError: a leak, or regimes that cannot be compared.
         DataError: a file is missing or damaged, or no run of the baseline is complete.
     """
-    return _outcomes(_read_runs(cells, rules)[0], rules, config)
+    return _outcomes(_read_runs(runs, rules)[0], rules, config)
 
 
 def _read_runs(
-    cells: list[Cell], rules: CandidateRules
-) -> tuple[dict[str, dict[int, list[CellTables]]], list[str]]:
+    runs: list[Run], rules: CandidateRules
+) -> tuple[dict[str, dict[int, list[RunTables]]], list[str]]:
     """Read the complete runs, the baseline first: others are compared with it."""
-    tables = [read_cell(cell, rules) for cell in cells]
+    tables = [read_run(run, rules) for run in runs]
     check_lineage(tables)
-    runs, warnings = complete_runs(tables)
-    if "baseline" not in runs:
+    by_seed, warnings = complete_runs(tables)
+    if "baseline" not in by_seed:
         raise DataError("No complete run of the baseline. Run train_detector --regime baseline.")
-    return {"baseline": runs.pop("baseline"), **runs}, warnings
+    return {"baseline": by_seed.pop("baseline"), **by_seed}, warnings
 
 
 def _outcomes(
-    runs: dict[str, dict[int, list[CellTables]]], rules: CandidateRules, config: EvaluationConfig
+    by_seed: dict[str, dict[int, list[RunTables]]], rules: CandidateRules, config: EvaluationConfig
 ) -> dict[str, Outcomes]:
     return {
         regime: {seed: _pooled(members, rules, config) for seed, members in seeds.items()}
-        for regime, seeds in runs.items()
+        for regime, seeds in by_seed.items()
     }
 
 
@@ -154,7 +154,7 @@ def _operating_points(rate: float) -> list[str]:
     ]
 
 
-def _pooled(members: list[CellTables], rules: CandidateRules, config: EvaluationConfig) -> Outcome:
+def _pooled(members: list[RunTables], rules: CandidateRules, config: EvaluationConfig) -> Outcome:
     """Pool the test subjects of a run's folds, each with its own fold's score threshold."""
     subjects, candidates, thresholds = [], [], {}
     for tables in members:
@@ -170,7 +170,7 @@ def _pooled(members: list[CellTables], rules: CandidateRules, config: Evaluation
     )
 
 
-def score_threshold(tables: CellTables, rules: CandidateRules, config: EvaluationConfig) -> float:
+def score_threshold(tables: RunTables, rules: CandidateRules, config: EvaluationConfig) -> float:
     """Choose a cell's score threshold on its validation subjects."""
     validation = tables.ids("validation")
     mine = tables.candidates["participant_id"].isin(validation) & (tables.candidates["hit"] == 0)
@@ -182,22 +182,20 @@ def score_threshold(tables: CellTables, rules: CandidateRules, config: Evaluatio
     )
 
 
-def _counts(runs: dict[int, list[CellTables]]) -> dict[str, Any]:
+def _counts(by_seed: dict[int, list[RunTables]]) -> dict[str, Any]:
     """Return training and validation counts (with folds: their mean, rounded)."""
-    cells = [tables for members in runs.values() for tables in members]
-    counts = {
-        name: round(float(np.mean([getattr(t.cell, name) for t in cells]))) for name in NUMBERS
-    }
-    labels = round(float(np.mean([t.cell.labels for t in cells])))
-    by_model = round(float(np.mean([t.cell.n_model_labels for t in cells])))
-    validation = [t.subjects[t.subjects["role"] == "validation"] for t in cells]
+    runs = [tables for members in by_seed.values() for tables in members]
+    counts = {name: round(float(np.mean([getattr(t.run, name) for t in runs]))) for name in NUMBERS}
+    labels = round(float(np.mean([t.run.labels for t in runs])))
+    by_model = round(float(np.mean([t.run.n_model_labels for t in runs])))
+    validation = [t.subjects[t.subjects["role"] == "validation"] for t in runs]
     n_patients = round(float(np.mean([(v["group"] == "patient").sum() for v in validation])))
     return {
         **counts,
         "n_validation": round(float(np.mean([len(v) for v in validation]))),
         "n_validation_patients": n_patients,
         "label_budget": labels + n_patients,
-        "folds": max(len(members) for members in runs.values()),
+        "folds": max(len(members) for members in by_seed.values()),
         **({"n_model_labels": by_model} if by_model else {}),
     }
 
@@ -205,7 +203,7 @@ def _counts(runs: dict[int, list[CellTables]]) -> dict[str, Any]:
 def _headline_ratios(
     outcomes: dict[str, Outcomes],
     draws: Resamples,
-    runs: dict[str, dict[int, list[CellTables]]],
+    by_seed: dict[str, dict[int, list[RunTables]]],
     rate: float,
 ) -> dict[str, Any]:
     """Return gap recovered and label saving at both operating points."""
@@ -215,7 +213,7 @@ def _headline_ratios(
         if gap.value is None:
             savings.append(gap)
             continue
-        n = [outlined(_counts(runs[arm])) for arm in ("baseline", "expanded")]
+        n = [outlined(_counts(by_seed[entry])) for entry in ("baseline", "expanded")]
         savings.append(label_saving(gap, *n))
     return {
         "gap_recovered": _estimates(gaps, GAP_DEFINITION),
@@ -224,16 +222,16 @@ def _headline_ratios(
 
 
 def _gaps(outcomes: dict[str, Outcomes], draws: Resamples, rate: float) -> list[Estimate]:
-    missing = [arm for arm in ARMS if arm not in outcomes]
+    missing = [entry for entry in ARMS if entry not in outcomes]
     if missing:
         why = f"No trained regime {' and '.join(missing)}; it needs baseline, augmented, expanded."
         return [Estimate(None, None, why)] * 2
-    seeds = [s for s in outcomes["baseline"] if all(s in outcomes[arm] for arm in ARMS)]
+    seeds = [s for s in outcomes["baseline"] if all(s in outcomes[entry] for entry in ARMS)]
     if not seeds:
         return [Estimate(None, None, "The three regimes have no seed in common.")] * 2
-    arms = [{s: outcomes[arm][s] for s in seeds} for arm in ARMS]
-    plain = [sensitivity_replicates(arm, draws) for arm in arms]
-    matched = [matched_replicates(arm, draws, np.array([rate]))[:, 0] for arm in arms]
+    entries = [{s: outcomes[entry][s] for s in seeds} for entry in ARMS]
+    plain = [sensitivity_replicates(entry, draws) for entry in entries]
+    matched = [matched_replicates(entry, draws, np.array([rate]))[:, 0] for entry in entries]
     return [
         gap_recovered((b[0], a[0], e[0]), (b[1:], a[1:], e[1:])) for b, a, e in (plain, matched)
     ]

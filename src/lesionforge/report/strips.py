@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.image import imsave
 from scipy import ndimage
 
-from lesionforge.cohort.subject import Subject, read_images
-from lesionforge.report.gallery import cut, middle
+from lesionforge.data.subject import Subject, read_images
 from lesionforge.report.html import data_uri
+from lesionforge.report.pictures import cut, middle
 
 COLOURS = {
     "brain": (74, 222, 128),

@@ -49,10 +49,10 @@ def verdict(metrics: dict[str, Any]) -> Verdict:
 def leading(metrics: dict[str, Any]) -> list[str]:
     """Name the regimes that a reader looks at first: all, if they are few.
 
-    Of many: the baseline, the published dose, the headline's, the best pasted dose, expanded.
+    Of many: the baseline, the published ratio, the headline's, the best pasted ratio, expanded.
     """
     names = list(metrics["regimes"])
-    pasted = [c["best"] for c in metrics["doses"] if c["mode"] == "paste"]
+    pasted = [c["best"] for c in metrics["ratios"] if c["mode"] == "paste"]
     first = {"baseline", "augmented", "expanded", spoken_of(metrics), *pasted[:1]}
     chosen = [name for name in names if name in first]
     return chosen if len(names) > FEW and len(chosen) > 2 else names
@@ -70,18 +70,18 @@ def headline(metrics: dict[str, Any]) -> tuple[str, str]:
         )
     price = f"{_at_thresholds(pair)}{_against_copies(metrics, name)}"
     if len(pair["seeds"]) == 1:
-        price += " One training of each arm: how trainings differ is in no interval."
+        price += " One training of each regime: how trainings differ is in no interval."
     return _helped(metrics, pair, name), price
 
 
 def _helped(metrics: dict[str, Any], pair: dict[str, Any], name: str) -> str:
     """Answer in a sentence, by the difference at the matched rate of false positives."""
-    curve, dose = dose_of(metrics, name)
+    curve, ratio = ratio_of(metrics, name)
     subject, given = f"Regime {name}", ""
     if curve:
         subject = f"The synthetic set {curve['set']}"
-        many = "s" if dose != 1 else ""
-        given = f"with {dose:.2g} synthetic patient{many} for each real one ({name}) "
+        many = "s" if ratio != 1 else ""
+        given = f"with {ratio:.2g} synthetic patient{many} for each real one ({name}) "
     matched = pair["difference_at_half_fp"]
     answer = {"above": "helped", "below": "did harm"}.get(
         side(matched["ci95"]), "is not shown to help"
@@ -116,19 +116,19 @@ def _at_thresholds(pair: dict[str, Any]) -> str:
 
 def _against_copies(metrics: dict[str, Any], name: str) -> str:
     """Say how generated lesions do against pasted real ones, which cost no training."""
-    if not any(curve["mode"] != "paste" for curve in metrics["doses"]):
+    if not any(curve["mode"] != "paste" for curve in metrics["ratios"]):
         return ""
     pairs = [pair for pair in metrics["against_copies"] if pair["b"] == name]
     if not pairs:
-        if all(curve["mode"] != "paste" for curve in metrics["doses"]):
-            return " There is no copy-paste arm to compare with."
+        if all(curve["mode"] != "paste" for curve in metrics["ratios"]):
+            return " There is no copy-paste regime to compare with."
         return (
-            " It is not compared with copy-paste: no dose of both was chosen on validation "
+            " It is not compared with copy-paste: no ratio of both was chosen on validation "
             "patients and trained with the same seed."
         )
     copies = pairs[0]["a"]
     return (
-        f" Against pasted real lesions ({name} minus {copies}, each at its best dose"
+        f" Against pasted real lesions ({name} minus {copies}, each at its best ratio"
         f"{where(metrics, copies, name)}), at the same rate of false positives: "
         f"{_in_words(pairs[0]['difference_at_half_fp'])}."
     )
@@ -141,22 +141,22 @@ def _in_words(difference: dict[str, Any]) -> str:
 
 
 def spoken_of(metrics: dict[str, Any]) -> str:
-    """Name the regime of the headline: the best dose of the first generated set, or augmented.
+    """Name the regime of the headline: the best ratio of the first generated set, or augmented.
 
     Without either it is the first one that is compared with the baseline.
     """
-    best = [c["best"] for c in metrics["doses"] if c["mode"] != "paste" and c["best"]]
+    best = [c["best"] for c in metrics["ratios"] if c["mode"] != "paste" and c["best"]]
     compared = [pair["b"] for pair in metrics["comparisons"] if pair["a"] == "baseline"]
     wanted = [name for name in (*best[:1], "augmented") if name in compared]
     return [*wanted, *compared, "baseline"][0]
 
 
-def dose_of(metrics: dict[str, Any], name: str) -> tuple[dict[str, Any] | None, float]:
-    """Find the dose curve that a regime is on, and its dose; None and 0 if it is on none."""
-    for curve in metrics["doses"]:
+def ratio_of(metrics: dict[str, Any], name: str) -> tuple[dict[str, Any] | None, float]:
+    """Find the ratio curve that a regime is on, and its ratio; None and 0 if it is on none."""
+    for curve in metrics["ratios"]:
         for point in curve["points"]:
-            if point["regime"] == name and point["dose"]:
-                return curve, point["dose"]
+            if point["regime"] == name and point["ratio"]:
+                return curve, point["ratio"]
     return None, 0.0
 
 

@@ -1,1 +1,0 @@
-"""Which label should an expert look at next? Works for any classifier's embeddings."""

@@ -1,1 +1,0 @@
-"""Subjects and cohorts: phantoms, BIDS folders, preparation, splits."""

@@ -1,0 +1,1 @@
+"""Commands of the `lesionforge` program, one function each."""

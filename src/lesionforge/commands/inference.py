@@ -1,0 +1,43 @@
+"""Look for lesions in new scans, which belong to no study."""
+
+import logging
+from pathlib import Path
+
+from lesionforge.detection.new_scans import detect_scan, find_pairs, is_detected
+from lesionforge.errors import OF_ONE_SUBJECT, DataError
+from lesionforge.report.pages import scan as scan_page
+
+logger = logging.getLogger(__name__)
+
+
+def detect(weights: str, scans: list[str], out: str = "detected") -> None:
+    """Look for lesions in new scans with a trained detector. Research use only.
+
+    Every candidate is listed with its score; the thresholds that a study chose on its validation
+    subjects are in its report (`tables/seeds.tsv`). Scans that are done are passed over, and those
+    that cannot be used are named at the end.
+
+    Args:
+        weights: folder of a trained detector (`runs/<study>/detector/<regime>/seed-<S>`).
+        scans: files (`*_T1w.nii.gz` and `*_FLAIR.nii.gz`, paired by the name before the last `_`)
+            or BIDS-like folders.
+        out: folder for candidates.tsv, the probability map on the T1w's grid and a page, for each
+            scan.
+    """
+    failed = []
+    for name, (t1w, flair) in find_pairs([Path(scan) for scan in scans]).items():
+        folder = Path(out) / name
+        page = folder / scan_page.PAGE
+        if page.exists() and is_detected(Path(weights), t1w, flair, folder):
+            logger.info("%s is done already: %s", name, page)
+            continue
+        page.unlink(missing_ok=True)
+        logger.info("%s: %s, %s", name, t1w, flair)
+        try:
+            found = detect_scan(Path(weights), t1w, flair, folder)
+        except OF_ONE_SUBJECT as error:
+            failed.append(f"{name}: {error}")
+        else:
+            scan_page.write_scan_page(found, folder)
+    if failed:
+        raise DataError("Not every scan could be used:\n- " + "\n- ".join(failed))

@@ -1,0 +1,281 @@
+"""The stages of a study, each a function of its configuration that reads and writes its folder."""
+
+import logging
+import sys
+from pathlib import Path
+
+from lesionforge.data import cohort as data_cohort
+from lesionforge.data import splits
+from lesionforge.detection import inference, training
+from lesionforge.errors import ConfigError, DataError
+from lesionforge.phantoms.cohort import sample_cohort, write_phantoms
+from lesionforge.preprocessing.checks import check_raw
+from lesionforge.preprocessing.confounding import measure_confounding
+from lesionforge.preprocessing.prepare import prepare_cohort, prepare_one
+from lesionforge.provenance import read_json, write_json
+from lesionforge.report import results, tables
+from lesionforge.report.pages import quality as quality_page
+from lesionforge.report.pages import report as report_page
+from lesionforge.report.pages import review as inspection_page
+from lesionforge.study import runs as study_runs
+from lesionforge.study.config import Study
+from lesionforge.study.records import recorded
+from lesionforge.synthesis import pipeline as synthesis
+from lesionforge.synthesis.spade import training as generator_training
+from lesionforge.synthetic_qc.visual_review import accepted, is_of_now
+
+logger = logging.getLogger(__name__)
+
+
+def check_data(bids: str, exclude: tuple[str, ...] = ()) -> None:
+    """Look a BIDS-like folder through: layout, tables and headers. Nothing is written.
+
+    Lists every problem of every subject with what to do, and what would be used. The exit status is
+    1 if a subject cannot be used.
+
+    Args:
+        bids: folder of the data set.
+        exclude: participant ids that are left out on purpose.
+    """
+    found = check_raw(Path(bids), exclude)
+    sys.stdout.write(f"{found}\n")
+    if found.unusable:
+        raise DataError(
+            f"{len(found.unusable)} subject(s) of {bids} cannot be used (see above). Fix them, or "
+            "exclude them: --exclude '[ID, ...]' here, `cohort.prepare.exclude` in a study."
+        )
+
+
+def prepare(study: Study, check: bool = False, subject: str | None = None) -> None:
+    """Make the cohort: phantoms or a BIDS-like folder, on one grid, with splits.
+
+    Args:
+        study: the study.
+        check: look the data set through and write nothing, see `lesionforge check`.
+        subject: prepare this subject alone, without tables and splits (one job a subject on a
+            cluster; then run it without, and all are kept).
+    """
+    if study.cohort.bids is None and (check or subject):
+        raise ConfigError("Phantoms are made together. Name a data set with --cohort.bids DIR.")
+    if check:
+        check_data(str(study.cohort.bids), study.cohort.prepare.exclude)
+        return
+    if subject:
+        knobs = study.cohort.prepare
+        prepare_one(Path(str(study.cohort.bids)), study.cohort_root, knobs, subject)
+        return
+    with recorded(study, "prepare"):
+        raw = study.root / "raw"
+        if study.cohort.bids is None:
+            phantoms, workers = sample_cohort(study.cohort.phantom), study.cohort.prepare.workers
+            write_phantoms(phantoms, raw, study.root / "truth", workers)
+        else:
+            raw = Path(study.cohort.bids)
+        try:
+            prepare_cohort(raw, study.cohort_root, study.cohort.prepare)
+        finally:  # those that could be prepared, and why others could not
+            _judge_cohort(study.cohort_root)
+        people, seeds = data_cohort.read_people(study.cohort_root), list(study.seeds)
+        if study.folds:
+            drawn = splits.assign_folds(people, study.splits, seeds, study.folds)
+        else:
+            drawn = [splits.assign_splits(people, study.splits, seeds)]
+        for fold, table in zip(study.fold_numbers, drawn, strict=True):
+            splits.write_splits(study.splits_path(fold), table)
+
+
+def _judge_cohort(cohort: Path) -> None:
+    """Measure what may mislead a study of this cohort, and draw its quality page."""
+    if not (cohort / "problems.tsv").exists():
+        return  # preparation stopped before any subject
+    found = measure_confounding(data_cohort.read_people(cohort))
+    write_json(cohort / "confounding.json", found.to_json())
+    logger.log(logging.WARNING if found.is_high else logging.INFO, "%s", found)
+    logger.info("Look at %s", quality_page.write_quality_page(cohort))
+
+
+def train_generator(study: Study, seed: int | None = None, fold: int | None = None) -> None:
+    """Train the SPADE generator on the baseline's training subjects, and on nobody else.
+
+    Args:
+        study: the study.
+        seed: only this seed (default: all of the study's).
+        fold: only this fold (default: all, with --folds).
+    """
+    for one_seed, one_fold in study.seeds_and_folds(seed, fold):
+        with recorded(study, study_runs.run_name("train_generator", one_seed, one_fold)):
+            generator_training.train_generator(
+                study_runs.baseline_subjects(study, one_seed, one_fold),
+                study.generator_root(one_seed, one_fold),
+                study.generator,
+                one_seed,
+            )
+
+
+def synthesize(
+    study: Study,
+    set: str | None = None,
+    n: int | None = None,
+    n_controls: int | None = None,
+    seed: int | None = None,
+    fold: int | None = None,
+    inspect: float = 0.0,
+) -> None:
+    """Make synthetic patients (mask first, image second) and synthetic controls.
+
+    With --inspect 0.1 a tenth of them, patients and controls, goes to the page `inspect.html` of
+    the set, on which a person accepts or rejects each; `inspect-synthetic` records what was said.
+
+    Args:
+        study: the study.
+        set: name of the synthetic set (default: every set that a regime of the study uses).
+        n: synthetic patients (default: what the largest ratio of the study's regimes asks for, and
+            as many more as a person has rejected).
+        n_controls: synthetic controls (default: as many as --n; without it what the largest ratio
+            asks for, and as many more as a person has rejected).
+        seed: only this seed (default: all of the study's).
+        fold: only this fold (default: all, with --folds).
+        inspect: share of the set that a person looks at; 0 writes no page.
+    """
+    if set is not None and set not in study.synthetic:
+        raise ConfigError(f"`set` must be one of {', '.join(study.synthetic)}, got {set}.")
+    if not 0 <= inspect <= 1:
+        raise ConfigError(f"`inspect` must be a share between 0 and 1, got {inspect:g}.")
+    names = study.synthetic_used if set is None else (set,)
+    if not names:
+        raise ConfigError("No regime of this study uses a synthetic set. Name one with --set.")
+    for one_seed, one_fold in study.seeds_and_folds(seed, fold):
+        for name in names:
+            with recorded(study, study_runs.run_name(f"synthesize_{name}", one_seed, one_fold)):
+                _synthesize_set(study, name, (n, n_controls), one_seed, one_fold)
+                if inspect:
+                    _ask_a_person(study, name, one_seed, one_fold, inspect)
+
+
+def _synthesize_set(
+    study: Study,
+    name: str,
+    asked: tuple[int | None, int | None],
+    seed: int,
+    fold: int | None,
+) -> None:
+    """Make one set of one cell, of as many patients and controls as were `asked` for."""
+    patients, controls = study_runs.synthetic_counts(study, name, seed, fold)
+    if asked[0] is not None:
+        patients = controls = asked[0]
+    synthesis.synthesize(
+        study_runs.baseline_subjects(study, seed, fold),
+        study.generator_root(seed, fold),
+        study.synthetic_root(name, seed, fold),
+        study.synthetic[name],
+        study.masks,
+        n=patients,
+        n_controls=controls if asked[1] is None else asked[1],
+        seed=seed,
+    )
+
+
+def _ask_a_person(study: Study, set: str, seed: int, fold: int | None, share: float) -> None:
+    """Write the page of a set that a person looks at, and say what to do with it."""
+    root = study.synthetic_root(set, seed, fold)
+    name = f"{set}, seed {seed}" + ("" if fold is None else f", fold {fold}")
+    report_page, asked = inspection_page.write_inspection_page(root, share, seed, name)
+    which = f"--set {set} --seed {seed}" + ("" if fold is None else f" --fold {fold}")
+    logger.info("%d subjects to look at in %s", asked, report_page)
+    logger.info("Then: lesionforge inspect-synthetic FILE %s --by NAME", which)
+
+
+def train_detector(
+    study: Study, regime: str | None = None, seed: int | None = None, fold: int | None = None
+) -> None:
+    """Train the detector of a regime and predict the validation and test subjects.
+
+    Args:
+        study: the study.
+        regime: baseline, augmented, expanded or another of the study's regimes (default: all that
+            the cohort has enough patients for).
+        seed: only this seed (default: all of the study's).
+        fold: only this fold (default: all, with --folds).
+    """
+    if regime is not None:
+        study_runs.check_regime(study, regime)
+    runs = list(study.seeds_and_folds(seed, fold))
+    names = tuple(study.regimes) if regime is None else (regime,)
+    if study.detector.devices * study.detector.num_nodes > 1 and len(runs) * len(names) > 1:
+        raise ConfigError(
+            "With more than one device each cell is a run of its own: name its --regime and --seed"
+            + (" and --fold." if study.folds else ".")
+        )
+    for one_seed, one_fold in runs:
+        for name in names:
+            why_not = study_runs.shortage(study, name, one_fold)
+            if why_not and regime is None:
+                logger.warning("Regime %s is left out: %s", name, why_not)
+                continue
+            with recorded(study, study_runs.run_name(f"train_detector_{name}", one_seed, one_fold)):
+                _train_run(study, name, one_seed, one_fold)
+
+
+def _train_run(study: Study, regime: str, seed: int, fold: int | None) -> None:
+    people = study_runs.run_subjects(study, regime, seed, fold)
+    folder = study.detector_root(regime, seed, fold)
+    training.train_detector(people.training, folder, study.detector, seed)
+    inference.predict_subjects(folder, people.held_out, people.roles, study.rules)
+
+
+def compare(study: Study, model: str = "detector") -> Path:
+    """Compare the regimes that have been trained and write the report; nothing is retrained.
+
+    Args:
+        study: the study.
+        model: whose predictions: `detector`, or what `import-predictions` was given (its report is
+            in `report-<model>`).
+    """
+    with recorded(study, "compare"):
+        runs, missing = study_runs.finished_runs(study, model)
+        notes = study_runs.why_missing(study, missing)
+        confounding = study.cohort_root / "confounding.json"
+        if confounding.exists() and read_json(confounding)["is_high"]:
+            notes.append(read_json(confounding)["text"])
+        notes += study_runs.outdated(study, runs)
+        notes += study_runs.labelled_by_model(study, runs)
+        notes += study_runs.changed_tests(study)
+        roots = {
+            (name, one): study.synthetic_root(name, one, study.fold_numbers[0])
+            for name in study.synthetic
+            for one in study.seeds
+        }
+        judged = {
+            key: read_json(root / "audit.json")
+            for key, root in roots.items()
+            if (root / "audit.json").exists()
+        }
+        notes += [
+            f"The audit of `{name}`, seed {one}, is of another state of the set. Run `lesionforge "
+            f"audit-synthetic --set {name} --seed {one}` again."
+            for (name, one), audit in judged.items()
+            if not is_of_now(audit, roots[name, one])
+        ]
+        for note in notes:
+            logger.warning("%s", note)
+        metrics = results.compute_metrics(
+            study.name, study.sha256, study.data, runs, study.rules, study.evaluation, notes
+        )
+        return report_page.write_report(
+            metrics,
+            runs,
+            study_runs.real_subjects(study),
+            {
+                name: accepted(root)
+                for (name, one), root in roots.items()
+                if one == study.seeds[0] and (root / "participants.tsv").exists()
+            },
+            list(judged.values()),
+            study.report_root(model),
+            (study.rules, study.evaluation),
+        )
+
+
+def regime_table(study: Study, model: str) -> str:
+    """Return the table of the regimes as text, from the report's metrics."""
+    return tables.text_table(read_json(study.report_root(model) / "metrics.json"))

@@ -1,0 +1,1 @@
+"""Volumes, subjects, cohorts, label sets and splits on disk."""

@@ -1,1 +1,0 @@
-"""The 3D lesion detector and the regimes it is trained in."""

@@ -1,1 +1,0 @@
-"""Matching, metrics, statistics and image measurements: pure functions of arrays and tables."""

@@ -1,1 +1,0 @@
-"""Synthetic against real: does a set show what was asked, is it real enough, is it a copy?"""

@@ -1,1 +1,0 @@
-"""From semantic map to T1w and FLAIR: the SPADE generator, its training and its use."""

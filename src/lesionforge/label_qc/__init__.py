@@ -1,0 +1,1 @@
+"""Audit of labels: which label should an expert check next."""

@@ -1,0 +1,1 @@
+"""Active relabelling for any classifier: DARL, ActiveLab, DFAL."""

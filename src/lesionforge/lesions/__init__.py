@@ -1,0 +1,1 @@
+"""Lesions: a prior fitted on training lesions, sampling, growth, appearance."""

@@ -1,0 +1,263 @@
+"""What training lesions are like: their size, shape, depth, place and conspicuity, fitted once."""
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from scipy.special import ndtr
+from tqdm import tqdm
+
+from lesionforge.data.subject import (
+    Subject,
+    read_brain,
+    read_grid,
+    read_images,
+    read_lesion,
+    read_tissues,
+)
+from lesionforge.errors import ConfigError, DataError, MaskError
+from lesionforge.lesions.appearance import FAINT, Conspicuity, measure_conspicuity
+from lesionforge.lesions.contrast import Signs, as_signs
+from lesionforge.lesions.growth_fit import Growth, fit_growth
+from lesionforge.lesions.host import Host
+from lesionforge.lesions.inpainting import inpaint_tissues
+from lesionforge.lesions.shape import describe_mask, largest_component
+from lesionforge.lesions.spec import Side, Style
+from lesionforge.preprocessing.regions import REGIONS
+
+RIBBON_SHARE = 0.6  # from this median share in cortex or junction on, lesions are cortical ...
+RIBBON_INNER_MM = 9.0  # ... unless a ball of this radius fits into the median one
+QUANTILE_POINTS = 1024
+_LOG = logging.getLogger("lesionforge.masks")
+
+
+@dataclass(frozen=True)
+class LesionConfig:
+    """How lesion masks are modelled.
+
+    Attributes:
+        style: how lesions grow: `ribbon` along the cortex, `blob` in the brain at large, `auto` as
+            the training masks say.
+        min_cortex_share: least share of a `ribbon` lesion in cortex or its junction.
+        volume_margin: factor by which the range of volumes exceeds the training lesions' on either
+            side.
+        smoothing: width of the smoothing of volume and conspicuity, times Silverman's rule.
+        place_floor: share of lesions spread over lobes by their cortex, so that lobes without any
+            training lesion stay possible.
+        spatial_floor: share of lesions spread evenly within their lobe.
+        spatial_sigma_mm: how far from a training lesion, or its mirror image, others are likely.
+        attempts: seeds tried on a host before a lesion is refused.
+    """
+
+    style: Literal["auto", "ribbon", "blob"] = "auto"
+    min_cortex_share: float = 0.5
+    volume_margin: float = 1.25
+    smoothing: float = 1.0
+    place_floor: float = 0.2
+    spatial_floor: float = 0.2
+    spatial_sigma_mm: float = 15.0
+    attempts: int = 40
+
+    def __post_init__(self) -> None:
+        for name in ("min_cortex_share", "place_floor", "spatial_floor"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"`{name}` must be in [0, 1], got {getattr(self, name)}.")
+        if self.style not in ("auto", "ribbon", "blob"):
+            raise ConfigError(f"`style` must be auto, ribbon or blob, got {self.style!r}.")
+        if self.volume_margin < 1:
+            raise ConfigError(f"`volume_margin` must be 1 or more, got {self.volume_margin}.")
+        if self.smoothing <= 0 or self.spatial_sigma_mm <= 0 or self.attempts < 1:
+            raise ConfigError("`smoothing`, `spatial_sigma_mm` and `attempts` must be above 0.")
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One training lesion as the prior keeps it.
+
+    Attributes:
+        subject: id of the patient.
+        site: scanner or hospital.
+        volume_mm3: of its largest component.
+        centroid_mm: MNI mm.
+        place: one of `lesionforge.lesions.shape.PLACES`.
+        side: hemisphere.
+        conspicuity: `Conspicuity.total`.
+        signs: what it does to grey and to white matter, `Conspicuity.signs`.
+        growth: parameters that make masks like it.
+    """
+
+    subject: str
+    site: str
+    volume_mm3: float
+    centroid_mm: tuple[float, float, float]
+    place: str
+    side: Side
+    conspicuity: float
+    signs: Signs
+    growth: Growth
+
+
+@dataclass(frozen=True)
+class LesionPrior:
+    """What masks are drawn from.
+
+    Attributes:
+        config: how it was fitted.
+        style: how lesions grow.
+        volume_range_mm3: least and greatest volume that it gives.
+        lesions: the training lesions.
+    """
+
+    config: LesionConfig
+    style: Style
+    volume_range_mm3: tuple[float, float]
+    lesions: tuple[Lesion, ...]
+
+    def volume_mm3(self, quantile: float | np.ndarray) -> np.ndarray:
+        """Return volumes at quantiles in [0, 1] of the smoothed log-volume distribution."""
+        logs = np.log([lesion.volume_mm3 for lesion in self.lesions])
+        low, high = np.log(self.volume_range_mm3)
+        return np.exp(smooth_quantile(logs, quantile, (low, high), self.config.smoothing))
+
+    def conspicuity(self, quantile: float | np.ndarray) -> np.ndarray:
+        """Return conspicuities at quantiles in [0, 1] of the smoothed distribution.
+
+        None is below `FAINT`: few real lesions are, and a mask without a lesion to be seen would
+        only be a wrong label.
+        """
+        values = np.array([lesion.conspicuity for lesion in self.lesions])
+        limits = (FAINT, max(float(values.max()), FAINT) * 1.25)
+        return smooth_quantile(values, quantile, limits, self.config.smoothing)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the prior as JSON-able values; `from_json` gives the same prior back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "LesionPrior":
+        """Make a prior from `to_json`'s values or from what JSON made of them.
+
+        Raises:
+            DataError: a field is missing or unknown.
+        """
+        try:
+            low, high = values["volume_range_mm3"]
+            lesions = tuple(_lesion_from_json(lesion) for lesion in values["lesions"])
+            return cls(LesionConfig(**values["config"]), values["style"], (low, high), lesions)
+        except (TypeError, KeyError, ValueError) as error:
+            raise DataError(
+                f"This is no mask prior ({error!r}). Train the generator again."
+            ) from None
+
+
+def fit_prior(
+    subjects: list[Subject],
+    config: LesionConfig,
+) -> LesionPrior:
+    """Fit the prior on the lesion masks of patients; their order does not matter.
+
+    Args:
+        subjects: training subjects; controls are passed over.
+        config: how to model.
+
+    Raises:
+        MaskError: there is no patient with a usable lesion.
+    """
+    patients = sorted((s for s in subjects if s.group == "patient"), key=lambda s: s.id)
+    described = {p: _describe(p) for p in tqdm(patients, desc="Lesion shapes", disable=None)}
+    known = {patient: found for patient, found in described.items() if found is not None}
+    if not known:
+        raise MaskError("No training patient has a lesion mask in the brain; nothing to fit.")
+    style = config.style if config.style != "auto" else _style(list(known.values()))
+    lesions = []
+    # one head at a time in memory, read again rather than kept
+    for patient, found in tqdm(known.items(), desc="Mask prior", disable=None):
+        host, mask = _read_healthy(patient)
+        try:
+            growth = fit_growth(largest_component(mask), host, style)
+        except MaskError as error:
+            _LOG.warning("Left out of the mask prior: %s", error)
+            continue
+        shown = _measure(patient, host, mask)
+        lesions.append(_lesion(patient, found, shown, growth))
+    if not lesions:
+        raise MaskError("No lesion mask lies where lesions may be; check the masks' geometry.")
+    volumes = [lesion.volume_mm3 for lesion in lesions]
+    limits = (min(volumes) / config.volume_margin, max(volumes) * config.volume_margin)
+    return LesionPrior(config, style, limits, tuple(lesions))
+
+
+def smooth_quantile(
+    values: np.ndarray, quantile: float | np.ndarray, limits: tuple[float, float], smoothing: float
+) -> np.ndarray:
+    """Invert the distribution function of a Gaussian kernel estimate, cut off at `limits`.
+
+    Kernels have `smoothing` times Silverman's width and are drawn towards the mean, so that the
+    estimate keeps the sample's variance (Silverman 1986, section 6.4).
+    """
+    values = np.asarray(values, dtype=np.float64)
+    spread = float(values.std())
+    width = max(smoothing * 1.06 * spread * len(values) ** -0.2, 1e-3 * (limits[1] - limits[0]))
+    shrink = 1 / np.sqrt(1 + (width / max(spread, 1e-9)) ** 2) if spread > 0 else 1.0
+    centres = values.mean() + (values - values.mean()) * shrink
+    points = np.linspace(*limits, QUANTILE_POINTS)
+    below = ndtr((points[:, None] - centres) / (width * shrink)).mean(axis=1)
+    below = (below - below[0]) / (below[-1] - below[0])
+    return np.asarray(np.interp(quantile, below, points))
+
+
+def _read_healthy(patient: Subject) -> tuple[Host, np.ndarray]:
+    """Read a patient as a host without the lesion, and the lesion in the brain, (X, Y, Z) bool."""
+    brain, grid = read_brain(patient), read_grid(patient)
+    mask = read_lesion(patient) & brain
+    healthy = inpaint_tissues(read_tissues(patient), read_lesion(patient), grid)
+    return Host(patient.id, healthy, brain, grid, np.zeros_like(mask)), mask
+
+
+def _describe(patient: Subject) -> dict[str, float] | None:
+    """Describe the largest part of a lesion mask; None where it has no voxel in the brain."""
+    host, mask = _read_healthy(patient)
+    return describe_mask(largest_component(mask), host) if mask.any() else None
+
+
+def _style(described: list[dict[str, float]]) -> Style:
+    share = np.median([d["ribbon_share"] for d in described])
+    inner = np.median([d["inner_radius_mm"] for d in described])
+    style: Style = "ribbon" if share >= RIBBON_SHARE and inner <= RIBBON_INNER_MM else "blob"
+    _LOG.info(
+        "Lesions grow as %s: median share in cortex or junction %.2f, inner radius %.1f mm.",
+        style,
+        share,
+        inner,
+    )
+    return style
+
+
+def _measure(subject: Subject, host: Host, mask: np.ndarray) -> Conspicuity:
+    """Measure the whole lesion, as the generator does: its smaller parts are no healthy rim."""
+    images = read_images(subject)
+    return measure_conspicuity(images, mask, host.tissues, host.brain, host.grid.voxel_mm)
+
+
+def _lesion(
+    subject: Subject, found: dict[str, float], shown: Conspicuity, growth: Growth
+) -> Lesion:
+    return Lesion(
+        subject=subject.id,
+        site=subject.site,
+        volume_mm3=found["volume_mm3"],
+        centroid_mm=(found["x_mm"], found["y_mm"], found["z_mm"]),
+        place=REGIONS[int(found["place"])],
+        side="left" if found["side"] < 0 else "right",
+        conspicuity=shown.total,
+        signs=shown.signs,
+        growth=growth,
+    )
+
+
+def _lesion_from_json(values: dict[str, Any]) -> Lesion:
+    x, y, z = values["centroid_mm"]
+    place = {"centroid_mm": (x, y, z), "signs": as_signs(values["signs"])}
+    return Lesion(**{**values, **place, "growth": Growth(**values["growth"])})

@@ -1,0 +1,1 @@
+"""Detection metrics and their intervals: pure functions of arrays and tables."""

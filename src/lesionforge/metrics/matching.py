@@ -1,0 +1,278 @@
+"""From a probability map to candidates, and from candidates to hits: defined once, used everywhere.
+
+A *candidate* is a 26-connected component of the probability map above a threshold and of a minimum
+volume; its score is its maximum probability. A candidate is a *hit* when it has at least one voxel
+in the true lesion dilated by the tolerance (Euclidean, in mm) and at least `min_overlap` of its
+volume there. A *lesion* is a 26-connected component of the dilated truth, so that the specks of one
+resampled mask, closer to each other than twice the tolerance, count once.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from lesionforge.data.volume import Grid
+from lesionforge.errors import ConfigError, DataError, GeometryError
+
+CONNECTIVITY = 26
+NEGLIGIBLE = 0.005
+"""Probabilities below this are kept as 0, for small files."""
+DICE_THRESHOLD = 0.5
+CANDIDATE_COLUMNS = (
+    "participant_id",
+    "candidate",
+    "score",
+    "volume_mm3",
+    "x_mm",
+    "y_mm",
+    "z_mm",
+    "hit",
+    "hit_strict",
+    "lesion",
+    "distance_mm",
+)
+SUBJECT_COLUMNS = (
+    "participant_id",
+    "group",
+    "site",
+    "lesion_ml",
+    "max_probability_in_lesion",
+    "dice",
+    "n_lesions",
+    "lesion_scores",
+)
+_STRUCTURE = np.ones((3, 3, 3), dtype=bool)
+
+
+@dataclass(frozen=True)
+class CandidateRules:
+    """What counts as a candidate and as a hit; the same in every regime, seed and study.
+
+    Attributes:
+        candidate_threshold: probability above which voxels form candidates.
+        min_volume_mm3: smaller components are dropped.
+        tolerance_mm: how far beside the true lesion a candidate may lie and still hit it.
+        min_overlap: share of a candidate's volume that must lie within the tolerance.
+    """
+
+    candidate_threshold: float = 0.2
+    min_volume_mm3: float = 100.0
+    tolerance_mm: float = 5.0
+    min_overlap: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not NEGLIGIBLE <= self.candidate_threshold < 1:
+            raise ConfigError(
+                f"`candidate_threshold` must be in [{NEGLIGIBLE:g}, 1), since maps hold nothing "
+                f"below; got {self.candidate_threshold}."
+            )
+        if not 0 <= self.min_overlap < 1:
+            raise ConfigError(f"`min_overlap` must be in [0, 1), got {self.min_overlap}.")
+        for name in ("min_volume_mm3", "tolerance_mm"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"`{name}` must be 0 or more, got {getattr(self, name)}.")
+
+    def describe(self) -> dict[str, Any]:
+        """Return the rules as `metrics.json` states them."""
+        hit = (
+            f"at least one voxel in the true lesion dilated by {self.tolerance_mm:g} mm and at "
+            f"least {100 * self.min_overlap:g} % of the candidate's volume there"
+        )
+        return {**asdict(self), "connectivity": CONNECTIVITY, "hit": hit}
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One component of a probability map.
+
+    Attributes:
+        number: rank by score from 1 within the subject.
+        score: maximum probability.
+        volume_mm3: volume.
+        centre_mm: centroid (x, y, z) in RAS mm.
+        voxels: (N, 3) indices of its voxels.
+    """
+
+    number: int
+    score: float
+    volume_mm3: float
+    centre_mm: tuple[float, float, float]
+    voxels: np.ndarray
+
+
+def candidates_mask(candidates: Iterable[Candidate], shape: tuple[int, ...]) -> np.ndarray:
+    """Return where (X, Y, Z) bool any of the candidates lies in a map of `shape`."""
+    mask = np.zeros(shape, dtype=bool)
+    for candidate in candidates:
+        mask[tuple(candidate.voxels.T)] = True
+    return mask
+
+
+@dataclass(frozen=True)
+class Match:
+    """How a candidate lies to the truth.
+
+    Attributes:
+        hit: within the tolerance, see the module's definition.
+        hit_strict: the same rule with a tolerance of 0 mm.
+        lesion: number from 1 of the lesion that holds most of the candidate; 0 if `hit` is False.
+        distance_mm: from its nearest voxel to the true lesion; NaN where there is no lesion.
+    """
+
+    hit: bool
+    hit_strict: bool
+    lesion: int
+    distance_mm: float
+
+
+def find_candidates(probability: np.ndarray, grid: Grid, rules: CandidateRules) -> list[Candidate]:
+    """Find the candidates of `probability` (X, Y, Z) in [0, 1], best score first.
+
+    Raises:
+        DataError: a value is not finite or lies outside [0, 1].
+        GeometryError: the map does not fit the grid.
+    """
+    _check_probability(probability, grid)
+    labels, n = ndimage.label(probability > rules.candidate_threshold, structure=_STRUCTURE)
+    found = []
+    for label, box in enumerate(ndimage.find_objects(labels, n), start=1):
+        corner = np.array([part.start for part in box])
+        voxels = np.argwhere(labels[box] == label) + corner
+        volume = len(voxels) * grid.voxel_mm3
+        if volume < rules.min_volume_mm3 * (1 - 1e-6):
+            continue
+        score = float(probability[tuple(voxels.T)].max())
+        x, y, z = grid.world(voxels.mean(axis=0))
+        found.append((score, volume, (float(x), float(y), float(z)), voxels))
+    found.sort(key=lambda c: (-c[0], -c[1], c[2]))
+    return [Candidate(number, *rest) for number, rest in enumerate(found, start=1)]
+
+
+def _check_probability(probability: np.ndarray, grid: Grid) -> None:
+    if probability.shape != grid.shape:
+        raise GeometryError(f"A map of {probability.shape} does not fit the grid {grid.shape}.")
+    if not np.isfinite(probability).all():
+        raise DataError("A probability map has values that are not finite; training diverged?")
+    if probability.min() < 0 or probability.max() > 1 + 1e-6:
+        raise DataError(
+            f"A probability map must lie in [0, 1], got [{probability.min()}, {probability.max()}]."
+        )
+
+
+def find_lesions(
+    lesion: np.ndarray, grid: Grid, tolerance_mm: float
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Dilate the truth and number its lesions.
+
+    Args:
+        lesion: (X, Y, Z) bool.
+        grid: its grid; voxels need not be isotropic.
+        tolerance_mm: radius of the dilation.
+
+    Returns:
+        (X, Y, Z) distance to the lesion in mm (infinite where there is none), (X, Y, Z) int number
+        of the lesion at every voxel of the dilated truth (0 elsewhere), and how many there are.
+    """
+    if not lesion.any():
+        return np.full(lesion.shape, np.inf), np.zeros(lesion.shape, dtype=int), 0
+    distance = ndimage.distance_transform_edt(~lesion, sampling=grid.voxel_mm)
+    labels, n = ndimage.label(distance <= tolerance_mm + 1e-6, structure=_STRUCTURE)
+    return distance, labels, int(n)
+
+
+def match_candidates(
+    candidates: list[Candidate], lesion: np.ndarray, grid: Grid, rules: CandidateRules
+) -> tuple[list[Match], list[float]]:
+    """Match candidates to the true `lesion` (X, Y, Z) bool.
+
+    Returns:
+        One match a candidate, and for each lesion the best score of the hits that reach into it
+        (0 where none does).
+    """
+    distance, labels, n = find_lesions(np.asarray(lesion, dtype=bool), grid, rules.tolerance_mm)
+    matches, best = [], [0.0] * n
+    for candidate in candidates:
+        where = tuple(candidate.voxels.T)
+        inside, away = np.bincount(labels[where], minlength=n + 1)[1:], distance[where]
+        needed = max(1, rules.min_overlap * len(candidate.voxels) - 1e-9)
+        hit = bool(inside.sum() >= needed)
+        for reached in np.flatnonzero(inside) if hit else ():
+            best[reached] = max(best[reached], candidate.score)
+        matches.append(
+            Match(
+                hit=hit,
+                hit_strict=bool((away == 0).sum() >= needed),
+                lesion=int(inside.argmax()) + 1 if hit else 0,
+                distance_mm=float(away.min()) if n else float("nan"),
+            )
+        )
+    return matches, best
+
+
+def evaluate_subject(
+    subject_id: str,
+    group: str,
+    site: str,
+    probability: np.ndarray,
+    lesion: np.ndarray,
+    grid: Grid,
+    rules: CandidateRules,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Evaluate one probability map against the truth.
+
+    Args:
+        subject_id: participant_id, with its prefix.
+        group: `patient` or `control`.
+        site: scanner or hospital.
+        probability: (X, Y, Z) in [0, 1].
+        lesion: (X, Y, Z) bool, all False for a control.
+        grid: the common grid.
+        rules: of candidates and hits.
+
+    Returns:
+        The subject's rows of `candidates.tsv` (`CANDIDATE_COLUMNS`) and its row of `subjects.tsv`
+        (`SUBJECT_COLUMNS`). Dice is that of probability > 0.5. `lesion_scores` holds, for each
+        lesion, the best score of a hit (0 where none), joined by commas. What is undefined without
+        a lesion is NaN.
+    """
+    lesion = np.asarray(lesion, dtype=bool)
+    candidates = find_candidates(probability, grid, rules)
+    matches, best = match_candidates(candidates, lesion, grid, rules)
+    rows = [_row(subject_id, *pair) for pair in zip(candidates, matches, strict=True)]
+    found = probability > DICE_THRESHOLD
+    size = int(lesion.sum())
+    subject = {
+        "participant_id": subject_id,
+        "group": group,
+        "site": site,
+        "lesion_ml": size * grid.voxel_mm3 / 1000,
+        "max_probability_in_lesion": float(probability[lesion].max()) if size else float("nan"),
+        "dice": 2 * int((found & lesion).sum()) / (int(found.sum()) + size)
+        if size
+        else float("nan"),
+        "n_lesions": len(best),
+        "lesion_scores": ",".join(f"{score:.6g}" for score in best) or float("nan"),
+    }
+    return rows, subject
+
+
+def _row(subject_id: str, candidate: Candidate, match: Match) -> dict[str, Any]:
+    """Return a row of `candidates.tsv`."""
+    x, y, z = candidate.centre_mm
+    return {
+        "participant_id": subject_id,
+        "candidate": candidate.number,
+        "score": candidate.score,
+        "volume_mm3": candidate.volume_mm3,
+        "x_mm": x,
+        "y_mm": y,
+        "z_mm": z,
+        "hit": int(match.hit),
+        "hit_strict": int(match.hit_strict),
+        "lesion": match.lesion,
+        "distance_mm": match.distance_mm,
+    }

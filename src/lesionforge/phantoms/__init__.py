@@ -1,0 +1,1 @@
+"""Simulated heads and lesions, for the demo, tests and benchmarks."""

@@ -1,0 +1,88 @@
+"""Finds the brain: deepbet's network for whole heads, the non-zero part of skull-stripped data."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from lesionforge.data.volume import Volume
+from lesionforge.errors import DataError
+
+STRIPPED_ML = (500.0, 2300.0)
+"""Volumes of the non-background part that a skull-stripped head may have; whole heads have more."""
+PLAUSIBLE_ML = (500.0, 2500.0)
+_BORDER_SHARE = 0.995
+
+
+def is_stripped(image: Volume) -> bool:
+    """Tell whether a T1w volume is skull-stripped already.
+
+    Its background must be one exact value that fills the volume's six faces, and the rest must be
+    as large as a brain: a whole head whose air was set to zero is twice as large.
+    """
+    background = _background(image.data)
+    if background is None:
+        return False
+    millilitres = _solid(image.data != background).sum() * image.grid.voxel_mm3 / 1000
+    return bool(STRIPPED_ML[0] <= millilitres <= STRIPPED_ML[1])
+
+
+def _background(data: np.ndarray) -> float | None:
+    """Return the value of the volume's faces if they have but one (to 0.5 %)."""
+    faces = np.concatenate([np.take(data, [0, -1], axis).ravel() for axis in range(3)])
+    values, counts = np.unique(faces, return_counts=True)
+    common = int(counts.argmax())
+    return float(values[common]) if counts[common] >= _BORDER_SHARE * faces.size else None
+
+
+def nonzero_mask(image: Volume) -> np.ndarray:
+    """Return the brain mask of skull-stripped data: what is not background, cleaned up.
+
+    Raises:
+        DataError: nothing differs from the background.
+    """
+    background = _background(image.data)
+    return _checked(_solid(image.data != (0.0 if background is None else background)), image)
+
+
+def deepbet_mask(image: Volume) -> np.ndarray:
+    """Return the brain mask of a whole head by deepbet (Fisch et al. 2024), on the CPU.
+
+    Raises:
+        DataError: no brain of plausible size was found.
+    """
+    try:
+        probability = _network().run_model(np.nan_to_num(image.data).astype(np.float32))
+    except (ValueError, AssertionError, IndexError):
+        raise DataError("deepbet found no brain: is it a head, and is its affine right?") from None
+    return _checked(_solid(probability > 0.5), image)
+
+
+@lru_cache(maxsize=1)
+def _network() -> Any:
+    from deepbet import BrainExtraction
+
+    with torch.no_grad():
+        return BrainExtraction(no_gpu=True)
+
+
+def _solid(mask: np.ndarray) -> np.ndarray:
+    """Keep the largest piece (6-connected), close small gaps, fill holes."""
+    labels, count = ndimage.label(mask)
+    if count == 0:
+        return np.zeros(mask.shape, dtype=bool)
+    largest = labels == 1 + int(np.bincount(labels.ravel())[1:].argmax())
+    return ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(largest, 2)))[2:-2, 2:-2, 2:-2]
+
+
+def _checked(mask: np.ndarray, image: Volume) -> np.ndarray:
+    millilitres = mask.sum() * image.grid.voxel_mm3 / 1000
+    if not PLAUSIBLE_ML[0] <= millilitres <= PLAUSIBLE_ML[1]:
+        raise DataError(
+            f"The brain mask holds {millilitres:.0f} mL; {PLAUSIBLE_ML[0]:.0f} to "
+            f"{PLAUSIBLE_ML[1]:.0f} mL are plausible. Look at the scan, check its header's voxel "
+            "size, or set `brain_mask` to deepbet or given."
+        )
+    return mask

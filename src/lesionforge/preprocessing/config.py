@@ -1,0 +1,48 @@
+"""How raw scans are prepared: the configuration."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lesionforge.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """How raw heads are prepared.
+
+    Attributes:
+        voxel_mm: voxel size of the study grid, isotropic.
+        brain_mask: `deepbet` for whole heads, `given` for skull-stripped data (the part that is not
+            background, or a `*_desc-brain_mask` file), `auto` to decide by looking at each scan.
+        n4: correct intensity inhomogeneity, by N4 and then by the tissue classes.
+        n4_voxel_mm: voxel size at which the field is estimated.
+        register_flair: register FLAIR to T1w; false if they lie on each other already.
+        levels_mm: voxel sizes of the registrations, coarse to fine.
+        tilts_deg: nods of the head to try when the registration to MNI starts.
+        exclude: participant ids to leave out.
+        workers: processes; the result does not depend on it.
+    """
+
+    voxel_mm: float = 2.5
+    brain_mask: Literal["auto", "deepbet", "given"] = "auto"
+    n4: bool = True
+    n4_voxel_mm: float = 8.0
+    register_flair: bool = True
+    levels_mm: tuple[float, ...] = (8.0, 4.0, 3.0)
+    tilts_deg: tuple[float, ...] = (-20.0, -10.0, 0.0, 10.0, 20.0)
+    exclude: tuple[str, ...] = ()
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.voxel_mm <= 5:
+            raise ConfigError(f"`voxel_mm` must be in [0.5, 5], got {self.voxel_mm}.")
+        if not 1 <= self.n4_voxel_mm <= 10:
+            raise ConfigError(f"`n4_voxel_mm` must be in [1, 10], got {self.n4_voxel_mm}.")
+        if not self.levels_mm or not all(1 <= level <= 16 for level in self.levels_mm):
+            raise ConfigError(
+                f"`levels_mm` must be voxel sizes from 1 to 16, got {self.levels_mm}."
+            )
+        if not self.tilts_deg or not all(abs(angle) <= 90 for angle in self.tilts_deg):
+            raise ConfigError(f"`tilts_deg` must be angles up to 90, got {self.tilts_deg}.")
+        if self.workers < 1:
+            raise ConfigError(f"`workers` must be at least 1, got {self.workers}.")

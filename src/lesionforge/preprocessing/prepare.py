@@ -1,0 +1,126 @@
+"""Prepare raw heads: a BIDS-like folder in, a cohort on one MNI grid out; or one new scan.
+
+The steps themselves (`single`, `pipeline`) are imported when work begins.
+"""
+
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import joblib
+import pandas as pd
+from tqdm import tqdm
+
+from lesionforge.data.cohort import write_description, write_participants
+from lesionforge.data.labels import write_reader_sets
+from lesionforge.data.subject import Subject
+from lesionforge.errors import DataError
+from lesionforge.preprocessing.checks import check_raw, check_scan, sum_up
+from lesionforge.preprocessing.config import PrepareConfig
+from lesionforge.preprocessing.quality import COLUMNS
+from lesionforge.preprocessing.raw import Problem
+from lesionforge.preprocessing.scan import PreparedScan
+from lesionforge.provenance import write_tsv
+
+PROBLEM_COLUMNS = ("participant_id", "file", "what", "remedy", "fatal")
+_log = logging.getLogger("lesionforge.prepare")
+
+
+def prepare_scan(t1w: Path, flair: Path, config: PrepareConfig) -> PreparedScan:
+    """Prepare one new scan without a label, as a cohort's subjects are.
+
+    Raises:
+        DataError: a file cannot be read or used; the message names it.
+    """
+    from lesionforge.preprocessing.single import prepare_files, single_threaded
+
+    remarks = check_scan(Path(t1w), Path(flair))
+    with single_threaded():
+        scan = prepare_files(t1w, flair, None, config)
+    return replace(scan, notes=(*remarks, *scan.notes))
+
+
+def prepare_cohort(bids: Path, cohort: Path, config: PrepareConfig) -> list[Subject]:
+    """Prepare every subject of a BIDS-like folder and write the cohort and its tables.
+
+    Masks of several readers become a label set a reader, once every subject is prepared.
+
+    A subject that is complete on disk with the same inputs and configuration is kept. A bad subject
+    does not stop the others.
+
+    Returns:
+        The subjects, by id.
+
+    Raises:
+        DataError: some subjects could not be prepared; all are listed, the others are written. Or
+            a reader has other masks than the label set of the reader holds.
+    """
+    from lesionforge.preprocessing.single import prepare_subject
+
+    bids, cohort = Path(bids), Path(cohort)
+    check = check_raw(bids, config.exclude)
+    raws, problems = check.subjects, check.problems
+    write_description(cohort, "Prepared cohort")
+    begun = time.perf_counter()
+    jobs = (joblib.delayed(prepare_subject)(raw, bids, cohort, config) for raw in raws)
+    parallel = joblib.Parallel(
+        n_jobs=min(config.workers, max(len(raws), 1)), return_as="generator", batch_size=1
+    )
+    outcomes = list(tqdm(parallel(jobs), total=len(raws), desc="prepare", unit="subject"))
+    done = [(s, f) for s, f, _ in outcomes if s is not None]
+    problems += [problem for _, _, found in outcomes for problem in found]
+    _log.info("%d subjects in %.0f s", len(done), time.perf_counter() - begun)
+    subjects = [subject for subject, _ in done]
+    parts = {raw.id: raw.split for raw in raws}
+    write_participants(
+        cohort,
+        subjects,
+        split=[parts[subject.id] for subject in subjects],
+        lesion_ml=[f.get("lesion_ml", 0.0 if s.has_label else None) for s, f in done],
+    )
+    rows = [{"participant_id": s.id, **{c: f.get(c) for c in COLUMNS}} for s, f in done]
+    write_tsv(cohort / "quality.tsv", pd.DataFrame(rows, columns=["participant_id", *COLUMNS]))
+    found = [(p.subject, p.file, p.what, p.remedy, int(p.fatal)) for p in problems]
+    write_tsv(cohort / "problems.tsv", pd.DataFrame(found, columns=list(PROBLEM_COLUMNS)))
+    _report(problems, bids, len(subjects))
+    drawn: dict[str, dict[str, str]] = {}
+    for raw in raws:
+        for name, path in raw.readers:
+            drawn.setdefault(name, {})[raw.id] = path.name
+    write_reader_sets(cohort, drawn)
+    return subjects
+
+
+def prepare_one(bids: Path, cohort: Path, config: PrepareConfig, name: str) -> None:
+    """Prepare one subject of a BIDS-like folder, without the cohort's tables.
+
+    For clusters: one job a subject; `prepare_cohort` then keeps them all and writes the tables.
+
+    Raises:
+        DataError: there is no such subject, or it cannot be prepared.
+    """
+    from lesionforge.preprocessing.single import prepare_subject
+
+    check = check_raw(Path(bids), config.exclude)
+    raws = {raw.id: raw for raw in check.subjects}
+    problems = [problem for problem in check.problems if problem.subject == name]
+    if name in raws:
+        _, _, found = prepare_subject(raws[name], Path(bids), Path(cohort), config)
+        problems += found
+    elif not problems:
+        raise DataError(f"{bids} has no subject {name}; it has {', '.join(sorted(raws)[:5])} ...")
+    _report(problems, Path(bids), int(not any(problem.fatal for problem in problems)))
+
+
+def _report(problems: list[Problem], bids: Path, prepared: int) -> None:
+    """Log the remarks; raise one error that lists everything that must be mended."""
+    for line in sum_up([problem for problem in problems if not problem.fatal]):
+        _log.warning("%s", line)
+    fatal = [str(p) for p in problems if p.fatal]
+    if fatal:
+        raise DataError(
+            f"{len(fatal)} problem(s) in {bids}; {prepared} subject(s) were prepared and kept. "
+            "Mend these, or name the subjects in `cohort.prepare.exclude` (`[sub-01]`), and "
+            "run the same command again:\n- " + "\n- ".join(fatal)
+        )

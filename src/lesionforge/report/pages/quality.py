@@ -1,0 +1,115 @@
+"""The quality page of a prepared cohort: one row a subject, those to look at first on top."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lesionforge.data.cohort import read_cohort
+from lesionforge.data.subject import Subject, read_brain, read_images, read_lesion, read_tissues
+from lesionforge.preprocessing.quality import COLUMNS, Flag, find_flags
+from lesionforge.provenance import read_json, read_tsv
+from lesionforge.report.html import write_page
+from lesionforge.report.pictures import axial, cut, lesion_slice, middle
+from lesionforge.report.strips import css_colours, join, outlined
+
+MAX_PICTURES = 300
+"""The worst are drawn; more would make a page that no browser opens gladly."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row: the subject, its flags worst first, its figures, its picture if it is drawn."""
+
+    subject: Subject
+    flags: tuple[Flag, ...]
+    figures: dict[str, Any]
+    picture: str | None
+
+    @property
+    def severity(self) -> int:
+        """Of the worst flag; 0 without one."""
+        return max((flag.severity for flag in self.flags), default=0)
+
+
+def write_quality_page(cohort: Path) -> Path:
+    """Write `qc.html` of a prepared cohort.
+
+    Each subject's row shows the T1w with brain and lesion, the T1w with the borders of grey and
+    white matter, the FLAIR with the same borders (of the T1w: they must fit), a coronal T1w and
+    FLAIR with the white matter's border (of the worst 300); `problems.tsv` gives the subjects that
+    are not there.
+
+    Args:
+        cohort: folder with `participants.tsv` and `quality.tsv`.
+
+    Returns:
+        The page's path.
+    """
+    table = read_tsv(cohort / "quality.tsv", participant_id=str)
+    figures = {str(row["participant_id"]): row for row in table.to_dict("records")}
+    flags: dict[str, list[Flag]] = {name: [] for name in figures}
+    for flag in find_flags(table):
+        flags[flag.participant_id].append(flag)
+    subjects = sorted(read_cohort(cohort), key=lambda s: _urgency(flags[s.id], s.id))
+    drawn = {
+        subject.id: plot_strip(subject)
+        for subject in tqdm(subjects[:MAX_PICTURES], desc="draw quality page", unit="subject")
+    }
+    entries = [
+        Entry(
+            subject,
+            tuple(flags[subject.id]),
+            {c: shown(figures[subject.id].get(c)) for c in COLUMNS if c != "notes"},
+            drawn.get(subject.id),
+        )
+        for subject in subjects
+    ]
+    confounding = cohort / "confounding.json"
+    missing = read_tsv(cohort / "problems.tsv", participant_id=str).to_dict("records")
+    return write_page(
+        cohort / "qc.html",
+        "qc.html",
+        entries=entries,
+        unlabelled=sum(not subject.has_label for subject in subjects),
+        pictures=MAX_PICTURES,
+        missing=[row for row in missing if row["fatal"]],
+        confounding=read_json(confounding) if confounding.exists() else None,
+        colours=css_colours("brain", "grey matter", "white matter", "lesion"),
+    )
+
+
+def _urgency(flags: list[Flag], name: str) -> tuple[int, int, str]:
+    return -max((flag.severity for flag in flags), default=0), -len(flags), name
+
+
+def shown(value: Any) -> str:
+    """Return a figure as short text."""
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+        return "n/a"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def plot_strip(subject: Subject) -> str:
+    """Draw the five pictures of a subject side by side; a data URI."""
+    t1w, flair = read_images(subject)
+    brain, tissues = read_brain(subject), read_tissues(subject)
+    lesion = read_lesion(subject) if subject.has_label else np.zeros_like(brain)
+    grey, white = tissues[1] > 0.5, tissues[2] > 0.5
+    place = middle(lesion if lesion.any() else brain)
+    z = lesion_slice(lesion) if lesion.any() else place[2]
+
+    def coronal(volume: np.ndarray) -> np.ndarray:
+        return cut(volume, "coronal", place)
+
+    borders = [("grey matter", axial(grey, z)), ("white matter", axial(white, z))]
+    panels = [
+        (axial(t1w, z), [("brain", axial(brain, z)), ("lesion", axial(lesion, z))]),
+        (axial(t1w, z), borders),
+        (axial(flair, z), [*borders[1:], ("lesion", axial(lesion, z))]),
+        (coronal(t1w), [("brain", coronal(brain)), ("lesion", coronal(lesion))]),
+        (coronal(flair), [("white matter", coronal(white))]),
+    ]
+    return join([outlined(*panel, brain.shape[1]) for panel in panels])

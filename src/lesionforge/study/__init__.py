@@ -1,0 +1,1 @@
+"""A study: its configuration, its regimes and its runs on disk."""

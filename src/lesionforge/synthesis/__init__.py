@@ -1,0 +1,1 @@
+"""Synthetic patients and controls: plan, sample, render, check, write."""

@@ -1,0 +1,1 @@
+"""The SPADE generator: network, training and use."""

@@ -1,0 +1,1 @@
+"""Audit of synthetic data: conditioning, realism, memorization, diversity."""
