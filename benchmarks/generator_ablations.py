@@ -82,7 +82,7 @@ def judge(subject: Subject, twin: Subject, trained: TrainedGenerator) -> dict[st
     return {
         "participant_id": subject.id,
         "made": explained(true[:, near], made["made"]),
-        "inserted": explained(true[:, near], made["smoothed and brought to signs"]),
+        "inserted": explained(true[:, near], made["smoothed and brought to contrast"]),
         "correlation": float(np.corrcoef(true[:, near].ravel(), made["made"].ravel())[0, 1]),
         "grain": grain(rough, anatomy.lesion) / grain(true, anatomy.lesion),
     }

@@ -1,13 +1,13 @@
-"""How much of what a phantom's lesion truly does is told by its signs, and made by a generator?
+"""How much of what a phantom's lesion truly does is told by its contrast, and made by a generator?
 
     python benchmarks/healthy_twins.py --config configs/phantom_study.yaml [--patients 16]
     python benchmarks/healthy_twins.py --config configs/phantom_study.yaml --generator 0
 
 A healthy twin is the same phantom, noise and all, without its lesion; both are prepared, and the
 difference of their images is the lesion's true effect, which nobody with real patients can see.
-Compared with it, within 10 mm of the mask: the effect of the signs that are measured from the
+Compared with it, within 10 mm of the mask: the effect of the contrast that are measured from the
 patient's images alone, in the mask and in the mask and around it; and with `--generator SEED` what
-the study's trained generator makes of mask and signs, before and after it is brought to the signs.
+the study's trained generator makes of mask and contrast, before and after it is brought to the contrast.
 Subjects are training patients of the baseline that the generator has learnt from (`--of train`) or
 those of the training pool that it has not (`--of pool`); no test subject. Writes twins/ with
 effects.tsv into the study's folder. 5 s a patient, and 2 s with a generator.
@@ -26,7 +26,7 @@ from arguments import read_arguments
 from lesionforge.data.subject import Subject, read_images
 from lesionforge.lesions.appearance import ROBUST_SD, measure_conspicuity
 from lesionforge.lesions.blending import smooth_within
-from lesionforge.lesions.contrast import INSIDE, NO_SIGNS, mix_signs, sign_maps
+from lesionforge.lesions.contrast import INSIDE, NO_CONTRAST, contrast_maps, mix_contrast
 from lesionforge.phantoms.cohort import read_spec
 from lesionforge.provenance import write_tsv
 from lesionforge.study import runs
@@ -34,7 +34,7 @@ from lesionforge.study.config import Study
 from lesionforge.synthesis.anatomy import Anatomy, read_anatomy
 from lesionforge.synthesis.config import SynthesisConfig
 from lesionforge.synthesis.effect import fit_effect
-from lesionforge.synthesis.spade.conditioning import semantic_map
+from lesionforge.synthesis.spade.conditioning import conditioning_map
 from lesionforge.synthesis.spade.data import Scan, read_scan
 from lesionforge.synthesis.spade.tiling import apply_generator
 from lesionforge.synthesis.spade.training import TrainedGenerator, encode_style, load_generator
@@ -76,7 +76,7 @@ def made_effects(
     ill, healthy = (
         apply_generator(
             trained.network,
-            semantic_map(anatomy.inpainted, mask, scan.signs, voxel_mm),
+            conditioning_map(anatomy.inpainted, mask, scan.contrast, voxel_mm),
             style,
             noise_seed=0,
         )
@@ -87,9 +87,9 @@ def made_effects(
     smooth = smooth_within(made, anatomy.brain, config.smooth_voxels)
     seen = measure_conspicuity(anatomy.images, lesion, anatomy.inpainted, anatomy.brain, voxel_mm)
     brought, _ = fit_effect(
-        smooth, lesion, anatomy.inpainted, voxel_mm, scan.signs, seen.total, config.max_gain
+        smooth, lesion, anatomy.inpainted, voxel_mm, scan.contrast, seen.total, config.max_gain
     )
-    steps = {"made": made, "made and smoothed": smooth, "smoothed and brought to signs": brought}
+    steps = {"made": made, "made and smoothed": smooth, "smoothed and brought to contrast": brought}
     return {name: effect[:, near] for name, effect in steps.items()}
 
 
@@ -99,15 +99,15 @@ def explained(true: np.ndarray, other: np.ndarray) -> float:
 
 
 def compare(subject: Subject, twin: Subject, trained: TrainedGenerator | None) -> dict[str, object]:
-    """Return how much of a patient's true effect its signs, and a generator, explain."""
+    """Return how much of a patient's true effect its contrast, and a generator, explain."""
     anatomy, scan = read_anatomy(subject), read_scan(subject)
     near = near_lesion(anatomy)
     effect = true_effect(anatomy, twin)
-    maps = sign_maps(anatomy.lesion, anatomy.inpainted, anatomy.grid.voxel_mm)
-    inside = (*scan.signs[:INSIDE], *NO_SIGNS[INSIDE:])
+    maps = contrast_maps(anatomy.lesion, anatomy.inpainted, anatomy.grid.voxel_mm)
+    inside = (*scan.contrast[:INSIDE], *NO_CONTRAST[INSIDE:])
     told = {
-        "signs inside": ROBUST_SD * mix_signs(inside, maps)[:, near],
-        "signs inside and around": ROBUST_SD * mix_signs(scan.signs, maps)[:, near],
+        "contrast inside": ROBUST_SD * mix_contrast(inside, maps)[:, near],
+        "contrast inside and around": ROBUST_SD * mix_contrast(scan.contrast, maps)[:, near],
     }
     made = {} if trained is None else made_effects(trained, scan, anatomy, near)
     beyond = (effect[:, near & ~anatomy.lesion] ** 2).sum() / (effect[:, near] ** 2).sum()

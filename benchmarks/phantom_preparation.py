@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lesionforge.data.cohort import json_path, read_cohort
+from lesionforge.data.cohort import read_cohort, sidecar_path
 from lesionforge.data.subject import TISSUES, Subject, read_brain, read_grid, read_tissues
 from lesionforge.data.volume import read_volume
 from lesionforge.phantoms.acquisition import head_to_scanner
@@ -28,7 +28,7 @@ logger = logging.getLogger("phantom_preparation")
 
 def compare(subject: Subject, truth: Path) -> dict[str, object]:
     """Return Dice of grey and white matter, and the FLAIR's error, of one phantom."""
-    sidecar = read_json(json_path(subject, "T1w"))
+    sidecar = read_json(sidecar_path(subject))
     t1w_from_mni = np.array(sidecar["T1wFromMNI"])
     brain, grid = read_brain(subject), read_grid(subject)
     names = [

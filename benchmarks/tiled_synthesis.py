@@ -18,7 +18,7 @@ import torch
 from skimage.filters import threshold_multiotsu
 
 from lesionforge.data.volume import read_volume
-from lesionforge.synthesis.spade.conditioning import semantic_map
+from lesionforge.synthesis.spade.conditioning import conditioning_map
 from lesionforge.synthesis.spade.module import GeneratorConfig, Synthesizer
 from lesionforge.synthesis.spade.network import Generator
 from lesionforge.synthesis.spade.tiling import apply_generator
@@ -39,7 +39,7 @@ def crude_map(
     index = np.indices(t1w.shape, dtype=np.float32)
     middle_voxel = np.array(t1w.shape, dtype=np.float32)[:, None, None, None] * 0.45
     lesion = ((index - middle_voxel) ** 2).sum(0) < 12**2
-    return semantic_map(tissues, lesion, (-1.0, 2.0) * 4, voxel_mm)
+    return conditioning_map(tissues, lesion, (-1.0, 2.0) * 4, voxel_mm)
 
 
 def random_generator() -> Generator:

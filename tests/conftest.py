@@ -70,10 +70,10 @@ def write_toy_cohort(
     ids += [(f"sub-c{i:02d}", "control") for i in range(1, controls + 1)]
     ids += [(f"sub-u{i:02d}", "unlabelled") for i in range(1, unlabelled + 1)]
     subjects = [
-        Subject(name, group, "AB"[i % 2], root, False, (name,))
+        Subject(name, group, "AB"[i % 2], root, False, (name,), channels=("T1w", "FLAIR"))
         for i, (name, group) in enumerate(ids)
     ]
-    write_description(root, "Toy cohort")
+    write_description(root, "Toy cohort", ("T1w", "FLAIR"))
     for subject in subjects:
         volumes = toy_volumes(subject.id, subject.group != "control", grid)
         if not subject.has_label:

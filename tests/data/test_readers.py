@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lesionforge.cli import run
-from lesionforge.data.cohort import expected_files
+from lesionforge.data.cohort import expected_files, json_path
 from lesionforge.data.labels import label_sets, read_labelled, set_path
 from lesionforge.data.subject import read_lesion
 from lesionforge.data.volume import read_volume, write_volume
@@ -144,9 +144,7 @@ def test_each_reader_has_a_label_set(runs: Path) -> None:
     assert sets["B"]["sub-02"].lesion != sets["original"]["sub-02"].lesion
     table = read_tsv(set_path(cohort, "B")).set_index("participant_id")
     assert table.loc["sub-02", ["source", "reader", "version"]].tolist() == ["human", "B", "B"]
-    record = read_json(
-        sets["B"]["sub-02"].t1w.with_name(sets["B"]["sub-02"].t1w.name[:-7] + ".json")
-    )
+    record = read_json(json_path(sets["B"]["sub-02"], "T1w"))
     assert any("desc-B" in name for name in record["VolumeSHA256"])
 
 

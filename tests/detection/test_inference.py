@@ -152,8 +152,8 @@ def test_a_subject_that_was_prepared_again_is_predicted_again(
     predict_subjects(trained_detector, held_out, roles, RULES)
     root = Path(shutil.copytree(held_out[0].root, tmp_path / "again"))
     again = replace(held_out[0], root=root)
-    volume = read_volume(again.flair)
-    write_volume(again.flair, volume.data[::-1].copy(), volume.grid)
+    volume = read_volume(again.path("FLAIR"))
+    write_volume(again.path("FLAIR"), volume.data[::-1].copy(), volume.grid)
     path = trained_detector / "probability" / f"{again.id}_probability.nii.gz"
     before = read_volume(path).data
     predict_subjects(trained_detector, [again, *held_out[1:]], roles, RULES)

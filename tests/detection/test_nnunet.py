@@ -28,7 +28,15 @@ def test_synthetic_subjects_never_validate_and_stay_out_with_their_sources(
     toy_cohort: list[Subject],
 ) -> None:
     real = [*toy_cohort[:5], *toy_cohort[6:8]]
-    made = Subject("sub-syn0001", "patient", "A", Path("x"), True, (real[0].id, real[5].id))
+    made = Subject(
+        "sub-syn0001",
+        "patient",
+        "A",
+        Path("x"),
+        True,
+        (real[0].id, real[5].id),
+        channels=("T1w", "FLAIR"),
+    )
     folds = assign_folds([*real, made], 0)
     assert len(folds) == FOLDS
     validated = [name for fold in folds for name in fold["val"]]
@@ -56,7 +64,7 @@ def test_images_and_labels_are_those_of_the_cohort(
     exported: Path, toy_cohort: list[Subject], held_out: list[Subject]
 ) -> None:
     patient, control = toy_cohort[0], toy_cohort[6]
-    for channel, path in enumerate((patient.t1w, patient.flair)):
+    for channel, path in enumerate((patient.path("T1w"), patient.path("FLAIR"))):
         copy = exported / "imagesTr" / f"{patient.id}_{channel:04d}.nii.gz"
         assert copy.read_bytes() == path.read_bytes()
     label = read_volume(exported / "labelsTr" / f"{patient.id}.nii.gz").data

@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage
 
 from lesionforge.errors import DataError
-from lesionforge.lesions.appearance import lesion_effect, match_signs, measure_conspicuity
-from lesionforge.lesions.contrast import measure_signs, mix_signs, sign_maps
+from lesionforge.lesions.appearance import lesion_effect, match_contrast, measure_conspicuity
+from lesionforge.lesions.contrast import contrast_maps, measure_contrast, mix_contrast
 from lesionforge.seeding import stream
 
 SHAPE = (40, 44, 40)
@@ -70,9 +70,9 @@ def test_what_is_done_to_grey_and_to_white_matter_is_told_apart():
     for seed in range(4):
         images, tissues, brain = head(seed)
         mask = lesion(seed, 400)
-        change = 0.1 * mix_signs(planted, sign_maps(mask, tissues, MM))
+        change = 0.1 * mix_contrast(planted, contrast_maps(mask, tissues, MM))
         found = measure_conspicuity(images + change.astype(np.float32), mask, tissues, brain, MM)
-        assert found.signs == pytest.approx(planted, rel=0.4, abs=0.45)  # drawn to the mean
+        assert found.contrast == pytest.approx(planted, rel=0.4, abs=0.45)  # drawn to the mean
         assert abs(found.t1w) < 1.2  # the mean hides what cancels
 
 
@@ -84,21 +84,21 @@ def test_an_effect_beyond_the_mask_is_told_from_one_inside():
     tissues = np.stack([0 * grey, grey, 1 - grey])
     effect = np.zeros((2, *mask.shape))
     effect[1, 9:12, 3:9, 3:9] = 2.0
-    signs = measure_signs(effect, sign_maps(mask, tissues, MM), 8.0)
-    assert signs[7] > 1.0  # FLAIR in white matter around
-    assert max(abs(signs[i]) for i in (0, 1, 2, 4, 5, 6)) < 0.35
+    contrast = measure_contrast(effect, contrast_maps(mask, tissues, MM), 8.0)
+    assert contrast[7] > 1.0  # FLAIR in white matter around
+    assert max(abs(contrast[i]) for i in (0, 1, 2, 4, 5, 6)) < 0.35
 
 
 def test_a_tissue_that_the_lesion_lacks_takes_the_mean_and_around_it_nothing():
     values = np.full((2, 50, 1, 1), [[[[1.0]]], [[[-2.0]]]])
     maps = np.zeros((4, 50, 1, 1))
     maps[0] = 1
-    assert measure_signs(values, maps, 8.0) == pytest.approx((1.0, -2.0, 1.0, -2.0, 0, 0, 0, 0))
+    assert measure_contrast(values, maps, 8.0) == pytest.approx((1.0, -2.0, 1.0, -2.0, 0, 0, 0, 0))
     values[1, :5] = 9.0
     maps[:2, :5] = [[[[0]]], [[[1]]]]
-    little = measure_signs(values, maps, 1.0)  # 5 mm3 of white matter say little
+    little = measure_contrast(values, maps, 1.0)  # 5 mm3 of white matter say little
     assert -1.0 < little[3] < 0.5
-    assert measure_signs(values, maps, 1e3)[3] == pytest.approx(9.0, abs=0.3)
+    assert measure_contrast(values, maps, 1e3)[3] == pytest.approx(9.0, abs=0.3)
 
 
 @pytest.mark.parametrize("voxels", [10, 200])
@@ -183,9 +183,9 @@ def test_a_matched_filter_tells_how_much_of_an_effect_is_there(strength, matched
         images, tissues, brain = head(seed)
         mask = lesion(seed, 120)
         own = np.where(np.arange(8) < 4, asked, 0)
-        planted = 0.1 * strength * mix_signs(own, sign_maps(mask, tissues, MM)) * mask
+        planted = 0.1 * strength * mix_contrast(own, contrast_maps(mask, tissues, MM)) * mask
         effect = lesion_effect(images + planted, mask, tissues, brain, MM)
-        found.append(match_signs(effect, tissues, MM, asked))
+        found.append(match_contrast(effect, tissues, MM, asked))
     assert np.mean(found) == pytest.approx(matched, abs=0.08)
     assert np.std(found) < 0.1
-    assert match_signs(effect, tissues, MM, (0.0,) * 8) == 0
+    assert match_contrast(effect, tissues, MM, (0.0,) * 8) == 0

@@ -25,7 +25,15 @@ NAMES = ("volume_mm3", "sphericity", "elongation", "spread", "depth_mm", "grey_s
 def write_patient(root, number, prior, voxel_mm=4.0):
     """A patient whose lesion is a draw of `prior`, bright in FLAIR."""
     host = template_host(number % 4, voxel_mm)
-    subject = Subject(f"sub-p{number:02d}", "patient", "AB"[number % 2], root, False, ())
+    subject = Subject(
+        f"sub-p{number:02d}",
+        "patient",
+        "AB"[number % 2],
+        root,
+        False,
+        (),
+        channels=("T1w", "FLAIR"),
+    )
     mask = render_mask(sample_spec(prior, host, stream(9, "train", number)), host)
     noise = stream(9, "noise", number).normal(0, 0.03, (2, *mask.shape))
     images = np.tensordot([[0.2, 0.45, 0.6], [0.15, 0.55, 0.45]], host.tissues, 1) + noise
@@ -83,7 +91,7 @@ def test_lesions_are_recorded_and_json_round_trips(cohort, fitted):
     assert fitted.lesions[3].subject == subject.id
     assert fitted.lesions[3].site == subject.site
     assert 1.0 < fitted.lesions[3].conspicuity < 3.0
-    t1w, flair, _, white_flair, *_ = fitted.lesions[3].signs
+    t1w, flair, _, white_flair, *_ = fitted.lesions[3].contrast
     assert abs(t1w) < min(flair, white_flair) < 3.0  # these lesions are bright in FLAIR
     own = read_host(subject)
     assert own.forbidden[mask].all()

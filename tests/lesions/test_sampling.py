@@ -36,19 +36,19 @@ def test_requests_are_met(hosts, lobe):
 
 
 def test_signs_are_those_of_a_lesion_about_as_conspicuous(hosts):
-    prior = known_prior("ribbon", 2000.0)  # signs are -0.4, 0.9, 0.2, -0.5, in and around
+    prior = known_prior("ribbon", 2000.0)  # contrast are -0.4, 0.9, 0.2, -0.5, in and around
     weak = min(prior.lesions, key=lambda x: x.conspicuity)
     odd = [
-        dataclasses.replace(x, signs=(0.5, 0.1) + (0.0,) * 6) if x == weak else x
+        dataclasses.replace(x, contrast=(0.5, 0.1) + (0.0,) * 6) if x == weak else x
         for x in prior.lesions
     ]
     prior = dataclasses.replace(prior, lesions=tuple(odd))
     strong = max(x.conspicuity for x in odd)
     found = []
     for number in range(8):
-        rng = stream(0, "signs", number)
+        rng = stream(0, "contrast", number)
         spec = sample_spec(prior, hosts[0], rng, LesionRequest(conspicuity=strong))
-        found.append(np.array(spec.signs) / strong)
+        found.append(np.array(spec.contrast) / strong)
     ratios = np.array(found) / ([-0.4, 0.9, 0.2, -0.5] * 2)
     assert (ratios > 0.4).all()  # a weak one is at most doubled, and no sign turns round
     assert (ratios < 1.6).all()

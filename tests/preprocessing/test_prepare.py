@@ -150,13 +150,13 @@ def test_both_libraries_see_the_result_in_one_place(cohort: Path) -> None:
 def test_finished_subjects_are_kept_and_lost_files_made_again(bids: Path, cohort: Path) -> None:
     before = _bytes(cohort)
     control, patient = read_cohort(cohort)
-    kept = control.t1w.stat().st_mtime_ns
+    kept = control.path("T1w").stat().st_mtime_ns
     patient.lesion.unlink()
-    part = patient.t1w.with_name(".part-killed-" + patient.t1w.name)
+    part = patient.path("T1w").with_name(".part-killed-" + patient.path("T1w").name)
     part.write_bytes(b"half")
     prepare_cohort(bids, cohort, CONFIG)
     part.unlink()
-    assert control.t1w.stat().st_mtime_ns == kept
+    assert control.path("T1w").stat().st_mtime_ns == kept
     assert _bytes(cohort) == before
 
 
@@ -168,9 +168,9 @@ def test_two_workers_give_the_same_bytes(bids: Path, cohort: Path, tmp_path: Pat
 def test_another_configuration_prepares_again(bids: Path, cohort: Path, tmp_path: Path) -> None:
     only = replace(CONFIG, exclude=("sub-1",), n4=False, register_flair=False)
     (control,) = prepare_cohort(bids, tmp_path, only)
-    first = control.t1w.read_bytes()
+    first = control.path("T1w").read_bytes()
     prepare_cohort(bids, tmp_path, replace(only, voxel_mm=5.0))
-    assert control.t1w.read_bytes() != first
+    assert control.path("T1w").read_bytes() != first
     assert read_grid(control).matches(mni_grid(5.0))
 
 
@@ -179,7 +179,7 @@ def test_a_subject_that_was_half_prepared_again_is_not_complete(
 ) -> None:
     only = replace(CONFIG, exclude=("sub-1",), n4=False, register_flair=False)
     (control,) = prepare_cohort(bids, tmp_path, only)
-    first = control.t1w.read_bytes()
+    first = control.path("T1w").read_bytes()
 
     def killed(path: Path, *_: object) -> None:
         path.write_bytes(b"half")
@@ -191,7 +191,7 @@ def test_a_subject_that_was_half_prepared_again_is_not_complete(
             prepare_cohort(bids, tmp_path, replace(only, voxel_mm=5.0))
     assert not bids_files.is_complete(control)
     prepare_cohort(bids, tmp_path, only)
-    assert control.t1w.read_bytes() == first
+    assert control.path("T1w").read_bytes() == first
 
 
 def test_one_subject_alone_is_the_same_and_is_kept_by_the_whole(
@@ -237,7 +237,7 @@ def test_bad_subjects_are_reported_together_and_do_not_stop_others(
         assert words in message
     assert "exclude" in message
     (kept,) = read_cohort(tmp_path / "out")
-    assert kept.t1w.read_bytes() == (read_cohort(cohort)[0]).t1w.read_bytes()
+    assert kept.path("T1w").read_bytes() == (read_cohort(cohort)[0]).path("T1w").read_bytes()
 
 
 def test_a_new_scan_is_prepared_like_the_cohort_and_mapped_back(bids: Path, cohort: Path) -> None:

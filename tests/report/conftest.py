@@ -96,7 +96,15 @@ def build_bench(
     """Write a cohort of `n` patients and `m` controls, and the cells of three regimes."""
     cohort = toy.write_toy_cohort(root / "cohort", grid, n, m)
     synthetic = [
-        Subject(f"sub-syn{i:04d}", "patient", s.site, root / "synthetic", True, (s.id,))
+        Subject(
+            f"sub-syn{i:04d}",
+            "patient",
+            s.site,
+            root / "synthetic",
+            True,
+            (s.id,),
+            channels=("T1w", "FLAIR"),
+        )
         for i, s in enumerate(cohort[:4])
     ]
     for subject in synthetic:

@@ -19,10 +19,10 @@ cohort:
   phantom: {patients: 7, controls: 6, seed: 9100, voxel_mm: 5.0}
   prepare: {voxel_mm: 5.0, levels_mm: [10.0], tilts_deg: [0.0]}
 splits: {validation_patients: 1, validation_controls: 1, test_patients: 2, test_controls: 2}
-generator: {steps: 4, checkpoint_every: 2, channels: [8, 8, 8], hidden: 4, discriminator_width: 4,
+generator: {steps: 4, checkpoint_every: 2, features: [8, 8, 8], hidden: 4, discriminator_width: 4,
             patch: 24, batch_size: 1}
 synthetic:
-  spade: {mode: insert, min_effect_sd: 0.0, min_effect_share: 0.0, min_sign_cosine: -1.0}
+  spade: {mode: insert, min_effect_sd: 0.0, min_effect_share: 0.0, min_contrast_cosine: -1.0}
 detector: {steps: 6, epoch_steps: 3, patch: 24, filters: [4, 8, 8, 8], batch_size: 2}
 regimes:
   baseline: {patients: 2, controls: 2}

@@ -30,7 +30,15 @@ def splits():
 @pytest.fixture
 def real(splits):
     return [
-        Subject(row.participant_id, row.group, "A", Path("cohort"), False, (row.participant_id,))
+        Subject(
+            row.participant_id,
+            row.group,
+            "A",
+            Path("cohort"),
+            False,
+            (row.participant_id,),
+            channels=("T1w", "FLAIR"),
+        )
         for row in splits.itertuples()
     ]
 
@@ -39,7 +47,15 @@ def real(splits):
 def synthetic():
     """Five synthetic patients and controls made from the baseline's subjects p1, p3 and c2."""
     return [
-        Subject(f"sub-sy{g[0]}{i}", g, "A", Path("syn"), True, ("sub-p1", "sub-p3", "sub-c2"))
+        Subject(
+            f"sub-sy{g[0]}{i}",
+            g,
+            "A",
+            Path("syn"),
+            True,
+            ("sub-p1", "sub-p3", "sub-c2"),
+            channels=("T1w", "FLAIR"),
+        )
         for g in ("patient", "control")
         for i in range(5)
     ]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from lesionforge.synthesis.acceptance import (
+    check_contrast,
     check_effect,
     check_images,
     check_lesion,
     check_shown,
-    check_signs,
 )
 from lesionforge.synthesis.config import SynthesisConfig
 
@@ -94,7 +94,7 @@ def test_images_must_show_the_lesion_and_not_only_its_place(before, after, reaso
     ],
 )
 def test_signs_that_turn_round_are_found(made, least, passes):
-    found = check_signs(
-        made + (0.0,) * 4, (-0.5, 1.5) + (0.0,) * 6, SynthesisConfig(min_sign_cosine=least)
+    found = check_contrast(
+        made + (0.0,) * 4, (-0.5, 1.5) + (0.0,) * 6, SynthesisConfig(min_contrast_cosine=least)
     )
-    assert [r.reason for r in found] == ([] if passes else ["signs"])
+    assert [r.reason for r in found] == ([] if passes else ["contrast"])

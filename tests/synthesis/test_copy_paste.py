@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lesionforge.data.cohort import json_path, read_cohort
+from lesionforge.data.cohort import read_cohort, sidecar_path
 from lesionforge.data.subject import read_brain, read_images, read_lesion
 from lesionforge.errors import DataError, MaskError
 from lesionforge.lesions.blending import feather_weight
@@ -116,7 +116,7 @@ def test_a_set_is_made_of_the_training_subjects_alone(made, toy_cohort):
     subjects = read_cohort(made)
     assert [s.group for s in subjects] == ["patient"] * 6 + ["control"] * 4
     for subject in subjects:
-        known = read_json(json_path(subject, "T1w"))
+        known = read_json(sidecar_path(subject))
         carve, host = known["Spec"]["carve"], known["Spec"]["host"]
         assert subject.sources == everybody
         assert known["GeneratorSHA256"] is None
@@ -132,7 +132,7 @@ def test_a_set_is_made_of_the_training_subjects_alone(made, toy_cohort):
         real = real[:, ::-1] if known["Spec"]["warp"]["flip"] else real
         assert not np.array_equal(read_images(subject), real)
     assert not (made / "plan.tsv").exists()
-    margins = [read_json(json_path(s, "T1w"))["Spec"]["carve"]["margin"] for s in subjects]
+    margins = [read_json(sidecar_path(s))["Spec"]["carve"]["margin"] for s in subjects]
     assert min(margins) < 0 < max(margins)
     assert min(margins) >= -0.5
     assert max(margins) <= 1

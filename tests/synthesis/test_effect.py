@@ -5,16 +5,16 @@ import pytest
 from scipy import ndimage
 
 from lesionforge.lesions.blending import feather_weight
-from lesionforge.lesions.contrast import mix_signs, sign_maps
+from lesionforge.lesions.contrast import contrast_maps, mix_contrast
 from lesionforge.preprocessing.intensity import rescale_synthetic
 from lesionforge.synthesis.effect import (
+    contrast_factors,
+    effect_contrast,
     effect_size,
     insert_effect,
     least_gain,
-    made_signs,
     reach_gain,
-    scale_signs,
-    sign_factors,
+    scale_contrast,
 )
 
 SHAPE = (20, 22, 18)
@@ -103,33 +103,33 @@ def two_tissues():
     mask[4:14, 4:12, 4:12] = True
     grey = (np.arange(18) < 9)[:, None, None] * np.ones(mask.shape, np.float32)
     tissues = np.stack([0 * grey, grey, 1 - grey])
-    signs = (-0.2, 1.5, 0.4, -0.8, 0.3, 0.2, -0.6, 0.9)  # robust standard deviations
-    delta = 0.1 * mix_signs(signs, sign_maps(mask, tissues, VOXEL))
-    return delta.astype(np.float32), mask, tissues, signs
+    contrast = (-0.2, 1.5, 0.4, -0.8, 0.3, 0.2, -0.6, 0.9)  # robust standard deviations
+    delta = 0.1 * mix_contrast(contrast, contrast_maps(mask, tissues, VOXEL))
+    return delta.astype(np.float32), mask, tissues, contrast
 
 
 def test_each_tissue_is_brought_to_its_own_signs(two_tissues):
-    delta, mask, tissues, signs = two_tissues
-    maps = sign_maps(mask, tissues, VOXEL)
-    made = made_signs(delta, maps, 1e6)
-    assert made == pytest.approx(signs, rel=1e-3)
+    delta, mask, tissues, contrast = two_tissues
+    maps = contrast_maps(mask, tissues, VOXEL)
+    made = effect_contrast(delta, maps, 1e6)
+    assert made == pytest.approx(contrast, rel=1e-3)
     asked = (-0.3, 1.2, 0.5, -1.2, 0.3, 0.2, -0.9, 0.5)
-    factors = sign_factors(made, asked, 2.0)
+    factors = contrast_factors(made, asked, 2.0)
     np.testing.assert_allclose(factors, [1.5, 0.8, 1.25, 1.5, 1, 1, 1.5, 5 / 9], rtol=1e-3)
-    scaled = scale_signs(delta, mask, tissues, factors)
-    assert made_signs(scaled, maps, 1e6) == pytest.approx(
+    scaled = scale_contrast(delta, mask, tissues, factors)
+    assert effect_contrast(scaled, maps, 1e6) == pytest.approx(
         asked, abs=0.25
     )  # they meet at the border
     deep = ndimage.binary_erosion(mask, iterations=2)
-    np.testing.assert_allclose(scaled[:, deep], 0.1 * mix_signs(asked, maps)[:, deep], rtol=0.02)
+    np.testing.assert_allclose(scaled[:, deep], 0.1 * mix_contrast(asked, maps)[:, deep], rtol=0.02)
     fluid = np.concatenate([tissues[:1] + 0.5, 0.5 * tissues[1:]])
-    np.testing.assert_allclose(scale_signs(delta, mask, fluid, factors), scaled, rtol=1e-5)
+    np.testing.assert_allclose(scale_contrast(delta, mask, fluid, factors), scaled, rtol=1e-5)
 
 
 def test_factors_are_bounded_and_follow_what_is_asked_without_a_step():
     made = (-0.2, 1.5, 0.4, -0.8)
-    np.testing.assert_allclose(sign_factors(made, (-9.0, 0.1, 0.4, -0.8), 2.0), [2, 0.5, 1, 1])
+    np.testing.assert_allclose(contrast_factors(made, (-9.0, 0.1, 0.4, -0.8), 2.0), [2, 0.5, 1, 1])
     # nothing, or the other way round, is asked for: as weak as may be
     for asked in ((0.3, -1.5, -0.4, 0.8), (0.0,) * 4, (-1e-4, 1e-4, 1e-4, -1e-4)):
-        np.testing.assert_array_equal(sign_factors(made, asked, 2.0), 0.5)
-    np.testing.assert_array_equal(sign_factors((0.04,) * 4, (2.0, -2.0, 0.0, 1.0), 2.0), 1)
+        np.testing.assert_array_equal(contrast_factors(made, asked, 2.0), 0.5)
+    np.testing.assert_array_equal(contrast_factors((0.04,) * 4, (2.0, -2.0, 0.0, 1.0), 2.0), 1)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lesionforge.data.cohort import json_path, read_cohort
+from lesionforge.data.cohort import read_cohort, sidecar_path
 from lesionforge.data.subject import read_brain, read_grid, read_images, read_lesion, read_tissues
 from lesionforge.data.volume import read_volume, write_volume
 from lesionforge.errors import ConfigError, DataError, LineageError
 from lesionforge.lesions.blending import feather_weight
-from lesionforge.lesions.contrast import sign_maps
+from lesionforge.lesions.contrast import contrast_maps
 from lesionforge.lesions.prior import LesionConfig, fit_prior
 from lesionforge.preprocessing.intensity import rescale_synthetic
 from lesionforge.preprocessing.tissues import tissue_maps
@@ -22,7 +22,7 @@ from lesionforge.provenance import read_json, read_tsv, sha256, write_tsv
 from lesionforge.synthesis.acceptance import check_distance
 from lesionforge.synthesis.anatomy import bend_anatomy, read_anatomy
 from lesionforge.synthesis.config import SynthesisConfig
-from lesionforge.synthesis.effect import expected_signs
+from lesionforge.synthesis.effect import expected_contrast
 from lesionforge.synthesis.pipeline import synthesize
 from lesionforge.synthesis.reference_set import ReferenceSet, gather, shrink
 from lesionforge.synthesis.rendering import render_synthetic
@@ -32,11 +32,11 @@ from lesionforge.synthesis.spec import SynthesisSpec
 from lesionforge.synthesis.verification import verify_synthetic
 
 SMALL = GeneratorConfig(
-    channels=(8, 8, 8), hidden=4, style_dim=4, discriminator_width=4, steps=4, checkpoint_every=4,
+    features=(8, 8, 8), hidden=4, style_dim=4, discriminator_width=4, steps=4, checkpoint_every=4,
     batch_size=1, patch=16, precision="32-true", accelerator="cpu",
 )  # fmt: skip
 EASY = {
-    "min_effect_sd": 0.0, "min_effect_share": 0.0, "min_sign_cosine": -1.0, "device": "cpu"
+    "min_effect_sd": 0.0, "min_effect_share": 0.0, "min_contrast_cosine": -1.0, "device": "cpu"
 }  # fmt: skip
 INSERT = SynthesisConfig(mode="insert", **EASY)
 WHOLE = SynthesisConfig(mode="whole", **EASY)
@@ -100,7 +100,7 @@ def files_of(root: Path) -> dict[str, str]:
 
 def sidecar_of(root: Path, name: str) -> dict:
     subject = next(s for s in read_cohort(root) if s.id == name)
-    return read_json(json_path(subject, "T1w"))
+    return read_json(sidecar_path(subject))
 
 
 def test_all_modes_write_cohorts_that_read_back(inserted, whole, pasted):
@@ -126,7 +126,7 @@ def test_sources_name_every_real_subject_behind(inserted, whole, toy_cohort):
     everybody = tuple(sorted(s.id for s in toy_cohort))
     for root, mode in ((inserted, "insert"), (whole, "whole")):
         for subject in read_cohort(root):
-            known = read_json(json_path(subject, "T1w"))
+            known = read_json(sidecar_path(subject))
             assert subject.synthetic
             assert subject.sources == everybody
             assert tuple(known["Sources"]) == everybody
@@ -135,13 +135,13 @@ def test_sources_name_every_real_subject_behind(inserted, whole, toy_cohort):
             assert len(known["GeneratorSHA256"]) == len(known["ConfigSHA256"]) == 64
             assert known["PackageVersion"]
             for name, checksum in known["VolumeSHA256"].items():
-                assert sha256(subject.t1w.parent / name) == checksum
+                assert sha256(subject.path("T1w").parent / name) == checksum
 
 
 def test_a_whole_volume_of_the_generator_alone_holds_no_real_anatomy(make):
     root = make(replace(WHOLE, detail=0.0), n=1, n_controls=1)
     for subject in read_cohort(root):
-        known = read_json(json_path(subject, "T1w"))
+        known = read_json(sidecar_path(subject))
         assert known["Host"] in subject.sources
         assert "ContainsRealAnatomyOf" not in known
 
@@ -159,7 +159,7 @@ def test_replaying_the_saved_spec_gives_the_same_voxels(mode, request, trained, 
     config = {"insert": INSERT, "whole": WHOLE, "paste": PASTE}[mode]
     generator = None if mode == "paste" else load_generator(trained)
     for subject in read_cohort(root)[::2]:
-        stored = read_json(json_path(subject, "T1w"))["Spec"]
+        stored = read_json(sidecar_path(subject))["Spec"]
         spec = SynthesisSpec.from_json(json.loads(json.dumps(stored)))
         assert json.loads(json.dumps(spec.to_json())) == stored
         made = render_synthetic(spec, read, generator, config)
@@ -172,7 +172,7 @@ def test_replaying_the_saved_spec_gives_the_same_voxels(mode, request, trained, 
 
 @pytest.mark.parametrize(("loud", "most"), [(1.5, 4.0), (0.6, 4.0), (0.6, 1.0), (-0.6, 4.0)])
 def test_lesions_do_to_each_tissue_what_was_asked(loud, most, inserted, trained, read, monkeypatch):
-    """A generator's effect is brought to what was asked; one that turns signs round is refused."""
+    """A generator's effect is brought to what was asked; one that turns contrast round is refused."""
 
     def told(network, semantic, style, noise_seed, *, tile, device, part):
         window = (slice(None), *(slice(*ends) for ends in part))
@@ -181,19 +181,19 @@ def test_lesions_do_to_each_tissue_what_was_asked(loud, most, inserted, trained,
     monkeypatch.setattr("lesionforge.synthesis.spade.inference.apply_generator", told)
     asked = (-0.5, 0.8, 0.3, -0.5, 0.3, 0.2, -0.3, 0.6)
     spec = SynthesisSpec.from_json(sidecar_of(inserted, "sub-syn0001")["Spec"])
-    spec = replace(spec, lesion=replace(spec.lesion, signs=asked, conspicuity=0.1))
+    spec = replace(spec, lesion=replace(spec.lesion, contrast=asked, conspicuity=0.1))
     config = SynthesisConfig(smooth_voxels=0, max_gain=most, device="cpu")
     made = render_synthetic(spec, read, load_generator(trained), config)
-    signs, gains = made.checks["SignsSD"], made.checks["Gain"]
-    assert ("signs" in [r.reason for r in made.rejections]) == (loud < 0)
+    contrast, gains = made.checks["ContrastSD"], made.checks["Gain"]
+    assert ("contrast" in [r.reason for r in made.rejections]) == (loud < 0)
     host = bend_anatomy(read(spec.host), spec.warp)
-    maps = sign_maps(made.lesion, host.inpainted, host.grid.voxel_mm)
-    wanted = expected_signs(asked, maps, host.grid.voxel_mm3)
+    maps = contrast_maps(made.lesion, host.inpainted, host.grid.voxel_mm)
+    wanted = expected_contrast(asked, maps, host.grid.voxel_mm3)
     if loud > 0 and most > 1:
-        assert signs == pytest.approx(wanted, abs=0.08)
+        assert contrast == pytest.approx(wanted, abs=0.08)
     if most == 1:
         assert gains == [1] * 8
-        assert signs[1] < 0.65 * wanted[1]
+        assert contrast[1] < 0.65 * wanted[1]
 
 
 def test_images_show_the_strength_that_was_asked(inserted, trained, read):
@@ -216,7 +216,7 @@ def test_images_show_the_strength_that_was_asked(inserted, trained, read):
 def test_insert_keeps_the_host_bit_for_bit_beyond_the_feather(inserted, toy_cohort, toy_grid):
     changed = 0
     for subject in read_cohort(inserted):
-        known = read_json(json_path(subject, "T1w"))
+        known = read_json(sidecar_path(subject))
         host = next(s for s in toy_cohort if s.id == known["Host"])
         assert host.group == "control"
         real, made = read_images(host), read_images(subject)
@@ -317,7 +317,7 @@ def test_a_null_lesion_leaves_no_rim(redraw, make, toy_cohort, trained, toy_grid
     generator = load_generator(trained)
     shifts, ratios = [], []
     for subject in read_cohort(make(config, n=0, n_controls=3)):
-        spec = SynthesisSpec.from_json(read_json(json_path(subject, "T1w"))["Spec"])
+        spec = SynthesisSpec.from_json(read_json(sidecar_path(subject))["Spec"])
         host = next(s for s in toy_cohort if s.id == spec.host)
         made = render_synthetic(spec, read, generator, config)
         real = read_images(host)[:, ::-1] if spec.warp.flip else read_images(host)
@@ -432,7 +432,7 @@ def test_hosts_without_controls_are_patients_and_both_lesions_are_labelled(
     assert [s.group for s in made] == ["patient", "patient"]
     assert "No synthetic controls are made" in caplog.text
     for subject in made:
-        known = read_json(json_path(subject, "T1w"))
+        known = read_json(sidecar_path(subject))
         old = read_lesion(next(s for s in patients if s.id == known["Host"]))
         old = old[::-1] if known["Spec"]["warp"]["flip"] else old
         label = read_lesion(subject)
@@ -524,9 +524,9 @@ def test_flaws_change_the_images_of_their_controls_and_nothing_else(
     root, names = with_artifact[mode], []
     verify_synthetic(root)
     for subject in read_cohort(root):
-        known = read_json(json_path(subject, "T1w"))
+        known = read_json(sidecar_path(subject))
         other = next(s for s in read_cohort(plain) if s.id == subject.id)
-        before = read_json(json_path(other, "T1w"))
+        before = read_json(sidecar_path(other))
         artifact = known["Spec"]["artifact"]
         assert known["Spec"] | {"artifact": None} == before["Spec"]
         changed = {
@@ -578,7 +578,7 @@ def test_knobs_of_flaws_count_only_where_there_are_any():
     old = {
         "mode", "feather_mm", "redraw_noise", "flip_hosts", "warp_mm", "warp_scale_mm",
         "mix_styles", "smooth_voxels", "max_gain", "min_effect_sd", "min_effect_share",
-        "min_shown_share", "min_sign_cosine", "plan", "max_attempts", "tile", "device",
+        "min_shown_share", "min_contrast_cosine", "plan", "max_attempts", "tile", "device",
     }  # fmt: skip
     assert set(INSERT.content()) == old
     assert set(replace(INSERT, artifact_share=0.5).content()) == old | {

@@ -68,7 +68,7 @@ def lesion(
     shown = Conspicuity(
         t1w=-0.4 * total + t1w,
         flair=0.9 * total,
-        signs=(-0.4 * total, 0.9 * total, 0.0, -total, 0.0, 0.0, 0.0, 0.0),
+        contrast=(-0.4 * total, 0.9 * total, 0.0, -total, 0.0, 0.0, 0.0, 0.0),
         blur=0.1,
         total=total,
     )
@@ -120,12 +120,14 @@ def test_signs_that_are_not_kept_are_told():
 
     def kept(shown):
         made = [
-            replace(p, asked_signs=tuple(v * a), shown=replace(p.shown, signs=tuple(v * s)))
+            replace(
+                p, requested_contrast=tuple(v * a), shown=replace(p.shown, contrast=tuple(v * s))
+            )
             for v, a, s in zip(strengths, asked, shown, strict=True)
             for p in [lesion("s", float(v), float(v))]
         ]
         found = asked_findings(made, made, made, (0, 30), 0)
-        return next(f for f in found if f.name == "signs of the tissues kept")
+        return next(f for f in found if f.name == "contrast of the tissues kept")
 
     assert kept(asked).value == pytest.approx(1.0)
     assert "FLAIR in white matter " not in kept(asked).sentence.replace(

@@ -71,7 +71,10 @@ def test_candidates_are_found_again_by_their_number(tested, probability):
 def test_a_false_positive_is_traced_to_the_lesion_it_is_like(toy_cohort, tested, probability):
     ill = [s for s in toy_cohort if s.group == "patient"]
     known = read_training_lesions(
-        [Subject(s.id, s.group, s.site, s.root, i < 2, (s.id,)) for i, s in enumerate(ill)],
+        [
+            Subject(s.id, s.group, s.site, s.root, i < 2, (s.id,), channels=("T1w", "FLAIR"))
+            for i, s in enumerate(ill)
+        ],
         read_lesion,
     )
     assert known.synthetic.tolist() == [True, True, False, False, False, False]

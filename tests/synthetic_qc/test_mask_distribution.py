@@ -28,7 +28,7 @@ def test_a_drawn_mask_is_described_as_on_a_patient_who_has_that_lesion(toy_cohor
     mask = render_mask(drawn, host)
     patient = replace(control, group="patient", root=tmp_path)
     images, tissues, brain = read_images(control), read_tissues(control), read_brain(control)
-    volumes = subject_volumes(images, brain, tissues, mask)
+    volumes = subject_volumes(("T1w", "FLAIR"), images, brain, tissues, mask)
     write_subject(patient, volumes, read_grid(control), {})
 
     shape = measure_subject(patient, read_lesion(patient), patient.id).shape

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from lesionforge import provenance
 from lesionforge.cli import read_study, run, stage_parser
-from lesionforge.data.cohort import json_path, read_cohort
+from lesionforge.data.cohort import read_cohort, sidecar_path
 from lesionforge.data.splits import SplitConfig, assign_splits, write_splits
 from lesionforge.data.subject import Subject
 from lesionforge.errors import ConfigError, DataError
@@ -53,7 +53,10 @@ CONFIG = {
 
 def people(n, group="patient"):
     prefix = {"patient": "sub-syn", "control": "sub-syc"}[group]
-    return [Subject(f"{prefix}{i:04d}", group, "A", Path("set"), True) for i in range(1, n + 1)]
+    return [
+        Subject(f"{prefix}{i:04d}", group, "A", Path("set"), True, channels=("T1w", "FLAIR"))
+        for i in range(1, n + 1)
+    ]
 
 
 def ids(subjects):
@@ -280,9 +283,9 @@ def test_a_verdict_falls_with_the_volumes_it_was_about(runs):
     assert study_runs.synthetic_counts(study_of(runs), "paste", 0, None) == (3, 2)
     assert call(runs, "synthesize", "--set", "paste") == 0  # the same again: it stands again
     assert rejected(root) == ["sub-syn0001"]
-    sidecar = read_json(json_path(subject, "T1w"))
+    sidecar = read_json(sidecar_path(subject))
     sidecar["VolumeSHA256"] = dict.fromkeys(sidecar["VolumeSHA256"], "0" * 64)
-    write_json(json_path(subject, "T1w"), sidecar)
+    write_json(sidecar_path(subject), sidecar)
     assert rejected(root) == []
     assert len(read_inspections(root)) == 1
 

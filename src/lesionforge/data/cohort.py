@@ -1,5 +1,6 @@
 """A prepared cohort as a BIDS derivative on disk: its tables, its subjects, its description."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from lesionforge import __version__
 from lesionforge.data.subject import TISSUES, UNLABELLED, Subject
 from lesionforge.data.volume import Grid, write_volume
 from lesionforge.errors import DataError
-from lesionforge.provenance import atomic, read_tsv, sha256, write_json, write_tsv
+from lesionforge.provenance import atomic, read_json, read_tsv, sha256, write_json, write_tsv
 
 BIDS_VERSION = "1.10.0"
 SPATIAL_REFERENCE = "https://nist.mni.mcgill.ca/icbm-152-nonlinear-atlases-2009/"
@@ -48,15 +49,21 @@ UNLABELLED_LEVEL = "is a patient, and has no lesion mask yet"
 """Of `group`, said only where there is such a subject."""
 README = """{name}, made by LesionForge {version}. Research use only.
 
-T1w and FLAIR are skull-stripped and lie on one grid in MNI space (MNI152NLin2009aSym).
+{channels} are skull-stripped and lie on one grid in MNI space (MNI152NLin2009aSym).
 Intensities are scaled: 0 is background, the brain's median is 0.5, and 0.1 is one robust standard
 deviation. participants.tsv says who is a patient and which real subjects stand behind each subject.
 Files that are not part of BIDS are listed in .bidsignore.
 """
 
 
-def write_description(root: Path, name: str) -> None:
-    """Write `dataset_description.json`, README and `.bidsignore` of a derivative we make."""
+def write_description(root: Path, name: str, channels: Sequence[str]) -> None:
+    """Write `dataset_description.json`, README and `.bidsignore` of a derivative we make.
+
+    Args:
+        root: folder of the cohort.
+        name: of the data set.
+        channels: BIDS suffixes of the images, the reference first.
+    """
     write_json(
         root / "dataset_description.json",
         {
@@ -64,10 +71,11 @@ def write_description(root: Path, name: str) -> None:
             "BIDSVersion": BIDS_VERSION,
             "DatasetType": "derivative",
             "GeneratedBy": [{"Name": "LesionForge", "Version": __version__}],
+            "Channels": list(channels),
         },
     )
     with atomic(root / "README") as part:
-        part.write_text(README.format(name=name, version=__version__))
+        part.write_text(README.format(name=name, version=__version__, channels=", ".join(channels)))
     write_bidsignore(root)
 
 
@@ -78,17 +86,22 @@ def write_bidsignore(root: Path) -> None:
 
 
 def subject_volumes(
-    images: np.ndarray, brain: np.ndarray, tissues: np.ndarray, lesion: np.ndarray | None = None
+    channels: Sequence[str],
+    images: np.ndarray,
+    brain: np.ndarray,
+    tissues: np.ndarray,
+    lesion: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the volumes of a prepared subject by suffix, as `write_subject` takes them.
 
     Args:
-        images: (2, X, Y, Z) T1w and FLAIR.
+        channels: BIDS suffix of each image.
+        images: (C, X, Y, Z).
         brain: (X, Y, Z) bool.
         tissues: (3, X, Y, Z) probabilities in the order of `TISSUES`.
-        lesion: (X, Y, Z) bool; None for whoever has no label.
+        lesion: (X, Y, Z) bool; None without a label.
     """
-    volumes = dict(zip(("T1w", "FLAIR", "desc-brain_mask"), (*images, brain), strict=True))
+    volumes = dict(zip((*channels, "desc-brain_mask"), (*images, brain), strict=True))
     volumes |= {f"label-{t}_probseg": p for t, p in zip(TISSUES, tissues, strict=True)}
     return volumes if lesion is None else volumes | {"label-lesion_mask": lesion}
 
@@ -96,20 +109,22 @@ def subject_volumes(
 def write_subject(
     subject: Subject, volumes: dict[str, np.ndarray], grid: Grid, sidecar: dict[str, Any]
 ) -> None:
-    """Write a subject's volumes and its T1w sidecar; the sidecar comes last and marks it complete.
+    """Write a subject's volumes and their sidecars; the first channel's comes last.
+
+    It marks the subject as complete.
 
     Args:
         subject: where to write.
-        volumes: BIDS suffix (`T1w`, `FLAIR`, `desc-brain_mask`, `label-GM_probseg`,
+        volumes: BIDS suffix (each channel, `desc-brain_mask`, `label-GM_probseg`,
             `label-lesion_mask` ...) to (X, Y, Z) array.
         grid: their common grid.
         sidecar: what is to be known of them; `SkullStripped`, `SpatialReference` and
             `VolumeSHA256` (file name to checksum) are added.
     """
-    json_path(subject, "T1w").unlink(missing_ok=True)  # incomplete until all is written anew
+    sidecar_path(subject).unlink(missing_ok=True)  # incomplete until all is written anew
     for suffix, data in volumes.items():
         write_volume(subject.path(suffix), data, grid)
-        if suffix not in ("T1w", "FLAIR"):
+        if suffix not in subject.channels:
             write_json(
                 json_path(subject, suffix),
                 {
@@ -126,8 +141,8 @@ def write_subject(
         **sidecar,
         "VolumeSHA256": {path.name: sha256(path) for path in paths},
     }
-    write_json(json_path(subject, "FLAIR"), content)
-    write_json(json_path(subject, "T1w"), content)
+    for channel in reversed(subject.channels):
+        write_json(json_path(subject, channel), content)
 
 
 def _mask_type(suffix: str) -> dict[str, str]:
@@ -142,9 +157,14 @@ def json_path(subject: Subject, suffix: str) -> Path:
     return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
 
 
+def sidecar_path(subject: Subject) -> Path:
+    """Return the sidecar that says everything about a subject: its first channel's."""
+    return json_path(subject, subject.channels[0])
+
+
 def is_complete(subject: Subject) -> bool:
     """Tell whether a subject was written to the end."""
-    return json_path(subject, "T1w").exists()
+    return sidecar_path(subject).exists()
 
 
 def write_participants(root: Path, subjects: list[Subject], **columns: list[Any]) -> None:
@@ -183,6 +203,7 @@ def read_cohort(root: Path) -> list[Subject]:
         sources=str,
     )
     table["site"] = table["site"].fillna("n/a")
+    channels = read_channels(root)
     subjects = [
         Subject(
             row["participant_id"],
@@ -191,6 +212,7 @@ def read_cohort(root: Path) -> list[Subject]:
             root,
             bool(row["synthetic"]),
             tuple(row["sources"].split(",")),
+            channels=channels,
         )
         for row in table.to_dict("records")
     ]
@@ -204,22 +226,44 @@ def read_cohort(root: Path) -> list[Subject]:
     return subjects
 
 
+def read_channels(root: Path) -> tuple[str, ...]:
+    """Return the channels of a prepared or synthetic cohort, the reference first.
+
+    Raises:
+        DataError: the cohort was prepared by version 0.1, or not by LesionForge.
+    """
+    path = root / "dataset_description.json"
+    channels = read_json(path).get("Channels")
+    if not isinstance(channels, list) or not channels:
+        raise DataError(
+            f"{path} does not name `Channels`: the cohort was prepared by version 0.1 or by another "
+            "program. Prepare it again in a new folder."
+        )
+    return tuple(str(channel) for channel in channels)
+
+
+def acquisition_column(channel: str) -> str:
+    """Return the column of `quality.tsv` that holds the acquisition protocol of a channel."""
+    return f"acq_{channel.lower()}"
+
+
 def read_people(cohort: Path) -> pd.DataFrame:
     """Return what is known of a prepared cohort's subjects, one row each.
 
     Columns: participant_id, group, site, split (of a published split, else `n/a`), and those of
-    `quality.tsv`, of which `acq_t1w`, `acq_flair` and `lesion_ml` are always there.
+    `quality.tsv`, of which `lesion_ml` and an `acq_*` column a channel are always there.
     """
     who = read_tsv(cohort / "participants.tsv", participant_id=str, group=str, site=str)
     figures = read_tsv(cohort / "quality.tsv", participant_id=str)
     who = who.reindex(columns=["participant_id", "group", "site", "split"])
     people = who.merge(figures, on="participant_id", validate="one_to_one")
     people[["site", "split"]] = people[["site", "split"]].astype(object).fillna("n/a")
-    lacking = [c for c in ("acq_t1w", "acq_flair", "lesion_ml") if c not in people]
+    wanted = (*map(acquisition_column, read_channels(cohort)), "lesion_ml")
+    lacking = [c for c in wanted if c not in people]
     return people.assign(**dict.fromkeys(lacking))
 
 
 def expected_files(subject: Subject) -> list[Path]:
     """List the NIfTI files that a complete subject has."""
-    files = [subject.t1w, subject.flair, subject.brain, *(subject.tissue(t) for t in TISSUES)]
+    files = [*subject.images, subject.brain, *(subject.tissue(t) for t in TISSUES)]
     return [*files, subject.lesion] if subject.group == "patient" else files

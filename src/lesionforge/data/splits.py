@@ -175,7 +175,8 @@ def _with_roles(people: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
 
 def scanners(people: pd.DataFrame) -> list[str]:
     """Return the site and protocols of each of `lesionforge.data.cohort.read_people` in a word."""
-    known = people[["site", "acq_t1w", "acq_flair"]].fillna("n/a").astype(str)
+    protocols = sorted((c for c in map(str, people) if c.startswith("acq_")), reverse=True)
+    known = people[["site", *protocols]].fillna("n/a").astype(str)
     return [" ".join(values) for values in known.to_numpy()]
 
 

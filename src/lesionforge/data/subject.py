@@ -1,6 +1,6 @@
-"""A prepared subject, real or synthetic: where its volumes lie and who stands behind them."""
+"""A prepared subject, real or synthetic: its volumes on disk and its source subjects."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +31,8 @@ class Subject:
             itself.
         lesion_file: mask below `root` that counts instead of the one preparation found; see
             `lesionforge.data.labels`.
+        channels: BIDS suffixes of the images (`T1w`, `FLAIR`, ...), in the study's order; the first
+            is the reference.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Subject:
     synthetic: bool = False
     sources: tuple[str, ...] = ()
     lesion_file: str = ""
+    channels: tuple[str, ...] = field(kw_only=True)
 
     def path(self, suffix: str) -> Path:
         """Return the NIfTI file of a BIDS entity-suffix such as `T1w` or `desc-brain_mask`."""
@@ -51,14 +54,9 @@ class Subject:
         return self.group != UNLABELLED
 
     @property
-    def t1w(self) -> Path:
-        """T1-weighted volume, in [0, 1]; see `read_images`."""
-        return self.path("T1w")
-
-    @property
-    def flair(self) -> Path:
-        """FLAIR volume, in [0, 1]; see `read_images`."""
-        return self.path("FLAIR")
+    def images(self) -> list[Path]:
+        """One volume a channel, in [0, 1]; see `read_images`."""
+        return [self.path(channel) for channel in self.channels]
 
     @property
     def lesion(self) -> Path:
@@ -87,12 +85,12 @@ def read_grid(subject: Subject) -> Grid:
 
 
 def read_images(subject: Subject) -> np.ndarray:
-    """Read T1w and FLAIR as (2, X, Y, Z) float32.
+    """Read the images as (C, X, Y, Z) float32, in the order of `subject.channels`.
 
     Skull-stripped and scaled: 0 is background, 0.5 the brain's median, 0.1 one robust standard
     deviation, clipped to [0, 1].
     """
-    return np.stack([v.data for v in _same_grid(subject.t1w, subject.flair)])
+    return np.stack([v.data for v in _same_grid(*subject.images)])
 
 
 def read_lesion(subject: Subject) -> np.ndarray:

@@ -238,7 +238,7 @@ def _saved_probability(folder: Path, subject: Subject, detector: TrainedDetector
     """Read a subject's map, or predict and write it; both give the same values."""
     path = folder / f"{subject.id}_probability.nii.gz"
     sidecar = folder / f"{subject.id}_probability.json"
-    volumes = [sha256(volume) for volume in (subject.t1w, subject.flair, subject.brain)]
+    volumes = [sha256(volume) for volume in (*subject.images, subject.brain)]
     made_from = {"WeightsSHA256": detector.sha256, "VolumesSHA256": volumes}
     if not (path.exists() and sidecar.exists() and read_json(sidecar) == made_from):
         sidecar.unlink(missing_ok=True)

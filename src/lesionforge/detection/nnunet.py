@@ -69,7 +69,7 @@ def export(training: list[Subject], held_out: list[Subject], folder: Path, seed:
 
 def _write_images(subject: Subject, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for channel, path in enumerate((subject.t1w, subject.flair)):
+    for channel, path in enumerate(subject.images):
         shutil.copyfile(path, folder / f"{subject.id}_{channel:04d}{ENDING}")
 
 

@@ -127,7 +127,7 @@ def _check_mask(subject: Subject, path: Path) -> None:
     if not volume.grid.matches(read_grid(subject)):
         raise GeometryError(
             f"{path} is not on the grid of {subject.id}'s prepared volumes. Draw the mask on "
-            f"{subject.t1w}."
+            f"{subject.images[0]}."
         )
     if not (volume.data > 0.5).any():
         raise DataError(f"{path} is empty. If {subject.id} has no lesion, decide `healthy`.")

@@ -1,4 +1,4 @@
-"""How strongly a lesion shows in T1w and FLAIR, measured alike for real and synthetic images."""
+"""How strongly a lesion shows in each channel, measured alike for real and synthetic images."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,13 @@ import numpy as np
 from scipy import ndimage
 
 from lesionforge.errors import DataError
-from lesionforge.lesions.contrast import INSIDE, Signs, measure_signs, mix_signs, sign_maps
+from lesionforge.lesions.contrast import (
+    TISSUES_TOLD,
+    ContrastChange,
+    contrast_maps,
+    measure_contrast,
+    mix_contrast,
+)
 from lesionforge.preprocessing.intensity import ROBUST_SD
 
 RIM_MM = (5.0, 15.0)
@@ -22,30 +28,30 @@ class Conspicuity:
     """A lesion's effect on the images against the tissue around it.
 
     Attributes:
-        t1w: mean T1w difference from what the tissue mix predicts, in robust standard deviations.
-        flair: the same for FLAIR.
-        signs: the same for grey and white matter apart, in the lesion and around it, see
-            `measure_signs`; their noise is 0.2 to 0.5 where the tissues under it are an estimate.
-        blur: share of the T1w gradient between the tissues that is lost inside the lesion; 0 is as
+        change: mean difference of each channel from what the tissue mix predicts, in robust
+            standard deviations.
+        contrast: the same for grey and white matter apart, in the lesion and around it, see
+            `measure_contrast`; their noise is 0.2 to 0.5 where the tissues under it are an estimate.
+        blur: share of the gradient between the tissues, in the first channel, that is lost inside the
+            lesion; 0 is as
             sharp as around it, 1 no edge left, negative sharper.
-        total: root mean square of the regional effect in both images beyond noise, in robust
+        total: root mean square of the regional effect over all channels beyond noise, in robust
             standard deviations; 0 is invisible, 5 obvious.
     """
 
-    t1w: float
-    flair: float
-    signs: Signs
+    change: tuple[float, ...]
+    contrast: ContrastChange
     blur: float
     total: float
 
 
 @dataclass(frozen=True, eq=False)
 class LesionEffect:
-    """What the tissue mix does not explain of T1w and FLAIR, around a lesion.
+    """What the tissue mix does not explain of the images, around a lesion.
 
     Attributes:
-        values: (2, x, y, z) residuals of both images in robust standard deviations.
-        predicted: (2, x, y, z) what the tissue mix explains, in the images' own units.
+        values: (C, x, y, z) residuals of the images in robust standard deviations.
+        predicted: (C, x, y, z) what the tissue mix explains, in the images' own units.
         inside: (x, y, z) bool, the lesion in the brain.
         rim: (x, y, z) bool, the shell that the prediction was fitted in.
         box: where (x, y, z) lies in the whole volume.
@@ -71,7 +77,7 @@ def measure_conspicuity(
     effect is what the prediction leaves, so a lesion is compared with its own mix of tissues.
 
     Args:
-        images: (2, X, Y, Z) T1w and FLAIR in [0, 1]; 0.1 is one robust standard deviation.
+        images: (C, X, Y, Z) in [0, 1]; 0.1 is one robust standard deviation.
         lesion: (X, Y, Z) bool, at least one voxel.
         tissues: (3, X, Y, Z) probabilities of CSF, GM and WM, as they were without the lesion if
             that is known.
@@ -95,23 +101,22 @@ def describe_effect(
     """Sum up an effect that `lesion_effect` has found; the other arguments as there."""
     near = tissues[(slice(None), *found.box)]
     solid = np.clip(1 - near[0, found.inside], 0.05, 1)  # fluid is left out
-    t1w, flair = np.average(found.values[:, found.inside], axis=1, weights=solid)
-    maps = sign_maps(found.inside, near, voxel_mm)
+    change = np.average(found.values[:, found.inside], axis=1, weights=solid)
+    maps = contrast_maps(found.inside, near, voxel_mm)
     seen = images[0][found.box]
     return Conspicuity(
-        t1w=float(t1w),
-        flair=float(flair),
-        signs=measure_signs(found.values, maps, float(np.prod(voxel_mm))),
+        change=tuple(map(float, change)),
+        contrast=measure_contrast(found.values, maps, float(np.prod(voxel_mm))),
         blur=_blur(seen, found.predicted[0], found.inside, found.rim, voxel_mm),
         total=_total(found.values, found.inside, found.rim, voxel_mm),
     )
 
 
-def match_signs(
+def match_contrast(
     found: LesionEffect,
     tissues: np.ndarray,
     voxel_mm: tuple[float, float, float],
-    asked: Signs,
+    asked: ContrastChange,
 ) -> float:
     """Return how much of an effect that was asked for the images show, inside the lesion.
 
@@ -122,10 +127,11 @@ def match_signs(
         found: the images' effect.
         tissues: (3, X, Y, Z) as given to `lesion_effect`.
         voxel_mm: voxel size along each axis.
-        asked: signs of the lesion; those around it do not count.
+        asked: contrast of the lesion; those around it do not count.
     """
-    maps = sign_maps(found.inside, tissues[(slice(None), *found.box)], voxel_mm)
-    told = mix_signs(np.array(asked[:INSIDE]), maps[: INSIDE // 2] * found.inside)
+    maps = contrast_maps(found.inside, tissues[(slice(None), *found.box)], voxel_mm)
+    inside = np.array(asked)[..., :1]
+    told = mix_contrast(inside, maps[: len(TISSUES_TOLD)] * found.inside)
     power = float(np.sum(told**2))
     return float(np.sum(found.values * told)) / power if power > 0 else 0.0
 
@@ -140,7 +146,7 @@ def lesion_effect(
     """Return what the tissue mix does not explain, in and around a lesion.
 
     Args:
-        images: (2, X, Y, Z) T1w and FLAIR in [0, 1]; 0.1 is one robust standard deviation.
+        images: (C, X, Y, Z) in [0, 1]; 0.1 is one robust standard deviation.
         lesion: (X, Y, Z) bool, at least one voxel.
         tissues: (3, X, Y, Z) probabilities of CSF, GM and WM.
         brain: (X, Y, Z) bool.
@@ -249,7 +255,7 @@ def _total(
 def _regional_power(
     effect: np.ndarray, where: np.ndarray, sigma: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """Average effects (2, X, Y, Z) within `where` by a Gaussian, square them and sum images.
+    """Average effects (C, X, Y, Z) within `where` by a Gaussian, square them and sum images.
 
     Returns:
         The power (X, Y, Z), and the share of white noise's power that averaging leaves, up to a

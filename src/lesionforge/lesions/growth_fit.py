@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lesionforge.errors import MaskError
-from lesionforge.lesions.contrast import NO_SIGNS
+from lesionforge.lesions.contrast import no_contrast
 from lesionforge.lesions.growth import domain, grow
 from lesionforge.lesions.host import Host
 from lesionforge.lesions.shape import describe_mask
@@ -159,7 +159,7 @@ def _start(mask: np.ndarray, host: Host, style: Style) -> LesionSpec:
         lobe=None,
         min_cortex_share=0.0,
         conspicuity=0.0,
-        signs=NO_SIGNS,
+        contrast=no_contrast(1),
     )
 
 

@@ -19,7 +19,7 @@ from lesionforge.data.subject import (
 )
 from lesionforge.errors import ConfigError, DataError, MaskError
 from lesionforge.lesions.appearance import FAINT, Conspicuity, measure_conspicuity
-from lesionforge.lesions.contrast import Signs, as_signs
+from lesionforge.lesions.contrast import ContrastChange, as_contrast
 from lesionforge.lesions.growth_fit import Growth, fit_growth
 from lesionforge.lesions.host import Host
 from lesionforge.lesions.inpainting import inpaint_tissues
@@ -84,7 +84,7 @@ class Lesion:
         place: one of `lesionforge.lesions.shape.PLACES`.
         side: hemisphere.
         conspicuity: `Conspicuity.total`.
-        signs: what it does to grey and to white matter, `Conspicuity.signs`.
+        contrast: what it does to grey and to white matter, `Conspicuity.contrast`.
         growth: parameters that make masks like it.
     """
 
@@ -95,7 +95,7 @@ class Lesion:
     place: str
     side: Side
     conspicuity: float
-    signs: Signs
+    contrast: ContrastChange
     growth: Growth
 
 
@@ -252,12 +252,12 @@ def _lesion(
         place=REGIONS[int(found["place"])],
         side="left" if found["side"] < 0 else "right",
         conspicuity=shown.total,
-        signs=shown.signs,
+        contrast=shown.contrast,
         growth=growth,
     )
 
 
 def _lesion_from_json(values: dict[str, Any]) -> Lesion:
     x, y, z = values["centroid_mm"]
-    place = {"centroid_mm": (x, y, z), "signs": as_signs(values["signs"])}
+    place = {"centroid_mm": (x, y, z), "contrast": as_contrast(values["contrast"])}
     return Lesion(**{**values, **place, "growth": Growth(**values["growth"])})

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lesionforge.errors import MaskError
-from lesionforge.lesions.contrast import INSIDE, SIGNS, Signs, as_signs
+from lesionforge.lesions.contrast import TISSUES_TOLD, ZONES, ContrastChange, as_contrast
 from lesionforge.lesions.growth import render_mask, voxel_count
 from lesionforge.lesions.growth_fit import Growth, inwards
 from lesionforge.lesions.host import Host
@@ -12,14 +12,14 @@ from lesionforge.lesions.shape import PLACES, describe_mask
 from lesionforge.lesions.spec import LesionRequest, LesionSpec
 from lesionforge.preprocessing.regions import REGIONS
 
-JITTER = 0.1  # standard deviation of the logarithm of reaches and signs, of aspect, of roughness
+JITTER = 0.1  # standard deviation of the logarithm of reaches and contrast, of aspect, of roughness
 DEPTH_JITTER_MM = 0.3
 DEPTH_SLACK_MM = 1.0  # between the seed and the preferred depth
 DEPTH_SIGMA_MM = 2.0  # how far places may be from the depth that is looked for
 SEED_REACH_MM = 8.0  # from the drawn place to a seed of the right depth
 MAX_CANDIDATES = 20_000
 MAX_CSF = 0.5  # of a seed
-MAX_SCALE = 2.0  # of a training lesion's signs
+MAX_SCALE = 2.0  # of a training lesion's contrast
 
 
 def sample_spec(
@@ -130,21 +130,24 @@ def _sample(
         lobe=request.lobe,
         min_cortex_share=prior.config.min_cortex_share if prior.style == "ribbon" else 0.0,
         conspicuity=shown,
-        signs=_signs(prior, shown, rng),
+        contrast=_contrast(prior, shown, rng),
     )
 
 
-def _signs(prior: LesionPrior, shown: float, rng: np.random.Generator) -> Signs:
-    """Take the signs of a training lesion about as conspicuous, brought to `shown` and jittered."""
+def _contrast(prior: LesionPrior, shown: float, rng: np.random.Generator) -> ContrastChange:
+    """Take the contrast of a training lesion of similar conspicuity, scaled to `shown`, jittered."""
     values = np.array([lesion.conspicuity for lesion in prior.lesions])
     width = max(0.6 * float(values.std()), 0.1)
     weight = np.exp(-0.5 * ((values - shown) / width) ** 2) + 1e-6
     like = prior.lesions[rng.choice(len(values), p=weight / weight.sum())]
-    inside = np.array(like.signs[:INSIDE])
-    size = float(np.sqrt(np.square(inside).sum() / 2))  # noise is not taken off, as in `shown`
+    own = np.array(like.contrast)
+    inside = np.ascontiguousarray(own[..., 0].T)
+    # root mean square over tissues; noise is not taken off, as in `shown`
+    size = float(np.sqrt(np.square(inside).sum() / len(TISSUES_TOLD)))
     strength = max(like.conspicuity, size, 1e-3)
     scale = float(np.clip(shown / strength, 1 / MAX_SCALE, MAX_SCALE))
-    return as_signs(np.array(like.signs) * scale * np.exp(JITTER * rng.normal(size=len(SIGNS))))
+    jitter = rng.normal(size=(len(ZONES), len(TISSUES_TOLD), len(own))).transpose(2, 1, 0)
+    return as_contrast(own * scale * np.exp(JITTER * jitter))
 
 
 def _growth(prior: LesionPrior, volume: float, rng: np.random.Generator) -> Growth:

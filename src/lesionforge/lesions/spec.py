@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lesionforge.errors import ConfigError, DataError
-from lesionforge.lesions.contrast import Signs, as_signs
+from lesionforge.lesions.contrast import ContrastChange, as_contrast
 from lesionforge.lesions.shape import PLACES
 
 Style = Literal["ribbon", "blob"]
@@ -60,7 +60,7 @@ class LesionSpec:
         lobe: place that growth keeps to, if one was asked for.
         min_cortex_share: least share of a `ribbon` lesion in cortex or junction.
         conspicuity: how strongly it is to show, robust standard deviations.
-        signs: what it is to do to grey and to white matter, see `Conspicuity.signs`.
+        contrast: what it is to do to grey and to white matter, see `Conspicuity.contrast`.
     """
 
     style: Style
@@ -76,7 +76,7 @@ class LesionSpec:
     lobe: str | None
     min_cortex_share: float
     conspicuity: float
-    signs: Signs
+    contrast: ContrastChange
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as JSON-able values; `from_json` gives the same spec back."""
@@ -92,7 +92,7 @@ class LesionSpec:
         try:
             spec = cls(**values)
             (x, y, z), (a, b, c) = spec.seed_mm, spec.axis
-            signs = as_signs(spec.signs)
+            contrast = as_contrast(spec.contrast)
         except (TypeError, ValueError) as error:
             raise DataError(f"This is no mask spec ({error}). Synthesize the set again.") from None
-        return dataclasses.replace(spec, seed_mm=(x, y, z), axis=(a, b, c), signs=signs)
+        return dataclasses.replace(spec, seed_mm=(x, y, z), axis=(a, b, c), contrast=contrast)

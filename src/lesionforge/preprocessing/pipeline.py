@@ -101,7 +101,7 @@ def prepare_images(
         "brain_covered": float(inside.sum() / max(int(whole.sum()), 1)),
         **quality.image_figures(images, inside, tissues, target),
     }
-    volumes = subject_volumes(images, inside, tissues)
+    volumes = subject_volumes(("T1w", "FLAIR"), images, inside, tissues)
     return PreparedScan(
         volumes, target, t1w.grid, t1w_from_mni, native.flair_from_t1w, native.method, figures
     )

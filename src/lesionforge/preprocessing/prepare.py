@@ -61,7 +61,7 @@ def prepare_cohort(bids: Path, cohort: Path, config: PrepareConfig) -> list[Subj
     bids, cohort = Path(bids), Path(cohort)
     check = check_raw(bids, config.exclude)
     raws, problems = check.subjects, check.problems
-    write_description(cohort, "Prepared cohort")
+    write_description(cohort, "Prepared cohort", ("T1w", "FLAIR"))
     begun = time.perf_counter()
     jobs = (joblib.delayed(prepare_subject)(raw, bids, cohort, config) for raw in raws)
     parallel = joblib.Parallel(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from lesionforge.data.cohort import expected_files, json_path, write_subject
+from lesionforge.data.cohort import expected_files, sidecar_path, write_subject
 from lesionforge.data.subject import Subject, reader_suffix
 from lesionforge.data.volume import Grid, Volume, read_volume
 from lesionforge.errors import OF_ONE_SUBJECT, DataError
@@ -37,7 +37,9 @@ def prepare_subject(
     Returns:
         The subject (None if it cannot be prepared), its figures, and the problems found.
     """
-    subject = Subject(raw.id, raw.group, raw.site, cohort, False, (raw.id,))
+    subject = Subject(
+        raw.id, raw.group, raw.site, cohort, False, (raw.id,), channels=("T1w", "FLAIR")
+    )
     problems: list[Problem] = []
     try:
         signature = _signature(raw, bids, config)
@@ -83,7 +85,7 @@ def _signature(raw: RawSubject, bids: Path, config: PrepareConfig) -> str:
 
 def _finished(subject: Subject, signature: str, raw: RawSubject) -> dict[str, Any] | None:
     """Return the figures of a subject that was finished from the same inputs, else None."""
-    sidecar = json_path(subject, "T1w")
+    sidecar = sidecar_path(subject)
     files = [sidecar, _log_path(subject), *expected_files(subject)]
     files += [subject.path(reader_suffix(name)) for name, _ in raw.readers]
     if not all(path.exists() for path in files):
@@ -114,7 +116,7 @@ def _prepare(
         volumes[reader_suffix(name)] = mask
         notes += [f"reader {name}: {remark}" for remark in remarks]
     row = {**figures, "brain_mask": scan.mask_method, "notes": "; ".join(notes) or None}
-    json_path(subject, "T1w").unlink(missing_ok=True)  # a former one must not vouch for this log
+    sidecar_path(subject).unlink(missing_ok=True)  # a former one must not vouch for this log
     write_json(_log_path(subject), {**row, "seconds": round(time.perf_counter() - begun, 2)})
     sources = [raw.t1w, raw.flair, *([raw.lesion] if raw.lesion else [])]
     sources += [path for _, path in raw.readers]

@@ -1,11 +1,12 @@
 """What every synthetic subject must pass before it is kept."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-from lesionforge.lesions.contrast import Signs
+from lesionforge.lesions.contrast import ContrastChange
 from lesionforge.lesions.shape import CONNECTIVITY
 from lesionforge.synthesis.config import SynthesisConfig
 
@@ -21,8 +22,8 @@ class Rejection:
     detail: str
 
 
-def check_images(images: np.ndarray, brain: np.ndarray) -> list[Rejection]:
-    """Check that T1w and FLAIR (2, X, Y, Z) are finite, in [0, 1], 0 outside and not flat."""
+def check_images(channels: Sequence[str], images: np.ndarray, brain: np.ndarray) -> list[Rejection]:
+    """Check that images (C, X, Y, Z) are finite, in [0, 1], 0 outside and not flat."""
     if not np.isfinite(images).all():
         return [Rejection("finite", f"{int((~np.isfinite(images)).sum())} voxels are not finite")]
     found = []
@@ -32,14 +33,14 @@ def check_images(images: np.ndarray, brain: np.ndarray) -> list[Rejection]:
         )
     if images[:, ~brain].any():
         found.append(Rejection("outside", "there is signal outside the brain mask"))
-    flat = [n for n, i in zip(("T1w", "FLAIR"), images, strict=True) if i[brain].std() < MIN_SPREAD]
+    flat = [n for n, i in zip(channels, images, strict=True) if i[brain].std() < MIN_SPREAD]
     if flat:
         found.append(Rejection("flat", f"{' and '.join(flat)} show no anatomy"))
     return found
 
 
 def check_artifact(before: np.ndarray, after: np.ndarray) -> list[Rejection]:
-    """Check that an artifact shows: T1w and FLAIR (2, X, Y, Z) without and with it."""
+    """Check that an artifact shows: images (C, X, Y, Z) without and with it."""
     largest = float(np.abs(after - before).max())
     if largest >= MIN_FLAW:
         return []
@@ -57,20 +58,24 @@ def check_lesion(lesion: np.ndarray, brain: np.ndarray) -> list[Rejection]:
     return found
 
 
-def check_signs(made: Signs, asked: Signs, config: SynthesisConfig) -> list[Rejection]:
+def check_contrast(
+    made: ContrastChange, asked: ContrastChange, config: SynthesisConfig
+) -> list[Rejection]:
     """Check that what a lesion does to grey and white matter points where it was asked to.
 
     Args:
-        made: `lesionforge.synthesis.effect.made_signs` of what was added.
-        asked: `expected_signs` of the spec.
-        config: its `min_sign_cosine` is the limit.
+        made: `lesionforge.synthesis.effect.effect_contrast` of what was added.
+        asked: `expected_contrast` of the spec.
+        config: its `min_contrast_cosine` is the limit.
     """
-    sizes = float(np.linalg.norm(made) * np.linalg.norm(asked))
-    cosine = float(np.dot(made, asked)) / sizes if sizes > 0 else 0.0
-    if cosine >= config.min_sign_cosine:
+    sizes = float(np.linalg.norm(np.ravel(made)) * np.linalg.norm(np.ravel(asked)))
+    cosine = float(np.sum(np.array(made) * asked)) / sizes if sizes > 0 else 0.0
+    if cosine >= config.min_contrast_cosine:
         return []
-    told, wanted = (" ".join(f"{sign:+.2f}" for sign in signs) for signs in (made, asked))
-    return [Rejection("signs", f"{told} SD where {wanted} were asked, cosine {cosine:.2f}")]
+    told, wanted = (
+        " ".join(f"{value:+.2f}" for value in np.ravel(contrast)) for contrast in (made, asked)
+    )
+    return [Rejection("contrast", f"{told} SD where {wanted} were asked, cosine {cosine:.2f}")]
 
 
 def check_effect(effect_sd: float, asked_sd: float, config: SynthesisConfig) -> list[Rejection]:

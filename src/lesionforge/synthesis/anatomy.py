@@ -30,7 +30,8 @@ class Anatomy:
 
     Attributes:
         id: of the real subject.
-        images: (2, X, Y, Z) T1w and FLAIR; None where unknown.
+        channels: BIDS suffix of each image.
+        images: (C, X, Y, Z); None where unknown.
         tissues: (3, X, Y, Z) probabilities as segmented.
         inpainted: (3, X, Y, Z) probabilities with a healthy estimate at the lesion.
         lesion: (X, Y, Z) bool, the real lesion; empty for controls and once bent.
@@ -41,6 +42,7 @@ class Anatomy:
     """
 
     id: str
+    channels: tuple[str, ...]
     images: np.ndarray | None
     tissues: np.ndarray
     inpainted: np.ndarray
@@ -72,7 +74,8 @@ def read_anatomy(subject: Subject) -> Anatomy:
     check_symmetric(grid)
     tissues, lesion, brain = read_tissues(subject), read_lesion(subject), read_brain(subject)
     inpainted = inpaint_tissues(tissues, lesion, grid)
-    return Anatomy(subject.id, read_images(subject), tissues, inpainted, lesion, brain, grid)
+    images = read_images(subject)
+    return Anatomy(subject.id, subject.channels, images, tissues, inpainted, lesion, brain, grid)
 
 
 def anatomy_reader(subjects: Iterable[Subject]) -> Callable[[str], Anatomy]:
@@ -101,7 +104,15 @@ def bend_anatomy(anatomy: Anatomy, spec: WarpSpec) -> Anatomy:
             images = warp_images(images, anatomy.brain, spec, voxel_mm) * brain
         reach = feather_weight(anatomy.lesion, ILL_MM, voxel_mm, whole_mm=ILL_MM / 2)
         ill, nothing = warp_weight(reach, spec, voxel_mm), np.zeros_like(brain)
-        return Anatomy(anatomy.id, images, inpainted, inpainted, nothing, brain, anatomy.grid, ill)
+        return replace(
+            anatomy,
+            images=images,
+            tissues=inpainted,
+            inpainted=inpainted,
+            lesion=nothing,
+            brain=brain,
+            ill=ill,
+        )
     if not spec.flip:
         return anatomy
     return replace(

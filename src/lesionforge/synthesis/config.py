@@ -34,7 +34,7 @@ class SynthesisConfig:
         smooth_voxels: insert, whole: a generator's effect is averaged over this (standard deviation
             of a Gaussian) before anything else is done to it: what it draws finer is texture of its
             own, not what lesions do (docs/results/generator); 0 leaves it.
-        max_gain: an effect is brought to the signs and the strength asked for by at most this
+        max_gain: an effect is brought to the contrast and the strength asked for by at most this
             factor, or its inverse, in each sign, and then strengthened by at most this factor until
             the images show the conspicuity asked for; 1 leaves the generator's effect as it is.
         min_effect_sd: a lesion must change its voxels by at least this much (root mean square over
@@ -42,7 +42,7 @@ class SynthesisConfig:
         min_effect_share: and by at least this share of the conspicuity asked for.
         min_shown_share: and the images, measured like a real patient's, must show at least this
             share of it, and less than this before the lesion was put there; 0 for no such check.
-        min_sign_cosine: least cosine between what a lesion does to grey and white matter, in T1w
+        min_contrast_cosine: least cosine between what a lesion does to grey and white matter, in T1w
             and FLAIR, and what was asked for.
         plan: table of lesions to make (a `plan.tsv`, perhaps edited); none samples one.
         artifact_share: share of the synthetic controls that carry a simulated artifact and no
@@ -67,7 +67,7 @@ class SynthesisConfig:
     min_effect_sd: float = 0.2
     min_effect_share: float = 0.25
     min_shown_share: float = 0.5
-    min_sign_cosine: float = 0.0
+    min_contrast_cosine: float = 0.0
     plan: str | None = None
     artifact_share: float = 0.0
     artifact_kinds: tuple[ArtifactKind, ...] = get_args(ArtifactKind)
@@ -88,7 +88,7 @@ class SynthesisConfig:
         _within("min_effect_share", self.min_effect_share, 0, 1)
         _within("min_shown_share", self.min_shown_share, 0, 1)
         _within("artifact_share", self.artifact_share, 0, 1)
-        _within("min_sign_cosine", self.min_sign_cosine, -1, 1)
+        _within("min_contrast_cosine", self.min_contrast_cosine, -1, 1)
         _within("max_attempts", self.max_attempts, 1, 1000)
         once = set(self.artifact_kinds)
         if (

@@ -6,19 +6,25 @@ import numpy as np
 from scipy.optimize import brentq
 
 from lesionforge.lesions.blending import soften
-from lesionforge.lesions.contrast import Signs, measure_signs, mix_signs, sign_maps, split_tissues
+from lesionforge.lesions.contrast import (
+    ContrastChange,
+    contrast_maps,
+    measure_contrast,
+    mix_contrast,
+    split_tissues,
+)
 from lesionforge.preprocessing.intensity import ROBUST_SD
 
 GAIN_STEP = 0.02  # to which a factor is found
-LEAST_SIGN = 0.05  # robust standard deviations; a weaker mean effect has no direction
+LEAST_CHANGE = 0.05  # robust standard deviations; a weaker mean effect has no direction
 
 
 def insert_effect(images: np.ndarray, delta: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Add a weighted effect to real images, clipped to [0, 1].
 
     Args:
-        images: (2, X, Y, Z) T1w and FLAIR.
-        delta: (2, X, Y, Z) effect of the lesion.
+        images: (C, X, Y, Z).
+        delta: (C, X, Y, Z) effect of the lesion.
         weight: (X, Y, Z) in [0, 1]; where it is 0 the images come back bit for bit.
     """
     changed = np.clip(images + weight * delta, 0, 1)
@@ -26,7 +32,7 @@ def insert_effect(images: np.ndarray, delta: np.ndarray, weight: np.ndarray) -> 
 
 
 def effect_size(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> float:
-    """Return the root mean square change in the mask over both images, in robust SDs.
+    """Return the root mean square change in the mask over all channels, in robust SDs.
 
     It has the scale of `lesionforge.lesions.appearance.Conspicuity.total`, without its noise.
     """
@@ -36,50 +42,54 @@ def effect_size(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> floa
     return float(np.sqrt((change**2).sum(0).mean()))
 
 
-def made_signs(delta: np.ndarray, maps: np.ndarray, voxel_mm3: float) -> Signs:
+def effect_contrast(delta: np.ndarray, maps: np.ndarray, voxel_mm3: float) -> ContrastChange:
     """Return what an effect does to grey and to white matter, in robust standard deviations.
 
     Args:
-        delta: (2, X, Y, Z) effect.
-        maps: (4, X, Y, Z) of the lesion among healthy tissues, see `sign_maps`.
+        delta: (C, X, Y, Z) effect.
+        maps: (4, X, Y, Z) of the lesion among healthy tissues, see `contrast_maps`.
         voxel_mm3: volume of a voxel.
     """
-    return measure_signs(delta / ROBUST_SD, maps, voxel_mm3)
+    return measure_contrast(delta / ROBUST_SD, maps, voxel_mm3)
 
 
-def expected_signs(signs: Signs, maps: np.ndarray, voxel_mm3: float) -> Signs:
-    """Return what `made_signs` would be of exactly the effect that is asked for.
+def expected_contrast(
+    contrast: ContrastChange, maps: np.ndarray, voxel_mm3: float
+) -> ContrastChange:
+    """Return what `effect_contrast` would be of exactly the effect that is asked for.
 
-    Less than `signs` where a tissue is scarce, since measured signs are drawn to the mean.
+    Less than `contrast` where a tissue is scarce, since measured contrast are drawn to the mean.
     """
-    return measure_signs(mix_signs(signs, maps), maps, voxel_mm3)
+    return measure_contrast(mix_contrast(contrast, maps), maps, voxel_mm3)
 
 
-def sign_factors(made: Signs, asked: Signs, max_gain: float) -> np.ndarray:
-    """Return factors (8,) that bring the signs that were `made` to those `asked` for.
+def contrast_factors(made: ContrastChange, asked: ContrastChange, max_gain: float) -> np.ndarray:
+    """Return factors (C, 2, 2) that bring the contrast that was `made` to the one `asked` for.
 
     None lies beyond `max_gain` or its inverse, so a sign that is not asked for, or the other way
-    round, is weakened as far as may be. One below `LEAST_SIGN` has no direction and is left alone.
+    round, is weakened as far as may be. One below `LEAST_CHANGE` has no direction and is left alone.
     """
-    ratio = [a / m if abs(m) >= LEAST_SIGN else 1.0 for m, a in zip(made, asked, strict=True)]
+    given, wanted = np.array(made), np.array(asked)
+    clear = np.abs(given) >= LEAST_CHANGE
+    ratio = np.where(clear, wanted / np.where(clear, given, 1.0), 1.0)
     return np.clip(ratio, 1 / max_gain, max_gain).astype(np.float32)
 
 
-def scale_signs(
+def scale_contrast(
     delta: np.ndarray, lesion: np.ndarray, tissues: np.ndarray, factors: np.ndarray
 ) -> np.ndarray:
     """Multiply an effect by the factors of what each voxel is a mix of.
 
     Args:
-        delta: (2, X, Y, Z) effect.
+        delta: (C, X, Y, Z) effect.
         lesion: (X, Y, Z) bool.
         tissues: (3, X, Y, Z) healthy probabilities of CSF, GM and WM.
-        factors: (8,) of each sign, those around the mask for whatever lies outside it.
+        factors: (C, 2, 2), those around the mask for all that lies outside it.
     """
     inside, solid = soften(lesion), tissues[1:]
     share = solid / np.maximum(solid.sum(0), 1e-3)
     return delta * (
-        1 + mix_signs(factors - 1, split_tissues(np.stack([inside, 1 - inside]), share))
+        1 + mix_contrast(factors - 1, split_tissues(np.stack([inside, 1 - inside]), share))
     )
 
 
@@ -90,7 +100,7 @@ def reach_gain(delta: np.ndarray, mask: np.ndarray, target: float, max_gain: flo
     at most `max_gain` and never weakened.
 
     Args:
-        delta: (2, X, Y, Z) effect as the generator made it.
+        delta: (C, X, Y, Z) effect as the generator made it.
         mask: (X, Y, Z) bool, the lesion.
         target: effect size that was asked for.
         max_gain: largest factor, 1 or more.
@@ -104,31 +114,31 @@ def fit_effect(
     lesion: np.ndarray,
     tissues: np.ndarray,
     voxel_mm: tuple[float, float, float],
-    asked: Signs,
+    asked: ContrastChange,
     conspicuity: float,
     max_gain: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bring an effect to the signs and the strength that are asked for.
+    """Bring an effect to the contrast and the strength that are asked for.
 
     Args:
-        delta: (2, X, Y, Z) effect as the generator made it.
+        delta: (C, X, Y, Z) effect as the generator made it.
         lesion: (X, Y, Z) bool.
         tissues: (3, X, Y, Z) healthy probabilities of CSF, GM and WM.
         voxel_mm: voxel size along each axis.
-        asked: the signs.
+        asked: the contrast.
         conspicuity: the strength, see `reach_gain`.
         max_gain: largest factor, and inverse of the smallest, in each sign.
 
     Returns:
-        The effect, and the factor (8,) of each sign.
+        The effect, and the factors (C, 2, 2).
     """
-    maps, voxel_mm3 = sign_maps(lesion, tissues, voxel_mm), float(np.prod(voxel_mm))
-    made = made_signs(delta, maps, voxel_mm3)
-    factors = sign_factors(made, expected_signs(asked, maps, voxel_mm3), max_gain)
-    balanced = scale_signs(delta, lesion, tissues, factors)
+    maps, voxel_mm3 = contrast_maps(lesion, tissues, voxel_mm), float(np.prod(voxel_mm))
+    made = effect_contrast(delta, maps, voxel_mm3)
+    factors = contrast_factors(made, expected_contrast(asked, maps, voxel_mm3), max_gain)
+    balanced = scale_contrast(delta, lesion, tissues, factors)
     gain = np.float32(reach_gain(balanced, lesion, conspicuity, max_gain))
     factors = np.clip(gain * factors, 1 / max_gain, max_gain)
-    return scale_signs(delta, lesion, tissues, factors), factors
+    return scale_contrast(delta, lesion, tissues, factors), factors
 
 
 def least_gain(shown: Callable[[float], float], asked: float, max_gain: float) -> float:

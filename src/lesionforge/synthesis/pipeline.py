@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lesionforge import __version__
-from lesionforge.data.cohort import is_complete, json_path, write_participants, write_subject
+from lesionforge.data.cohort import is_complete, sidecar_path, write_participants, write_subject
 from lesionforge.data.subject import Subject
 from lesionforge.errors import ConfigError, DataError, LineageError, MaskError
 from lesionforge.lesions.prior import LesionConfig
@@ -150,7 +150,7 @@ def _kept_apart(run: SynthesisRun, spec: SynthesisSpec, made: SyntheticVolume) -
     """Measure how far a complete volume is from every real head; too near is one more rejection."""
     if run.reference_set is None:
         return made
-    images = np.stack([made.volumes[suffix] for suffix in ("T1w", "FLAIR")])
+    images = np.stack([made.volumes[channel] for channel in run.pool.channels])
     distance = run.reference_set.distance(shrink(images, run.pool.read(spec.host).grid.voxel_mm))
     return replace(
         made,
@@ -189,7 +189,7 @@ def _write(
 ) -> None:
     """Write a subject that passed, after what an earlier run left half-written."""
     subject = run.subject(request.group, request.number)
-    folder = subject.t1w.parent
+    folder = subject.brain.parent
     for old in folder.glob("*") if folder.exists() else ():
         old.unlink()
     loose = request.group == "patient" and spec.attempt >= run.loose_from
@@ -223,7 +223,7 @@ def _write_tables(run: SynthesisRun, numbers: list[tuple[Group, int]]) -> list[S
     subjects, hosts, rejected = [], [], []
     with_artifact = 0
     for group, number in numbers:
-        known = read_json(json_path(run.subject(group, number), "T1w"))
+        known = read_json(sidecar_path(run.subject(group, number)))
         subjects.append(run.subject(group, number, known["Site"]))
         hosts.append(known["Host"])
         rejected += known["Rejected"]

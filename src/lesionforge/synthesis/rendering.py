@@ -9,24 +9,24 @@ import numpy as np
 from lesionforge.data.cohort import subject_volumes
 from lesionforge.data.volume import Grid
 from lesionforge.errors import DataError
-from lesionforge.lesions.appearance import describe_effect, lesion_effect, match_signs
-from lesionforge.lesions.contrast import sign_maps
+from lesionforge.lesions.appearance import describe_effect, lesion_effect, match_contrast
+from lesionforge.lesions.contrast import contrast_maps
 from lesionforge.lesions.growth import render_mask
 from lesionforge.preprocessing.tissues import tissue_maps
 from lesionforge.synthesis.acceptance import (
     Rejection,
     check_artifact,
+    check_contrast,
     check_effect,
     check_images,
     check_lesion,
     check_shown,
-    check_signs,
 )
 from lesionforge.synthesis.anatomy import Anatomy, bend_anatomy
 from lesionforge.synthesis.artifacts import apply_artifact
 from lesionforge.synthesis.config import SynthesisConfig
 from lesionforge.synthesis.copy_paste import copy_tissue
-from lesionforge.synthesis.effect import effect_size, expected_signs, made_signs
+from lesionforge.synthesis.effect import effect_contrast, effect_size, expected_contrast
 from lesionforge.synthesis.spade.inference import Passes, insert, whole
 from lesionforge.synthesis.spade.training import TrainedGenerator
 from lesionforge.synthesis.spec import SynthesisSpec
@@ -74,7 +74,7 @@ def render_synthetic(
         lesion = _grown(spec, anatomy)
         passes = Passes(spec, anatomy, lesion, trained, config)
         before, after, gains = insert(passes) if spec.mode == "insert" else whole(passes)
-        strength = {"Gain": [round(float(gain), 4) for gain in gains]}
+        strength = {"Gain": np.round(gains.astype(float), 4).tolist()}
     images = after * anatomy.brain
     checks: dict[str, Any] = {"InImages": "finite, in [0, 1], 0 outside the brain, not flat"}
     rejections: list[Rejection] = []
@@ -85,18 +85,18 @@ def render_synthetic(
         )
         rejections += check_artifact(sound, images)
         checks |= _artifact_figures(sound, images, anatomy.grid)
-    rejections += check_images(images, anatomy.brain)
+    rejections += check_images(anatomy.channels, images, anatomy.brain)
     if spec.shows:
         effect = effect_size(before, sound, lesion)
         rejections += check_lesion(lesion, anatomy.brain)
         asked = spec.lesion.conspicuity if spec.lesion is not None else 0.0
         rejections += check_effect(effect, asked, config)
         if spec.lesion is not None and lesion.any():
-            maps = sign_maps(lesion, anatomy.inpainted, anatomy.grid.voxel_mm)
-            made = made_signs(sound - before, maps, anatomy.grid.voxel_mm3)
-            wanted = expected_signs(spec.lesion.signs, maps, anatomy.grid.voxel_mm3)
-            rejections += check_signs(made, wanted, config)
-            strength["SignsSD"] = [round(sign, 4) for sign in made]
+            maps = contrast_maps(lesion, anatomy.inpainted, anatomy.grid.voxel_mm)
+            made = effect_contrast(sound - before, maps, anatomy.grid.voxel_mm3)
+            wanted = expected_contrast(spec.lesion.contrast, maps, anatomy.grid.voxel_mm3)
+            rejections += check_contrast(made, wanted, config)
+            strength["ContrastSD"] = np.round(made, 4).tolist()
         checks |= {"EffectSD": round(effect, 4), **strength}
         try:
             figures, shown = _lesion_figures(spec, anatomy, lesion, (before, sound))
@@ -108,7 +108,7 @@ def render_synthetic(
     if spec.mode == "whole":  # complete volumes are segmented like real ones, before any artifact
         tissues = tissue_maps(sound, anatomy.brain, anatomy.grid)
     label = lesion | anatomy.lesion if spec.group == "patient" else None
-    volumes = subject_volumes(images, anatomy.brain, tissues, label)
+    volumes = subject_volumes(anatomy.channels, images, anatomy.brain, tissues, label)
     return SyntheticVolume(volumes, lesion, checks, rejections)
 
 
@@ -166,7 +166,7 @@ def _lesion_figures(
         "Conspicuity": {name: np.round(value, 4).tolist() for name, value in asdict(seen).items()},
     }
     if spec.lesion is not None:
-        before = match_signs(found[0], tissues, voxel_mm, spec.lesion.signs)
+        before = match_contrast(found[0], tissues, voxel_mm, spec.lesion.contrast)
         figures["ConspicuityAsked"] = round(spec.lesion.conspicuity, 4)
         figures["MatchBefore"] = round(before, 4)
     return figures, (bare.total, seen.total)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lesionforge.data.cohort import is_complete, json_path, write_description
+from lesionforge.data.cohort import is_complete, sidecar_path, write_description
 from lesionforge.data.subject import Subject, read_grid, read_images
 from lesionforge.errors import DataError, LineageError
 from lesionforge.lesions.prior import LesionConfig, LesionPrior, fit_prior
@@ -60,7 +60,7 @@ class SynthesisRun:
     def subject(self, group: Group, number: int, site: str = "n/a") -> Subject:
         """Return where a synthetic subject is written."""
         name = f"{PREFIX[group]}{number:04d}"
-        return Subject(name, group, site, self.out, True, self.sources)
+        return Subject(name, group, site, self.out, True, self.sources, channels=self.pool.channels)
 
     def request(self, group: Group, number: int, attempt: int = 0) -> SubjectRequest:
         """Return what is asked of a subject; the second half of the attempts may lie anywhere."""
@@ -120,7 +120,7 @@ def open_run(
     run = SynthesisRun(out, pool, trained, requests, ids, sha256_json(content), reference_set)
     check_same(run)
     _tell_sites(run)
-    write_description(out, f"Synthetic subjects ({config.mode})")
+    write_description(out, f"Synthetic subjects ({config.mode})", pool.channels)
     if prior is not None:
         write_json(out / "prior.json", prior.to_json())
         write_tsv(out / "plan.tsv", plan_table(requests["patient"]))
@@ -181,7 +181,7 @@ def existing(run: SynthesisRun) -> Iterator[tuple[Subject, dict[str, Any]]]:
         for folder in sorted(run.out.glob(f"{prefix}[0-9]*")):
             subject = run.subject(group, int(folder.name.removeprefix(prefix)))
             if is_complete(subject):
-                yield subject, read_json(json_path(subject, "T1w"))
+                yield subject, read_json(sidecar_path(subject))
 
 
 def check_same(run: SynthesisRun) -> None:

@@ -36,6 +36,11 @@ class SamplingContext:
     seed: int
     read: Callable[[str], Anatomy]
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels of the real training subjects, in the study's order."""
+        return self.subjects[0].channels
+
     def hosts(self, group: Group) -> list[Subject]:
         """List who may be a host; empty where synthetic controls cannot be made.
 

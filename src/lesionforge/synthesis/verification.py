@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lesionforge.data.cohort import expected_files, json_path, read_cohort
+from lesionforge.data.cohort import expected_files, read_cohort, sidecar_path
 from lesionforge.data.subject import Subject
 from lesionforge.errors import DataError, named
 from lesionforge.provenance import read_json, sha256
@@ -39,7 +39,7 @@ def read_synthetic(root: Path) -> list[Subject]:
 
 def damaged_files(subject: Subject) -> list[Path]:
     """List a subject's volumes that are missing or do not match their checksum."""
-    known = read_json(json_path(subject, "T1w")).get("VolumeSHA256", {})
+    known = read_json(sidecar_path(subject)).get("VolumeSHA256", {})
     return [
         path
         for path in expected_files(subject)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from tqdm import tqdm
 
-from lesionforge.data.cohort import json_path
+from lesionforge.data.cohort import sidecar_path
 from lesionforge.data.subject import Subject, read_brain, read_lesion
 from lesionforge.errors import DataError, LineageError, MaskError
 from lesionforge.lesions.growth import render_mask
@@ -177,18 +177,18 @@ def _is_sound(spec: SynthesisSpec) -> bool:
 
 
 def _spec(subject: Subject) -> SynthesisSpec:
-    return SynthesisSpec.from_json(read_json(json_path(subject, "T1w"))["Spec"])
+    return SynthesisSpec.from_json(read_json(sidecar_path(subject))["Spec"])
 
 
 def _synthetic(
     subject: Subject, place: np.ndarray | None, ill: bool, bare: np.ndarray | None = None
 ) -> SubjectFeatures:
-    known = read_json(json_path(subject, "T1w"))
+    known = read_json(sidecar_path(subject))
     checks = known["QualityChecks"] if ill else {}
     lesion = _spec(subject).lesion if ill else None
-    signs = None if lesion is None else lesion.signs
+    contrast = None if lesion is None else lesion.contrast
     return replace(
-        measure_subject(subject, place, known["Host"], asked_signs=signs, bare=bare),
+        measure_subject(subject, place, known["Host"], requested_contrast=contrast, bare=bare),
         asked=checks.get("ConspicuityAsked"),
         before=(checks["ConspicuityBefore"], checks["MatchBefore"])
         if "MatchBefore" in checks
@@ -217,6 +217,6 @@ def _more_masks(
 def _rejected(made: Sequence[Subject]) -> tuple[int, int]:
     """Return rejected and all draws of the synthetic patients."""
     ill = [s for s in made if s.group == "patient"]
-    rejected = sum(len({row["attempt"] for row in read_json(json_path(s, "T1w"))["Rejected"]})
+    rejected = sum(len({row["attempt"] for row in read_json(sidecar_path(s))["Rejected"]})
                    for s in ill)  # fmt: skip
     return rejected, rejected + len(ill)

@@ -43,7 +43,7 @@ def asked_findings(
     """
     return [
         *_shown(made),
-        *_signs(made),
+        *_contrast(made),
         *_likeness(made, fresh, trained, seed),
         _rejected(*rejected),
     ]
@@ -125,22 +125,25 @@ def _order(asked: np.ndarray, seen: np.ndarray) -> Finding:
     return Finding("conditioning", name, float(order.statistic), "higher", sentence)
 
 
-def _signs(made: Sequence[SubjectFeatures]) -> list[Finding]:
+def _contrast(made: Sequence[SubjectFeatures]) -> list[Finding]:
     """Compare what was asked of grey and of white matter with what the images show.
 
     Both are shares of the strength, whose order `_order` judges: a generator that makes strong and
-    weak lesions of one look does not keep signs.
+    weak lesions of one look does not keep contrast.
     """
     known = [
-        (np.array(p.asked_signs) / p.asked, np.array(p.shown.signs) / max(p.shown.total, FAINT))
+        (
+            np.array(p.requested_contrast) / p.asked,
+            np.array(p.shown.contrast) / max(p.shown.total, FAINT),
+        )
         for p in made
-        if p.asked_signs and p.asked and p.shown
+        if p.requested_contrast and p.asked and p.shown
     ]
     if len(known) < FEWEST:
         return []
     asked, seen = (np.array([row[i] for row in known]) for i in (0, 1))
     varied = [i for i in range(len(SIGNS)) if min(np.ptp(asked[:, i]), np.ptp(seen[:, i])) > 1e-6]
-    name = "signs of the tissues kept"
+    name = "contrast of the tissues kept"
     if not varied:
         why = "every lesion was asked for, or measured, alike"
         return [Finding("conditioning", name, None, "higher", "", why=why)]
@@ -159,7 +162,7 @@ def _likeness(
     trained: Sequence[SubjectFeatures],
     seed: int,
 ) -> list[Finding]:
-    """Compare signs with those of fresh real lesions of nearly the same conspicuity."""
+    """Compare contrast with those of fresh real lesions of nearly the same conspicuity."""
     ours, theirs, known = ([p.shown for p in g if p.shown] for g in (made, fresh, trained))
     if min(len(ours), len(theirs)) < NEIGHBOURS + 1:
         return []

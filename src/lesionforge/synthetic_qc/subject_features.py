@@ -1,4 +1,4 @@
-"""What an audit keeps of a subject: features, the lesion's shape and signs, a small copy."""
+"""What an audit keeps of a subject: features, the lesion's shape and contrast, a small copy."""
 
 from dataclasses import dataclass, replace
 
@@ -10,10 +10,10 @@ from lesionforge.lesions.appearance import (
     Conspicuity,
     describe_effect,
     lesion_effect,
-    match_signs,
+    match_contrast,
 )
 from lesionforge.lesions.blending import smooth_within
-from lesionforge.lesions.contrast import Signs
+from lesionforge.lesions.contrast import ContrastChange
 from lesionforge.lesions.host import Host
 from lesionforge.lesions.inpainting import inpaint_tissues
 from lesionforge.lesions.shape import describe_mask, largest_component
@@ -62,8 +62,8 @@ class SubjectFeatures:
         shape: of the lesion's largest component; None in controls.
         patch: the lesion's cube; None in controls.
         asked: conspicuity that was asked for; None in real subjects and controls.
-        asked_signs: the signs that were asked for with it.
-        matched: how much of those signs the images show, see `match_signs`.
+        requested_contrast: the contrast that were asked for with it.
+        matched: how much of those contrast the images show, see `match_contrast`.
         before: conspicuity and `matched` at the same place before the lesion was put there, where
             known.
     """
@@ -80,7 +80,7 @@ class SubjectFeatures:
     shape: dict[str, float] | None = None
     patch: Patch | None = None
     asked: float | None = None
-    asked_signs: Signs | None = None
+    requested_contrast: ContrastChange | None = None
     matched: float | None = None
     before: tuple[float, float] | None = None
 
@@ -91,7 +91,7 @@ def measure_subject(
     host: str,
     smooth_voxels: float = 0.0,
     lesion: bool | None = None,
-    asked_signs: Signs | None = None,
+    requested_contrast: ContrastChange | None = None,
     bare: np.ndarray | None = None,
 ) -> SubjectFeatures:
     """Read a subject once and keep what the audit needs.
@@ -105,7 +105,7 @@ def measure_subject(
         host: id of the real subject whose anatomy it shows.
         smooth_voxels: blur the images by this standard deviation first (a bad set, on purpose).
         lesion: whether the place is looked into as a lesion; None for patients only.
-        asked_signs: what was asked of a synthetic lesion.
+        requested_contrast: what was asked of a synthetic lesion.
         bare: (2, X, Y, Z) the host's images without the lesion that was inserted; None if unknown.
 
     Raises:
@@ -148,10 +148,10 @@ def measure_subject(
         near=np.array(list(near.values())),
         shown=describe_effect(effect, images, tissues, grid.voxel_mm),
         shape=describe_mask(largest_component(place & brain), where),
-        asked_signs=asked_signs,
+        requested_contrast=requested_contrast,
         matched=None
-        if asked_signs is None
-        else match_signs(effect, tissues, grid.voxel_mm, asked_signs),
+        if requested_contrast is None
+        else match_contrast(effect, tissues, grid.voxel_mm, requested_contrast),
         patch=_patch(images, everywhere, place, averaged, added, grid.voxel_mm),
     )
 

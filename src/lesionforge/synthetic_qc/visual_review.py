@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
-from lesionforge.data.cohort import json_path
+from lesionforge.data.cohort import read_channels, sidecar_path
 from lesionforge.data.subject import Subject
 from lesionforge.errors import ConfigError, DataError, named
 from lesionforge.provenance import alone, read_json, read_tsv, sha256_json, write_tsv
@@ -96,7 +96,7 @@ def sample_sheet(subjects: Sequence[Subject], share: float, seed: int) -> list[S
 
 def digest(subject: Subject) -> str | None:
     """Return the checksum of a synthetic subject's volumes; None where it is not on disk."""
-    path = json_path(subject, "T1w")
+    path = sidecar_path(subject)
     return sha256_json(read_json(path)["VolumeSHA256"]) if path.exists() else None
 
 
@@ -255,7 +255,7 @@ def _differ(verdict: Inspection, known: dict[str, Inspection]) -> bool:
 
 
 def _subject(root: Path, name: str) -> Subject:
-    return Subject(name, "patient", "n/a", root, True)
+    return Subject(name, "patient", "n/a", root, True, channels=read_channels(root))
 
 
 def summary(root: Path, subjects: Sequence[Subject]) -> str:

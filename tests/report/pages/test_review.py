@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from lesionforge.data.cohort import json_path, read_cohort
+from lesionforge.data.cohort import read_cohort, sidecar_path
 from lesionforge.data.subject import read_grid, read_lesion
 from lesionforge.lesions.prior import LesionConfig
 from lesionforge.provenance import read_json, write_json
@@ -58,7 +58,7 @@ def test_the_page_stands_alone_and_says_what_was_asked_and_made(root):
     assert (path, asked) == (root / "inspect.html", 5)
     assert "http" not in page.replace("http://www.w3.org", "")
     for subject in read_cohort(root):
-        sidecar = read_json(json_path(subject, "T1w"))
+        sidecar = read_json(sidecar_path(subject))
         item = page.split(f'id="{subject.id}"')[1].split("</article>")[0]
         assert sidecar["Host"] in item
         assert digest(subject) in page

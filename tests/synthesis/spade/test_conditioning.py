@@ -5,7 +5,7 @@ from scipy import ndimage
 
 from lesionforge.data.subject import read_brain, read_tissues
 from lesionforge.lesions.blending import AROUND_MM
-from lesionforge.synthesis.spade.conditioning import SEMANTIC, semantic_map
+from lesionforge.synthesis.spade.conditioning import SEMANTIC, conditioning_map
 
 
 def test_semantic_map_channels(toy_cohort, toy_grid):
@@ -13,8 +13,8 @@ def test_semantic_map_channels(toy_cohort, toy_grid):
     tissues, brain = read_tissues(control), read_brain(control)
     index = np.indices(brain.shape).transpose(1, 2, 3, 0)
     lesion = (np.linalg.norm(index - [8, 20, 16], axis=-1) < 2.5) & brain
-    signs = (0.4, -1.5, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0)
-    image = semantic_map(tissues, lesion, signs, toy_grid.voxel_mm)
+    contrast = (0.4, -1.5, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0)
+    image = conditioning_map(tissues, lesion, contrast, toy_grid.voxel_mm)
     assert image.shape == (len(SEMANTIC), *brain.shape)
     assert image.dtype == np.float32
     np.testing.assert_array_equal(image[:3], tissues)
@@ -24,14 +24,16 @@ def test_semantic_map_channels(toy_cohort, toy_grid):
     assert image[3][lesion].mean() > 0.6
     assert (image[3][~ndimage.binary_dilation(lesion, iterations=6)] == 0).all()
     assert (image[3][tissues.sum(0) == 0] == 0).all()
-    assert (semantic_map(tissues, np.zeros_like(lesion), signs, toy_grid.voxel_mm)[3:] == 0).all()
+    assert (
+        conditioning_map(tissues, np.zeros_like(lesion), contrast, toy_grid.voxel_mm)[3:] == 0
+    ).all()
 
 
 def test_effects_around_a_lesion_fade_and_leave_its_middle_alone(toy_cohort, toy_grid):
     tissues = read_tissues(next(s for s in toy_cohort if s.group == "control"))
     lesion = np.zeros(tissues.shape[1:], bool)
     lesion[10:18, 12:22, 10:18] = True
-    image = semantic_map(tissues, lesion, (0.0,) * 6 + (1.0, -2.0), toy_grid.voxel_mm)
+    image = conditioning_map(tissues, lesion, (0.0,) * 6 + (1.0, -2.0), toy_grid.voxel_mm)
     effect, white = image[4:], tissues[2]
     distance = ndimage.distance_transform_edt(~lesion, sampling=toy_grid.voxel_mm)
     middle = ndimage.binary_erosion(lesion, iterations=3)

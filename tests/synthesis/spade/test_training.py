@@ -13,7 +13,7 @@ from lesionforge.data.cohort import expected_files, write_subject
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.provenance import read_json, sha256, write_json
 from lesionforge.synthesis.anatomy import read_anatomy
-from lesionforge.synthesis.spade.conditioning import SEMANTIC, semantic_map
+from lesionforge.synthesis.spade.conditioning import SEMANTIC, conditioning_map
 from lesionforge.synthesis.spade.module import GeneratorConfig, GeneratorModule, reconstruct
 from lesionforge.synthesis.spade.tiling import apply_generator
 from lesionforge.synthesis.spade.training import RECORD, load_generator, train_generator
@@ -21,7 +21,7 @@ from lesionforge.training import identify
 from tests.conftest import toy_volumes
 
 TINY = GeneratorConfig(
-    channels=(6, 4, 4),
+    features=(6, 4, 4),
     hidden=4,
     style_dim=4,
     discriminator_width=4,
@@ -262,7 +262,9 @@ def test_lesions_of_opposite_signs_are_learnt_apart(toy_cohort, toy_grid, tmp_pa
     dark, none, bright = (
         apply_generator(
             generator.network,
-            semantic_map(anatomy.inpainted, anatomy.lesion, (-0.5, sign) * 4, toy_grid.voxel_mm),
+            conditioning_map(
+                anatomy.inpainted, anatomy.lesion, (-0.5, sign) * 4, toy_grid.voxel_mm
+            ),
             generator.styles[subjects[0].id],
             0,
         )[1, anatomy.lesion].mean()

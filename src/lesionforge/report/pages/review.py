@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-from lesionforge.data.cohort import json_path, read_cohort
+from lesionforge.data.cohort import read_cohort, sidecar_path
 from lesionforge.data.subject import Subject, read_brain, read_grid, read_images, read_lesion
 from lesionforge.data.volume import Grid
 from lesionforge.lesions.shape import CONNECTIVITY, largest_component
@@ -106,7 +106,7 @@ def write_inspection_page(root: Path, share: float, seed: int, name: str) -> tup
 
 
 def _entry(subject: Subject, earlier: Inspection | None) -> Entry:
-    sidecar = read_json(json_path(subject, "T1w"))
+    sidecar = read_json(sidecar_path(subject))
     patient = subject.group == "patient"
     facts = [*(_lesion_facts(sidecar) if patient else _control_facts(sidecar))]
     spec = sidecar["Spec"]

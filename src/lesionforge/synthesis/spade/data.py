@@ -12,10 +12,10 @@ from torch.utils.data import Dataset, Sampler
 from lesionforge.data.subject import Subject
 from lesionforge.errors import DataError
 from lesionforge.lesions.appearance import measure_conspicuity
-from lesionforge.lesions.contrast import NO_SIGNS, Signs
+from lesionforge.lesions.contrast import ContrastChange, no_contrast
 from lesionforge.seeding import stream
 from lesionforge.synthesis.anatomy import Anatomy, read_anatomy
-from lesionforge.synthesis.spade.conditioning import semantic_map
+from lesionforge.synthesis.spade.conditioning import conditioning_map
 from lesionforge.synthesis.spade.module import GeneratorConfig
 from lesionforge.synthesis.spade.network import TISSUE_CHANNELS
 
@@ -29,11 +29,11 @@ class Scan:
 
     Attributes:
         id: participant id.
-        images: (2, X, Y, Z) float16, T1w and FLAIR in [0, 1].
-        semantic: (C, X, Y, Z) float16, see `semantic_map`; tissues are healed.
+        images: (C, X, Y, Z) float16 in [0, 1].
+        semantic: (4 + C, X, Y, Z) float16, see `conditioning_map`; tissues are healed.
         brain: (N, 3) int16 indices of brain voxels.
         lesion: (M, 3) int16 indices of lesion voxels; M is 0 in controls.
-        signs: of the lesion, measured; 0 in controls.
+        contrast: of the lesion, measured; 0 in controls.
     """
 
     id: str
@@ -41,7 +41,7 @@ class Scan:
     semantic: np.ndarray
     brain: np.ndarray
     lesion: np.ndarray
-    signs: Signs
+    contrast: ContrastChange
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,12 @@ def read_scan(subject: Subject) -> Scan:
     anatomy = read_anatomy(subject)
     if not anatomy.brain.any():
         raise DataError(f"{subject.brain} is empty. Prepare {subject.id} again or leave it out.")
-    signs = _signs(subject, anatomy)
+    contrast = _contrast(subject, anatomy)
     images = anatomy.images
     if images is None or not np.isfinite(images).all():
-        raise DataError(f"{subject.t1w} or {subject.flair} is not finite. Prepare it again.")
-    semantic = semantic_map(anatomy.inpainted, anatomy.lesion, signs, anatomy.grid.voxel_mm)
+        named_files = " or ".join(map(str, subject.images))
+        raise DataError(f"{named_files} is not finite. Prepare it again.")
+    semantic = conditioning_map(anatomy.inpainted, anatomy.lesion, contrast, anatomy.grid.voxel_mm)
     box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(anatomy.brain))
     brain, lesion = anatomy.brain[box], (anatomy.lesion & anatomy.brain)[box]
     return Scan(
@@ -81,13 +82,13 @@ def read_scan(subject: Subject) -> Scan:
         np.ascontiguousarray(semantic[(slice(None), *box)], dtype=np.float16),
         np.argwhere(brain).astype(np.int16),
         np.argwhere(lesion).astype(np.int16),
-        signs,
+        contrast,
     )
 
 
-def _signs(subject: Subject, anatomy: Anatomy) -> Signs:
+def _contrast(subject: Subject, anatomy: Anatomy) -> ContrastChange:
     if subject.group != "patient":
-        return NO_SIGNS
+        return no_contrast(len(subject.channels))
     if anatomy.images is None:
         raise DataError(f"{subject.id} has no images.")
     try:
@@ -96,14 +97,14 @@ def _signs(subject: Subject, anatomy: Anatomy) -> Signs:
         )
     except DataError as error:
         raise DataError(f"{subject.lesion}: {error}") from None
-    return measured.signs
+    return measured.contrast
 
 
 class PatchBatches(Dataset):
     """Batches by their step; the same in any process and after any interruption.
 
-    A batch has `step` (int), `images` (B, 2, P, P, P), `semantic` (B, C, P, P, P), and, from
-    another place of the same scans, `style_images` (B, 2, P, P, P) and `style_tissues`
+    A batch has `step` (int), `images` (B, C, P, P, P), `semantic` (B, 4 + C, P, P, P), and, from
+    another place of the same scans, `style_images` (B, C, P, P, P) and `style_tissues`
     (B, 3, P, P, P); float32. Scans smaller than a patch are padded with background.
 
     Args:
@@ -182,10 +183,10 @@ def style_view(
 
     Args:
         scan: the training subject.
-        cut: takes a part of a (C, X, Y, Z) volume, or all of it.
+        cut: takes a part of a (channels, X, Y, Z) volume, or all of it.
 
     Returns:
-        (2, x, y, z) and (3, x, y, z) float32.
+        (C, x, y, z) and (3, x, y, z) float32.
     """
     plain = (cut(scan.semantic[TISSUE_CHANNELS:]) == 0).all(axis=0)
     views = (cut(scan.images), cut(scan.semantic[:TISSUE_CHANNELS]))

@@ -21,7 +21,7 @@ class PatchDiscriminator(nn.Module):
     """Judge overlapping patches: two halvings of resolution, then one value a place.
 
     Args:
-        in_channels: of images and semantic map together.
+        in_channels: of images and conditioning map together.
         width: features of the first layer; doubled with each halving.
     """
 
@@ -47,21 +47,22 @@ class MultiScaleDiscriminator(nn.Module):
     """The same patch discriminator (with weights of its own) at full and at half resolution.
 
     Args:
-        semantic_channels: channels of the semantic map.
+        images: number of image channels C.
+        semantic_channels: channels of the conditioning map.
         width: features of the first layers.
     """
 
-    def __init__(self, *, semantic_channels: int, width: int) -> None:
+    def __init__(self, *, images: int, semantic_channels: int, width: int) -> None:
         super().__init__()
         self.scales = nn.ModuleList(
-            PatchDiscriminator(2 + semantic_channels, width=width) for _ in range(SCALES)
+            PatchDiscriminator(images + semantic_channels, width=width) for _ in range(SCALES)
         )
 
     def forward(self, images: Tensor, semantic: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return the logits of both scales and the features of all layers.
 
         Args:
-            images: (B, 2, X, Y, Z) in [0, 1], axes multiples of 8.
+            images: (B, C, X, Y, Z) in [0, 1], axes multiples of 8.
             semantic: (B, semantic_channels, X, Y, Z).
         """
         x = torch.cat([2 * images - 1, semantic], dim=1)

@@ -9,17 +9,17 @@ from lesionforge.errors import DataError
 from lesionforge.hardware import find_device
 from lesionforge.lesions.appearance import measure_conspicuity
 from lesionforge.lesions.blending import feather_weight, smooth_within
-from lesionforge.lesions.contrast import NO_SIGNS, SIGNS
+from lesionforge.lesions.contrast import no_contrast
 from lesionforge.preprocessing.intensity import rescale_synthetic
 from lesionforge.synthesis.anatomy import Anatomy
 from lesionforge.synthesis.config import SynthesisConfig
 from lesionforge.synthesis.effect import fit_effect, insert_effect, least_gain
-from lesionforge.synthesis.spade.conditioning import semantic_map
+from lesionforge.synthesis.spade.conditioning import conditioning_map
 from lesionforge.synthesis.spade.tiling import apply_generator
 from lesionforge.synthesis.spade.training import TrainedGenerator
 from lesionforge.synthesis.spec import SynthesisSpec
 
-UNCHANGED = np.ones(len(SIGNS), np.float32)
+UNCHANGED = np.ones(1, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,16 +39,18 @@ class Passes:
         part: tuple[tuple[int, int], ...] | None = None,
         styles: tuple[tuple[str, ...], tuple[float, ...]] | None = None,
     ) -> np.ndarray:
-        """Make (2, X, Y, Z), or that part of it, with or without the new lesion.
+        """Make (C, X, Y, Z), or that part of it, with or without the new lesion.
 
         Styles (ids and weights) are the spec's unless others are given.
         """
         spec = self.spec
         lesion = self.lesion if with_lesion else np.zeros_like(self.lesion)
-        signs = NO_SIGNS if spec.lesion is None else spec.lesion.signs
+        contrast = (
+            no_contrast(len(self.anatomy.channels)) if spec.lesion is None else spec.lesion.contrast
+        )
         return apply_generator(
             self.trained.network,
-            semantic_map(self.anatomy.inpainted, lesion, signs, self.anatomy.grid.voxel_mm),
+            conditioning_map(self.anatomy.inpainted, lesion, contrast, self.anatomy.grid.voxel_mm),
             self._style(*(styles or (spec.styles, spec.style_weights))),
             noise_seed,
             tile=self.config.tile,
@@ -67,7 +69,7 @@ class Passes:
         asked, anatomy, limit = self.spec.lesion, self.anatomy, self.config.max_gain
         if asked is None:
             return compose(delta), UNCHANGED
-        voxel_mm, wanted = anatomy.grid.voxel_mm, (asked.signs, asked.conspicuity)
+        voxel_mm, wanted = anatomy.grid.voxel_mm, (asked.contrast, asked.conspicuity)
         effect, gains = fit_effect(delta, self.lesion, anatomy.inpainted, voxel_mm, *wanted, limit)
         place = (self.lesion, anatomy.estimated(self.lesion), anatomy.brain, voxel_mm)
 
@@ -82,13 +84,13 @@ class Passes:
         return compose(np.float32(gain) * effect), gain * gains
 
     def detail(self) -> np.ndarray:
-        """Return (2, X, Y, Z) what the generator leaves unexplained of the bent host's images.
+        """Return (C, X, Y, Z) what the generator leaves unexplained of the bent host's images.
 
         That is their noise, shading and fine anatomy, as far as no real lesion shows in them.
         """
         spec, anatomy, share = self.spec, self.anatomy, np.float32(self.config.detail)
         if not share:
-            return np.zeros((2, *anatomy.brain.shape), np.float32)
+            return np.zeros((len(anatomy.channels), *anatomy.brain.shape), np.float32)
         if anatomy.images is None or anatomy.ill is None:
             raise DataError(f"{spec.host} has no images to take detail from. Set `detail` to 0.")
         own = self.run(False, spec.null_noise_seed, styles=((spec.host,), (1.0,)))

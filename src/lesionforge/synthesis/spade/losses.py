@@ -35,12 +35,12 @@ def brain_l1(fake: Tensor, real: Tensor, semantic: Tensor) -> Tensor:
     """Mean absolute difference over the brain's voxels; background, always right, does not dilute.
 
     Args:
-        fake: (B, 2, X, Y, Z).
-        real: (B, 2, X, Y, Z).
-        semantic: (B, C, X, Y, Z); the first three channels sum to 1 in the brain.
+        fake: (B, C, X, Y, Z).
+        real: (B, C, X, Y, Z).
+        semantic: (B, 4 + C, X, Y, Z); the first three channels sum to 1 in the brain.
     """
     brain = semantic[:, :3].sum(1, keepdim=True).float()
-    return ((fake - real).float().abs() * brain).sum() / (2 * brain.sum()).clamp_min(1)
+    return ((fake - real).float().abs() * brain).sum() / (fake.shape[1] * brain.sum()).clamp_min(1)
 
 
 def lesion_l1(fake: Tensor, real: Tensor, semantic: Tensor) -> Tensor:
@@ -49,12 +49,12 @@ def lesion_l1(fake: Tensor, real: Tensor, semantic: Tensor) -> Tensor:
     A sliver of lesion at a patch's border counts by its size below `LESION_FLOOR_VOXELS`.
 
     Args:
-        fake: (B, 2, X, Y, Z).
-        real: (B, 2, X, Y, Z).
+        fake: (B, C, X, Y, Z).
+        real: (B, C, X, Y, Z).
         semantic: (B, C, X, Y, Z); channel 3 is the soft lesion.
     """
     lesion = semantic[:, 3:4].float()
-    difference = ((fake - real).float().abs() * lesion).sum((1, 2, 3, 4)) / 2
+    difference = ((fake - real).float().abs() * lesion).sum((1, 2, 3, 4)) / fake.shape[1]
     mass = lesion.sum((1, 2, 3, 4))
     ill = (mass > 0).sum().clamp_min(1)
     return (difference / mass.clamp_min(LESION_FLOOR_VOXELS)).sum() / ill

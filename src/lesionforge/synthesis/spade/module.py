@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lesionforge.errors import ConfigError
 from lesionforge.seeding import seeded_torch, stream, torch_stream
 from lesionforge.synthesis.spade import losses
-from lesionforge.synthesis.spade.conditioning import SEMANTIC
+from lesionforge.synthesis.spade.conditioning import map_channels
 from lesionforge.synthesis.spade.discriminator import MultiScaleDiscriminator
 from lesionforge.synthesis.spade.layers import SPADEBlock
 from lesionforge.synthesis.spade.network import STRIDES, Generator
@@ -28,7 +28,7 @@ class GeneratorConfig:
     """The SPADE generator and its training.
 
     Attributes:
-        channels: feature channels at a quarter, half and full resolution.
+        features: feature channels at a quarter, half and full resolution.
         hidden: channels inside each SPADE layer.
         style_dim: length of the style code.
         discriminator_width: features of the discriminators' first layers.
@@ -55,7 +55,7 @@ class GeneratorConfig:
         panel_every: steps between logged panels of mask | real | synthetic.
     """
 
-    channels: tuple[int, int, int] = (48, 32, 16)
+    features: tuple[int, int, int] = (48, 32, 16)
     hidden: int = 16
     style_dim: int = 16
     discriminator_width: int = 24
@@ -94,8 +94,8 @@ class GeneratorConfig:
             self._require(name, 0 <= getattr(self, name) <= 1, "in [0, 1]")
         self._require("ema_decay", 0 <= self.ema_decay < 1, "in [0, 1)")
         self._require("workers", self.workers >= 0, "0 or more")
-        fits = len(self.channels) == len(STRIDES) and min(self.channels) >= 1
-        self._require("channels", fits, "three positive numbers")
+        fits = len(self.features) == len(STRIDES) and min(self.features) >= 1
+        self._require("features", fits, "three positive numbers")
         whole = self.patch >= 2 * PATCH_MULTIPLE and self.patch % PATCH_MULTIPLE == 0
         self._require("patch", whole, f"a multiple of {PATCH_MULTIPLE}, at least 16")
         whole = self.steps % self.checkpoint_every == 0
@@ -106,42 +106,51 @@ class GeneratorConfig:
             raise ConfigError(f"`{name}` must be {allowed}, got {getattr(self, name)}.")
 
 
-class Synthesizer(nn.Module):
-    """Generator and style encoder, which are trained, averaged and kept together."""
+class SpadeModel(nn.Module):
+    """Generator and style encoder, which are trained, averaged and kept together.
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    Args:
+        config: of the networks.
+        images: number of image channels.
+    """
+
+    def __init__(self, config: GeneratorConfig, images: int) -> None:
         super().__init__()
         self.network = Generator(
-            semantic_channels=len(SEMANTIC),
+            images=images,
+            semantic_channels=map_channels(images),
             style_dim=config.style_dim,
-            channels=config.channels,
+            features=config.features,
             hidden=config.hidden,
             checkpointing=config.checkpointing,
         )
-        self.encoder = StyleEncoder(style_dim=config.style_dim)
+        self.encoder = StyleEncoder(images=images, style_dim=config.style_dim)
 
 
 class GeneratorModule(LightningModule):
-    """Train a `Synthesizer` against two discriminators; both updates in one step.
+    """Train a `SpadeModel` against two discriminators; both updates in one step.
 
     All chance comes from streams named by the step, so a resumed training repeats no draw and
     skips none. `average` holds the moving average of the weights, `done` counts the steps.
 
     Args:
         config: of generator and training.
+        images: number of image channels.
         seed: of initial weights, noise and style draws.
     """
 
-    def __init__(self, config: GeneratorConfig, seed: int) -> None:
+    def __init__(self, config: GeneratorConfig, images: int, seed: int) -> None:
         super().__init__()
-        self.save_hyperparameters({"config": asdict(config), "seed": seed})
+        self.save_hyperparameters({"config": asdict(config), "images": images, "seed": seed})
         self.automatic_optimization = False
         self.config = config
         self.seed = seed
         with seeded_torch(seed, "generator", "weights"):
-            self.synthesizer = Synthesizer(config)
+            self.synthesizer = SpadeModel(config, images)
             self.discriminator = MultiScaleDiscriminator(
-                semantic_channels=len(SEMANTIC), width=config.discriminator_width
+                images=images,
+                semantic_channels=map_channels(images),
+                width=config.discriminator_width,
             )
         self.average = copy.deepcopy(self.synthesizer).requires_grad_(False)
         self.done: Tensor
@@ -251,11 +260,11 @@ class GeneratorModule(LightningModule):
             average.lerp_(value, 1 - decay)
 
 
-def reconstruct(synthesizer: Synthesizer, batch: Batch, noise_seed: int) -> Tensor:
+def reconstruct(synthesizer: SpadeModel, batch: Batch, noise_seed: int) -> Tensor:
     """Make a batch's patches again from their maps and their scans' mean style codes.
 
     Returns:
-        (B, 2, X, Y, Z) on the batch's device.
+        (B, C, X, Y, Z) on the batch's device.
     """
     with torch.no_grad():
         style, _ = synthesizer.encoder(batch["style_images"], batch["style_tissues"])

@@ -1,4 +1,4 @@
-"""The generator: a semantic map, a style and noise to T1w and FLAIR, SPADE at every resolution."""
+"""The generator: conditioning map, style and noise to images, SPADE at every resolution."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,7 +13,6 @@ from lesionforge.synthesis.spade.layers import SLOPE, SPADEBlock
 STRIDES = (4, 2, 1)
 ALIGNMENT = STRIDES[0]
 TISSUE_CHANNELS = 3
-EFFECT_CHANNELS = 2  # the last ones: what a lesion is to do to T1w and FLAIR, robust SDs
 EFFECT_LOGITS = 0.4  # a robust SD is 0.1, and the sigmoid's slope 1/4 at the brain's median, 0.5
 Crop = tuple[slice, slice, slice]
 
@@ -32,16 +31,17 @@ def pool(x: Tensor, factor: int) -> Tensor:
 
 
 class Generator(nn.Module):
-    """SPADE generator with residual blocks at strides 4, 2 and 1; T1w and FLAIR come out jointly.
+    """SPADE generator with residual blocks at strides 4, 2 and 1; all channels come out jointly.
 
     The effect that the map asks for is added to the output's logits, so that what is left to learn
     from a few dozen lesions is how real ones differ from it.
 
     Args:
-        semantic_channels: channels of the semantic map; the first three are CSF, GM and WM, the
-            last two the effect on T1w and FLAIR.
+        images: number of image channels C.
+        semantic_channels: channels of the conditioning map; the first three are CSF, GM and WM, the
+            last C the contrast change asked of each image, in robust standard deviations.
         style_dim: length of the style code.
-        channels: feature channels at strides 4, 2 and 1.
+        features: feature channels at strides 4, 2 and 1.
         hidden: channels inside each SPADE layer.
         checkpointing: recompute activations in the backward pass: less memory, more time.
     """
@@ -49,24 +49,25 @@ class Generator(nn.Module):
     def __init__(
         self,
         *,
+        images: int,
         semantic_channels: int,
         style_dim: int,
-        channels: tuple[int, int, int],
+        features: tuple[int, int, int],
         hidden: int,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        self.checkpointing = checkpointing
-        self.stem = nn.Conv3d(semantic_channels + style_dim, channels[0], 3, padding=1)
+        self.images, self.checkpointing = images, checkpointing
+        self.stem = nn.Conv3d(semantic_channels + style_dim, features[0], 3, padding=1)
         self.blocks = nn.ModuleList(
             SPADEBlock(n, semantic_channels=semantic_channels, hidden=hidden, style_dim=style_dim)
-            for n in channels
+            for n in features
         )
-        self.reduce = nn.ModuleList(nn.Conv3d(a, b, 1) for a, b in pairwise(channels))
-        self.head = nn.Conv3d(channels[-1], 2, 3, padding=1)
+        self.reduce = nn.ModuleList(nn.Conv3d(a, b, 1) for a, b in pairwise(features))
+        self.head = nn.Conv3d(features[-1], images, 3, padding=1)
 
     def forward(self, semantic: Tensor, style: Tensor, noise: Sequence[Tensor]) -> Tensor:
-        """Make T1w and FLAIR of whole maps or training patches.
+        """Make the images of whole maps or training patches.
 
         Args:
             semantic: (B, semantic_channels, X, Y, Z), axes multiples of 4.
@@ -74,7 +75,7 @@ class Generator(nn.Module):
             noise: for each stride s a (B, NOISES, X/s, Y/s, Z/s) standard normal tensor.
 
         Returns:
-            (B, 2, X, Y, Z) float32 in [0, 1]; 0 where the tissue classes are all 0.
+            (B, C, X, Y, Z) float32 in [0, 1]; 0 where the tissue classes are all 0.
         """
         return self.render([pool(semantic, s) for s in STRIDES], style, noise)
 
@@ -85,7 +86,7 @@ class Generator(nn.Module):
         noise: Sequence[Tensor],
         crops: Sequence[Crop] | None = None,
     ) -> Tensor:
-        """Make T1w and FLAIR from maps at every stride, each on its own (shrinking) window.
+        """Make the images from maps at every stride, each on its own (shrinking) window.
 
         Args:
             pyramid: maps at strides 4, 2, 1.
@@ -103,7 +104,7 @@ class Generator(nn.Module):
                 x = x if crops is None else x[(..., *crops[level - 1])]
             x = self._run(block, x, pyramid[level], style, noise[level])
         logits = self.head(functional.leaky_relu(x, SLOPE)).float()
-        logits = logits + EFFECT_LOGITS * pyramid[-1][:, -EFFECT_CHANNELS:]
+        logits = logits + EFFECT_LOGITS * pyramid[-1][:, -self.images :]
         inside = pyramid[-1][:, :TISSUE_CHANNELS].sum(1, keepdim=True).clamp(0, 1)
         return torch.sigmoid(logits) * inside
 

@@ -7,13 +7,12 @@ from torch import Tensor
 def plot_panel(real: Tensor, made: Tensor, semantic: Tensor) -> np.ndarray:
     """Lay out the axial middle slices of patches, one patch a row.
 
-    Columns: grey and white matter with the lesion on top, real T1w, synthetic T1w, real FLAIR,
-    synthetic FLAIR.
+    Columns: grey and white matter with the lesion on top, then each channel real and synthetic.
 
     Args:
-        real: (B, 2, X, Y, Z) in [0, 1].
-        made: (B, 2, X, Y, Z) in [0, 1].
-        semantic: (B, C, X, Y, Z).
+        real: (B, C, X, Y, Z) in [0, 1].
+        made: (B, C, X, Y, Z) in [0, 1].
+        semantic: (B, 4 + C, X, Y, Z).
 
     Returns:
         (3, height, width) float32 in [0, 1].
@@ -24,9 +23,9 @@ def plot_panel(real: Tensor, made: Tensor, semantic: Tensor) -> np.ndarray:
         truth, fake, label = (
             v[index, ..., middle].detach().float().cpu().numpy() for v in (real, made, semantic)
         )
-        grey = [truth[0], fake[0], truth[1], fake[1]]
-        runs = [_mask_colours(label), *(np.repeat(g[None], 3, axis=0) for g in grey)]
-        rows.append(np.concatenate([_upright(run) for run in runs], axis=2))
+        grey = [image for pair in zip(truth, fake, strict=True) for image in pair]
+        tiles = [_mask_colours(label), *(np.repeat(g[None], 3, axis=0) for g in grey)]
+        rows.append(np.concatenate([_upright(tile) for tile in tiles], axis=2))
     return np.clip(np.concatenate(rows, axis=1), 0, 1).astype(np.float32)
 
 
@@ -37,6 +36,6 @@ def _mask_colours(label: np.ndarray) -> np.ndarray:
     return np.stack([base * (1 - lesion) + lesion, base * (1 - lesion), base * (1 - lesion)])
 
 
-def _upright(run: np.ndarray) -> np.ndarray:
+def _upright(tile: np.ndarray) -> np.ndarray:
     """Turn (3, x, y) so that anterior is up and the subject's right is on the right."""
-    return np.pad(run.transpose(0, 2, 1)[:, ::-1], ((0, 0), (1, 1), (1, 1)))
+    return np.pad(tile.transpose(0, 2, 1)[:, ::-1], ((0, 0), (1, 1), (1, 1)))

@@ -20,18 +20,21 @@ class StyleEncoder(nn.Module):
     `spade.data.style_view`): the code may know that there is one, not its looks.
 
     Args:
+        images: number of image channels C.
         style_dim: length of the code.
-        channels: feature channels at strides 2, 4 and 8.
+        features: feature channels at strides 2, 4 and 8.
     """
 
-    def __init__(self, *, style_dim: int, channels: tuple[int, int, int] = (16, 32, 48)) -> None:
+    def __init__(
+        self, *, images: int, style_dim: int, features: tuple[int, int, int] = (16, 32, 48)
+    ) -> None:
         super().__init__()
-        counts = (2 + TISSUE_CHANNELS, *channels)
+        counts = (images + TISSUE_CHANNELS, *features)
         self.convolutions = nn.ModuleList(
             nn.Conv3d(a, b, 3, stride=2, padding=1) for a, b in pairwise(counts)
         )
-        self.mean = nn.Linear(channels[-1], style_dim)
-        self.log_variance = nn.Linear(channels[-1], style_dim)
+        self.mean = nn.Linear(features[-1], style_dim)
+        self.log_variance = nn.Linear(features[-1], style_dim)
         nn.init.zeros_(self.log_variance.weight)
         nn.init.constant_(self.log_variance.bias, -3.0)
 
@@ -39,7 +42,7 @@ class StyleEncoder(nn.Module):
         """Return mean and log variance, each (B, style_dim).
 
         Args:
-            images: (B, 2, X, Y, Z) T1w and FLAIR in [0, 1].
+            images: (B, C, X, Y, Z) in [0, 1].
             tissues: (B, 3, X, Y, Z) probabilities; their sum marks the brain.
         """
         x = torch.cat([images, tissues], dim=1)
@@ -58,22 +61,22 @@ def encode_scan(encoder: StyleEncoder, images: Tensor, tissues: Tensor, patch: i
 
     Args:
         encoder: in evaluation mode.
-        images: (2, X, Y, Z) T1w and FLAIR in [0, 1].
+        images: (C, X, Y, Z) in [0, 1].
         tissues: (3, X, Y, Z) probabilities.
         patch: edge of a patch in voxels, as in training.
     """
-    stack = torch.cat([images, tissues])
+    stack, first = torch.cat([images, tissues]), len(images)
     padding = [p for n in reversed(stack.shape[1:]) for p in (0, max(0, patch - n))]
     stack = functional.pad(stack, padding)
     codes, weights = [], []
     for x, y, z in product(*(_starts(n, patch) for n in stack.shape[1:])):
         part = stack[None, :, x : x + patch, y : y + patch, z : z + patch]
-        share = float(part[:, 2:].sum()) / patch**3
+        share = float(part[:, first:].sum()) / patch**3
         if share >= MIN_BRAIN_SHARE:
-            codes.append(encoder(part[:, :2], part[:, 2:])[0][0])
+            codes.append(encoder(part[:, :first], part[:, first:])[0][0])
             weights.append(share)
     if not codes:
-        codes, weights = [encoder(stack[None, :2], stack[None, 2:])[0][0]], [1.0]
+        codes, weights = [encoder(stack[None, :first], stack[None, first:])[0][0]], [1.0]
     weight = torch.tensor(weights, device=stack.device)
     return (torch.stack(codes) * weight[:, None]).sum(0) / weight.sum()
 

@@ -25,7 +25,7 @@ def apply_generator(
     device: torch.device | str = "cpu",
     part: Window | None = None,
 ) -> np.ndarray:
-    """Make T1w and FLAIR of a whole semantic map, or of a part of it.
+    """Make the images of a whole conditioning map, or of a part of it.
 
     Tiles know their surroundings as far as the network sees and noise belongs to voxels, so the
     result is the same with any `tile` up to rounding (below 1e-4).
@@ -41,7 +41,7 @@ def apply_generator(
             equal to the same part of the whole up to rounding, at less cost.
 
     Returns:
-        (2, X, Y, Z) float32 in [0, 1], of the size of `part` if given.
+        (C, X, Y, Z) float32 in [0, 1], of the size of `part` if given.
 
     Raises:
         ConfigError: `tile` is not a positive multiple of 4.
@@ -54,7 +54,7 @@ def apply_generator(
     size = tuple(-(-n // ALIGNMENT) * ALIGNMENT for n in semantic.shape[1:])
     part = part or tuple((0, n) for n in semantic.shape[1:])
     region = tuple((a // ALIGNMENT * ALIGNMENT, -(-b // ALIGNMENT) * ALIGNMENT) for a, b in part)
-    output = np.empty((2, *(b - a for a, b in region)), dtype=np.float32)
+    output = np.empty((network.images, *(b - a for a, b in region)), dtype=np.float32)
     with torch.inference_mode(), exact_float32():
         for target in _tiles(region, tile):
             made = _apply_tile(network, semantic, code, noise_seed, (target, size))
@@ -76,7 +76,7 @@ def _apply_tile(
     noise_seed: int,
     place: tuple[Window, tuple[int, ...]],
 ) -> Tensor:
-    """Make the (2, x, y, z) of one tile; coarser strides see a wider window around it."""
+    """Make the (C, x, y, z) of one tile; coarser strides see a wider window around it."""
     target, size = place
     windows = [_widen(target, halo, size) for halo in halos()]
     pyramid, noise = [], []

@@ -21,12 +21,11 @@ from lesionforge.errors import ConfigError, DataError, LesionForgeError
 from lesionforge.hardware import find_device, resolve_precision
 from lesionforge.provenance import atomic, read_json, sha256, write_json
 from lesionforge.seeding import torch_stream
-from lesionforge.synthesis.spade.conditioning import SEMANTIC
 from lesionforge.synthesis.spade.data import PatchBatches, Scan, StepSampler, read_scan, style_view
 from lesionforge.synthesis.spade.module import (
     GeneratorConfig,
     GeneratorModule,
-    Synthesizer,
+    SpadeModel,
     reconstruct,
 )
 from lesionforge.synthesis.spade.network import EFFECT_LOGITS, Generator
@@ -38,7 +37,7 @@ logger = logging.getLogger(__name__)
 WEIGHTS = "generator.safetensors"
 RECORD = "generator.json"
 STYLE = "of healthy tissue"
-DECIDES = ("config", "seed", "semantic", "effect_logits", "style", "training", "sources")
+DECIDES = ("config", "seed", "channels", "effect_logits", "style", "training", "sources")
 """What of the record decides the weights, beside the volumes."""
 
 
@@ -50,6 +49,7 @@ class TrainedGenerator:
         network: the generator, in evaluation mode.
         encoder: its style encoder, in evaluation mode.
         config: what it was trained with.
+        channels: BIDS suffixes of the images that it makes.
         styles: training subject id to style code (style_dim,) float32.
         sources: ids of every real subject it has seen.
         sha256: of the weights' file.
@@ -58,6 +58,7 @@ class TrainedGenerator:
     network: Generator
     encoder: StyleEncoder
     config: GeneratorConfig
+    channels: tuple[str, ...]
     styles: dict[str, np.ndarray]
     sources: tuple[str, ...]
     sha256: str
@@ -85,10 +86,12 @@ def train_generator(
         DataError: `folder` holds another generator's training, or a subject cannot be used.
     """
     folder = Path(folder)
+    if not subjects:
+        raise ConfigError("The generator needs at least one training subject.")
     record = {
         "config": asdict(config),
         "seed": seed,
-        "semantic": list(SEMANTIC),
+        "channels": list(subjects[0].channels),
         "effect_logits": EFFECT_LOGITS,
         "style": STYLE,
         "training": [s.id for s in subjects],
@@ -117,14 +120,14 @@ def load_generator(folder: Path) -> TrainedGenerator:
     path = Path(folder) / WEIGHTS
     try:
         config = GeneratorConfig(
-            **{**record["config"], "channels": tuple(record["config"]["channels"])}
+            **{**record["config"], "features": tuple(record["config"]["features"])}
         )
         with torch.random.fork_rng(devices=[]):
-            synthesizer = Synthesizer(config)
+            synthesizer = SpadeModel(config, len(record["channels"]))
         synthesizer.load_state_dict(load_file(path))
         found = sha256(path)
-        if (record["semantic"], record["effect_logits"]) != (list(SEMANTIC), EFFECT_LOGITS):
-            raise DataError("it is of former code, which told its network something else")
+        if record["effect_logits"] != EFFECT_LOGITS:
+            raise DataError("an earlier version trained it on another conditioning map")
         if found != record["weights_sha256"]:
             raise DataError(f"its SHA-256 is {found}, not the {record['weights_sha256']} recorded")
     except (OSError, RuntimeError, SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -137,6 +140,7 @@ def load_generator(folder: Path) -> TrainedGenerator:
         synthesizer.network,
         synthesizer.encoder,
         config,
+        tuple(record["channels"]),
         {name: np.array(code, dtype=np.float32) for name, code in record["styles"].items()},
         tuple(record["sources"]),
         record["weights_sha256"],
@@ -179,11 +183,8 @@ def read_scans(subjects: list[Subject]) -> list[Scan]:
     """Read training subjects into memory.
 
     Raises:
-        ConfigError: there are none.
         DataError: one cannot be used, or grids differ.
     """
-    if not subjects:
-        raise ConfigError("The generator needs at least one training subject.")
     grid = read_grid(subjects[0])
     scans = []
     for subject in tqdm(subjects, desc="read training subjects", unit="subject"):
@@ -201,7 +202,7 @@ def _fit(
 ) -> tuple[GeneratorModule, float]:
     """Train to the last step; return the module and the seconds that all its steps took."""
     checkpoint = folder / "checkpoint.ckpt"
-    module = GeneratorModule(config, seed)
+    module = GeneratorModule(config, len(batches.scans[0].images), seed)
     epochs = config.steps // config.checkpoint_every
     precision = resolve_precision(config.precision, config.accelerator)
     progress = Progress("train generator", config.steps, lambda: int(module.done))
