@@ -26,21 +26,21 @@ def volume():
 
 
 def matrix_of(config, seed=0):
-    spec = sample_augment(config, stream(seed, "augment"))
+    spec = sample_augment(config, stream(seed, "augment"), 2)
     return np.array(spec.matrix), spec
 
 
 def test_the_same_stream_draws_the_same_augmentation():
-    one, two = (sample_augment(EVERYTHING, stream(3, "a")) for _ in range(2))
+    one, two = (sample_augment(EVERYTHING, stream(3, "a"), 2) for _ in range(2))
     assert one == two
-    assert one != sample_augment(EVERYTHING, stream(4, "a"))
+    assert one != sample_augment(EVERYTHING, stream(4, "a"), 2)
 
 
 def test_nothing_happens_at_probability_zero(volume):
     never = AugmentConfig(
         mirror_axes="", **{f: 0.0 for f in vars(EVERYTHING) if f.endswith("_probability")}
     )
-    spec = sample_augment(never, stream(0, "a"))
+    spec = sample_augment(never, stream(0, "a"), 2)
     patch = cut_patch(volume, np.array([10, 12, 9]), 16, spec)
     np.testing.assert_array_equal(change_intensities(patch, spec), volume[:, 2:18, 4:20, 1:17])
 
@@ -85,7 +85,7 @@ def test_mirroring_flips_the_named_axes_only(volume):
     np.testing.assert_array_equal(
         cut_patch(volume, centre, 8, AugmentSpec(mirror=(0,))), plain[:, ::-1]
     )
-    drawn = {sample_augment(AugmentConfig(), stream(i, "m")).mirror for i in range(20)}
+    drawn = {sample_augment(AugmentConfig(), stream(i, "m"), 2).mirror for i in range(20)}
     assert drawn == {(), (0,)}
 
 
@@ -124,7 +124,7 @@ def test_noise_has_its_size_and_its_own_stream(volume):
 
 def test_a_spec_renders_finite_images_at_full_strength(volume):
     for seed in range(10):
-        spec = sample_augment(EVERYTHING, stream(seed, "a"))
+        spec = sample_augment(EVERYTHING, stream(seed, "a"), 2)
         patch = cut_patch(volume, np.array([10, 12, 9]), 16, spec)
         assert np.isfinite(change_intensities(patch, spec)).all()
     flat = np.zeros((2, 8, 8, 8), np.float32)

@@ -45,7 +45,14 @@ def roles(held_out):
 
 def detector_of(network, **changes):
     return TrainedDetector(
-        network, replace(TINY, **changes), "32-true", "0", 5.0, {}, torch.device("cpu")
+        network,
+        replace(TINY, **changes),
+        "32-true",
+        "0",
+        ("T1w", "FLAIR"),
+        (5.0,) * 3,
+        {},
+        torch.device("cpu"),
     )
 
 

@@ -26,7 +26,7 @@ LOSS = DiceCELoss(sigmoid=True, batch=True)
 
 
 def test_deep_supervision_has_three_heads_in_training_only():
-    network = build_network(FILTERS, 0)
+    network = build_network(2, FILTERS, 0)
     images = torch.randn(2, 2, 16, 16, 16)
     heads = network(images)
     assert heads.shape == (2, 3, 1, 16, 16, 16)
@@ -39,12 +39,12 @@ def test_deep_supervision_has_three_heads_in_training_only():
 
 def test_an_untrained_network_expects_lesions_to_be_rare():
     images = torch.randn(1, 2, 16, 16, 16, generator=torch.Generator().manual_seed(0))
-    heads = torch.sigmoid(build_network((4, 8, 8, 8), 0)(images)).mean(dim=(0, 2, 3, 4, 5))
+    heads = torch.sigmoid(build_network(2, (4, 8, 8, 8), 0)(images)).mean(dim=(0, 2, 3, 4, 5))
     assert ((heads > 0.01) & (heads < 0.04)).all()
 
 
 def test_confident_probabilities_are_no_ties():
-    network = build_network(FILTERS, 0).eval()
+    network = build_network(2, FILTERS, 0).eval()
     nn.init.zeros_(network.output_block.conv.conv.weight)
     found = []
     for logit in (0.0, 17.0, 40.0, 60.0):
@@ -56,7 +56,7 @@ def test_confident_probabilities_are_no_ties():
 
 
 def test_every_head_learns():
-    network = build_network(FILTERS, 0)
+    network = build_network(2, FILTERS, 0)
     target = torch.zeros(2, 1, 16, 16, 16)
     target[0, :, 4:8, 4:8, 4:8] = 1
     supervision_loss(network(torch.randn(2, 2, 16, 16, 16)), target, LOSS).backward()
@@ -67,7 +67,7 @@ def test_every_head_learns():
 def test_weights_come_from_the_seed_and_leave_the_global_generator_alone():
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    states = [network_state(build_network(FILTERS, seed)) for seed in (0, 0, 1)]
+    states = [network_state(build_network(2, FILTERS, seed)) for seed in (0, 0, 1)]
     assert torch.equal(torch.get_rng_state(), before)
     key = "input_block.conv1.conv.weight"
     assert torch.equal(states[0][key], states[1][key])
@@ -75,13 +75,13 @@ def test_weights_come_from_the_seed_and_leave_the_global_generator_alone():
 
 
 def test_saved_weights_rebuild_the_network_and_misfits_are_refused():
-    one, two = build_network(FILTERS, 0).eval(), build_network(FILTERS, 1).eval()
+    one, two = build_network(2, FILTERS, 0).eval(), build_network(2, FILTERS, 1).eval()
     state = network_state(one)
     load_network_state(two, state)
     images = torch.randn(1, 2, 16, 16, 16)
     assert torch.equal(one(images), two(images))
     with pytest.raises(DataError, match="do not fit"):
-        load_network_state(build_network((2, 4, 8, 8), 0), state)
+        load_network_state(build_network(2, (2, 4, 8, 8), 0), state)
     del state["input_block.conv1.conv.weight"]
     with pytest.raises(DataError, match=r"input_block\.conv1"):
         load_network_state(two, state)
@@ -128,7 +128,7 @@ def _with_instance_norm(module):
 
 
 def test_the_fast_norm_is_instance_norm():
-    network = build_network(FILTERS, 0)
+    network = build_network(2, FILTERS, 0)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
     images = torch.randn(2, 2, 16, 16, 16, generator=torch.Generator().manual_seed(2))
@@ -159,7 +159,7 @@ def test_the_fast_norms_own_gradients_and_its_half_precision():
 
 def test_the_optimiser_follows_the_configuration():
     config = DetectorConfig(filters=FILTERS, steps=100, learning_rate=0.01)
-    made = DetectorModule(config, 0).configure_optimizers()
+    made = DetectorModule(config, 2, 0).configure_optimizers()
     assert made["optimizer"].param_groups[0]["lr"] == pytest.approx(0.01 / 6)
     assert made["optimizer"].defaults["weight_decay"] == config.weight_decay
 

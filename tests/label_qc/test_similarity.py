@@ -5,8 +5,10 @@ from sklearn.metrics import roc_auc_score
 
 from lesionforge.data.subject import read_brain, read_lesion
 from lesionforge.label_qc.evidence import read_evidence
-from lesionforge.label_qc.similarity import FEATURES, candidate_features, measure_likeness
+from lesionforge.label_qc.similarity import candidate_features, features, measure_likeness
 from lesionforge.metrics.matching import CandidateRules
+
+NAMES = list(features(("T1w", "FLAIR")))
 
 
 def test_features_of_a_candidate(toy_cohort):
@@ -20,14 +22,14 @@ def test_features_of_a_candidate(toy_cohort):
     assert 0.7 < found["mean_probability"] < 0.72
     assert found["log_volume"] == pytest.approx(np.log(lesion.sum() * 125))
     assert found["flair"] > 1  # the toy lesions are bright there
-    assert found.keys() == FEATURES.keys()
+    assert set(found) == set(NAMES)
     assert np.isfinite(list(found.values())).all()
 
 
 def candidates(subjects, seed=0):
     """Lesions are as probable as false positives, but stand out on FLAIR."""
     rng = np.random.default_rng(seed)
-    table = pd.DataFrame(rng.normal(size=(3 * subjects, len(FEATURES))), columns=list(FEATURES))
+    table = pd.DataFrame(rng.normal(size=(3 * subjects, len(NAMES))), columns=NAMES)
     hit = np.arange(3 * subjects) % 3 == 0
     names = [f"sub-{i // 3:03d}" for i in range(3 * subjects)]
     return table.assign(flair=table["flair"] + 2 * hit, hit=hit, participant_id=names)
@@ -38,7 +40,7 @@ def test_what_lesions_look_like_is_learnt_and_named():
     likeness, moved = measure_likeness(table, 5)
     assert roc_auc_score(table["hit"], likeness) > 0.85
     assert roc_auc_score(table["hit"], table["logit"]) < 0.6
-    named = np.array(list(FEATURES))[moved[table["hit"]].argmax(axis=1)]
+    named = np.array(NAMES)[moved[table["hit"]].argmax(axis=1)]
     assert pd.Series(named).value_counts().idxmax() == "flair"
 
 

@@ -7,12 +7,12 @@ from nilearn import datasets
 from scipy import ndimage
 
 from lesionforge.data.volume import grid, mni_grid
-from lesionforge.lesions.contrast import as_contrast
 from lesionforge.lesions.growth_fit import Growth
 from lesionforge.lesions.host import Host
 from lesionforge.lesions.prior import Lesion, LesionConfig, LesionPrior
 from lesionforge.lesions.shape import PLACES
 from lesionforge.seeding import stream
+from tests.contrasts import in_rows
 
 
 @lru_cache(maxsize=1)
@@ -68,7 +68,7 @@ def _known_lesion(rng: np.random.Generator, number: int, median_mm3: float) -> L
         place=PLACES[rng.choice(4, p=[0.5, 0.15, 0.3, 0.05])],
         side="left" if side < 0 else "right",
         conspicuity=(shown := float(rng.gamma(2, 0.7))),
-        contrast=as_contrast(shown * np.array([-0.4, 0.9, 0.2, -0.5] * 2)),
+        contrast=in_rows(*(shown * np.array([-0.4, 0.9, 0.2, -0.5] * 2))),
         growth=Growth(
             depth_mm=float(rng.normal(-0.5, 0.5)),
             reach_out_mm=float(rng.uniform(0.8, 2)),

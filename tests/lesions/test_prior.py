@@ -16,6 +16,7 @@ from lesionforge.lesions.prior import LesionConfig, LesionPrior, fit_prior, smoo
 from lesionforge.lesions.sampling import sample_spec
 from lesionforge.lesions.shape import describe_mask
 from lesionforge.seeding import stream
+from tests.contrasts import as_row
 from tests.lesions.template_hosts import known_prior, template_host
 
 PATIENTS = 10
@@ -91,7 +92,7 @@ def test_lesions_are_recorded_and_json_round_trips(cohort, fitted):
     assert fitted.lesions[3].subject == subject.id
     assert fitted.lesions[3].site == subject.site
     assert 1.0 < fitted.lesions[3].conspicuity < 3.0
-    t1w, flair, _, white_flair, *_ = fitted.lesions[3].contrast
+    t1w, flair, _, white_flair, *_ = as_row(fitted.lesions[3].contrast)
     assert abs(t1w) < min(flair, white_flair) < 3.0  # these lesions are bright in FLAIR
     own = read_host(subject)
     assert own.forbidden[mask].all()

@@ -12,6 +12,7 @@ from lesionforge.lesions.shape import describe_mask
 from lesionforge.lesions.spec import LesionRequest
 from lesionforge.preprocessing.regions import LOBES, REGIONS
 from lesionforge.seeding import stream
+from tests.contrasts import as_row, in_rows
 from tests.lesions.template_hosts import known_prior
 
 
@@ -39,7 +40,7 @@ def test_signs_are_those_of_a_lesion_about_as_conspicuous(hosts):
     prior = known_prior("ribbon", 2000.0)  # contrast are -0.4, 0.9, 0.2, -0.5, in and around
     weak = min(prior.lesions, key=lambda x: x.conspicuity)
     odd = [
-        dataclasses.replace(x, contrast=(0.5, 0.1) + (0.0,) * 6) if x == weak else x
+        dataclasses.replace(x, contrast=in_rows(0.5, 0.1)) if x == weak else x
         for x in prior.lesions
     ]
     prior = dataclasses.replace(prior, lesions=tuple(odd))
@@ -48,7 +49,7 @@ def test_signs_are_those_of_a_lesion_about_as_conspicuous(hosts):
     for number in range(8):
         rng = stream(0, "contrast", number)
         spec = sample_spec(prior, hosts[0], rng, LesionRequest(conspicuity=strong))
-        found.append(np.array(spec.contrast) / strong)
+        found.append(as_row(spec.contrast) / strong)
     ratios = np.array(found) / ([-0.4, 0.9, 0.2, -0.5] * 2)
     assert (ratios > 0.4).all()  # a weak one is at most doubled, and no sign turns round
     assert (ratios < 1.6).all()

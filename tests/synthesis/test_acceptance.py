@@ -11,6 +11,9 @@ from lesionforge.synthesis.acceptance import (
     check_shown,
 )
 from lesionforge.synthesis.config import SynthesisConfig
+from tests.contrasts import in_rows
+
+CHANNELS = ("T1w", "FLAIR")
 
 
 @pytest.fixture
@@ -22,7 +25,7 @@ def sound():
 
 
 def test_sound_images_pass(sound):
-    assert check_images(*sound) == []
+    assert check_images(CHANNELS, *sound) == []
 
 
 @pytest.mark.parametrize(
@@ -37,13 +40,13 @@ def test_sound_images_pass(sound):
 def test_planted_faults_in_images(sound, value, place, reason):
     images, brain = sound
     images[place] = value
-    assert [r.reason for r in check_images(images, brain)] == [reason]
+    assert [r.reason for r in check_images(CHANNELS, images, brain)] == [reason]
 
 
 def test_flat_images_are_found(sound):
     images, brain = sound
     images[1] = 0.5 * brain
-    (found,) = check_images(images, brain)
+    (found,) = check_images(CHANNELS, images, brain)
     assert found.reason == "flat"
     assert "FLAIR" in found.detail
     assert "T1w" not in found.detail
@@ -95,6 +98,6 @@ def test_images_must_show_the_lesion_and_not_only_its_place(before, after, reaso
 )
 def test_signs_that_turn_round_are_found(made, least, passes):
     found = check_contrast(
-        made + (0.0,) * 4, (-0.5, 1.5) + (0.0,) * 6, SynthesisConfig(min_contrast_cosine=least)
+        in_rows(*made), in_rows(-0.5, 1.5), SynthesisConfig(min_contrast_cosine=least)
     )
     assert [r.reason for r in found] == ([] if passes else ["contrast"])

@@ -14,7 +14,6 @@ from lesionforge.preprocessing.intensity import rescale_synthetic
 from lesionforge.seeding import stream
 from lesionforge.synthesis.acceptance import check_artifact, check_images
 from lesionforge.synthesis.artifacts import (
-    CONTRASTS,
     SPOT_ASPECT,
     SPOT_MM,
     SPOTS,
@@ -25,6 +24,8 @@ from lesionforge.synthesis.artifacts import (
     sample_artifact,
 )
 from lesionforge.synthesis.config import SynthesisConfig
+
+CHANNELS = ("T1w", "FLAIR")
 
 KINDS = tuple(STRENGTHS)
 
@@ -40,13 +41,13 @@ def head(toy_cohort):
 
 def spoil(head, spec):
     images, tissues, brain, area = head
-    return apply_artifact(images, tissues, brain, spec, area)
+    return apply_artifact(CHANNELS, images, tissues, brain, spec, area)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_spec_gives_the_same_bytes_and_survives_json(head, kind):
-    spec = sample_artifact(stream(3, "x"), kind)
-    assert spec == sample_artifact(stream(3, "x"), kind)
+    spec = sample_artifact(stream(3, "x"), kind, CHANNELS)
+    assert spec == sample_artifact(stream(3, "x"), kind, CHANNELS)
     again = ArtifactSpec.from_json(json.loads(json.dumps(spec.to_json())))
     assert again == spec
     before = np.random.get_state()[1].copy()  # noqa: NPY002
@@ -62,10 +63,10 @@ def test_the_same_spec_gives_the_same_bytes_and_survives_json(head, kind):
 def test_a_spoilt_image_is_still_an_image(head, kind, seed):
     images, _, brain, _ = head
     kept = images.copy()
-    made = spoil(head, ArtifactSpec(kind, CONTRASTS, STRENGTHS[kind][1], seed))
+    made = spoil(head, ArtifactSpec(kind, CHANNELS, STRENGTHS[kind][1], seed))
     assert np.array_equal(images, kept)
     assert (made.shape, made.dtype) == (images.shape, np.float32)
-    assert check_images(made, brain) == []
+    assert check_images(CHANNELS, made, brain) == []
     assert check_artifact(images, made) == []
     for channel in made:
         values = channel[brain].astype(float)
@@ -76,14 +77,14 @@ def test_a_spoilt_image_is_still_an_image(head, kind, seed):
 @pytest.mark.parametrize("kind", ["motion", "bias"])
 @pytest.mark.parametrize("spared", [0, 1])
 def test_the_other_contrast_is_kept_bit_for_bit(head, kind, spared):
-    spec = ArtifactSpec(kind, (CONTRASTS[1 - spared],), STRENGTHS[kind][0], 5)
+    spec = ArtifactSpec(kind, (CHANNELS[1 - spared],), STRENGTHS[kind][0], 5)
     made = spoil(head, spec)
     assert made[spared].tobytes() == head[0][spared].tobytes()
     assert np.abs(made[1 - spared] - head[0][1 - spared]).max() > 0.05
 
 
 def test_contrasts_are_spoilt_each_in_its_own_way(head):
-    made = spoil(head, ArtifactSpec("bias", CONTRASTS, 0.1, 5))
+    made = spoil(head, ArtifactSpec("bias", CHANNELS, 0.1, 5))
     change = (made - head[0])[:, head[2]]
     assert abs(np.corrcoef(change)[0, 1]) < 0.95
 
@@ -93,7 +94,7 @@ def test_motion_leaves_anatomy_in_its_place(head):
     images, _, brain, area = head
     index = np.indices(brain.shape).reshape(3, -1)
     for seed in range(5):
-        made = spoil(head, ArtifactSpec("motion", CONTRASTS, STRENGTHS["motion"][1], seed))
+        made = spoil(head, ArtifactSpec("motion", CHANNELS, STRENGTHS["motion"][1], seed))
         for before, after in zip(images, made, strict=True):
             centres = [index @ v.ravel() / v.sum() for v in (before, after)]
             shift = np.abs(centres[1] - centres[0]) * area.voxel_mm
@@ -130,7 +131,7 @@ def test_a_field_is_smooth_and_as_strong_as_asked(head, strength):
     light = np.indices(brain.shape).sum(0) % 2 == 1
     board = (np.where(light, 0.6, 0.4) * brain).astype(np.float32)
     spec = ArtifactSpec("bias", ("T1w",), strength, 2)
-    made = apply_artifact(np.stack([board, board]), tissues, brain, spec, area)[0]
+    made = apply_artifact(CHANNELS, np.stack([board, board]), tissues, brain, spec, area)[0]
     steps = np.where(light[1:], 1, -1) * np.diff(made, axis=0)
     log = np.log(np.maximum(steps, 1e-3))[brain[1:] & brain[:-1]]
     assert log.std() == pytest.approx(strength, rel=0.15)
@@ -148,7 +149,7 @@ def test_spots_are_small_bright_in_flair_and_deep_in_white_matter():
     images = np.float32([0.5, 0.5])[:, None, None, None] * brain.astype(np.float32)
     for seed in range(4):
         made = apply_artifact(
-            images, tissues, brain, ArtifactSpec("spots", CONTRASTS, 3.0, seed), area
+            CHANNELS, images, tissues, brain, ArtifactSpec("spots", CHANNELS, 3.0, seed), area
         )
         rise = made[1] - images[1]
         assert rise.min() == 0
@@ -168,20 +169,22 @@ def test_spots_are_found_a_place_where_white_matter_is_thin():
     tissues = np.zeros((3, *area.shape), np.float32)
     tissues[1], tissues[1, 8], tissues[2, 8] = 1, 0, 1
     images = np.full((2, *area.shape), 0.5, np.float32)
-    made = apply_artifact(images, tissues, brain, ArtifactSpec("spots", CONTRASTS, 2.0, 0), area)
+    made = apply_artifact(
+        CHANNELS, images, tissues, brain, ArtifactSpec("spots", CHANNELS, 2.0, 0), area
+    )
     changed = (made != images).any(0)
     assert changed.any()
     assert not np.delete(changed, 8, axis=0).any()
 
 
 def test_spots_go_where_they_can_be_seen_and_motion_spoils_mostly_one_contrast():
-    drawn = [sample_artifact(stream(0, "draw", i), KINDS[i % 3]) for i in range(300)]
+    drawn = [sample_artifact(stream(0, "draw", i), KINDS[i % 3], CHANNELS) for i in range(300)]
     for spec in drawn:
         low, high = STRENGTHS[spec.kind]
         assert low <= spec.strength <= high
-    assert all(len(s.contrasts) == 2 for s in drawn if s.kind == "spots")
-    counts = Counter(s.contrasts for s in drawn if s.kind != "spots")
-    assert counts[CONTRASTS] == pytest.approx(40, abs=20)
+    assert all(len(s.channels) == 2 for s in drawn if s.kind == "spots")
+    counts = Counter(s.channels for s in drawn if s.kind != "spots")
+    assert counts[CHANNELS] == pytest.approx(40, abs=20)
     assert min(counts[("T1w",)], counts[("FLAIR",)]) > 50
 
 
@@ -217,16 +220,15 @@ def test_a_flaw_that_changes_nothing_is_refused(head):
     "values",
     [
         {"kind": "blur"},
-        {"contrasts": ()},
-        {"contrasts": ("T2w",)},
+        {"channels": ()},
         {"strength": 0.0},
         {"strength": float("nan")},
         {"strength": float("inf")},
     ],
 )
 def test_a_spec_is_checked(values):
-    with pytest.raises(DataError, match="A artifact is one of motion, bias, spots"):
-        ArtifactSpec(**{"kind": "bias", "contrasts": ("T1w",), "strength": 0.1, "seed": 0} | values)
+    with pytest.raises(DataError, match="An artifact is one of motion, bias, spots"):
+        ArtifactSpec(**{"kind": "bias", "channels": ("T1w",), "strength": 0.1, "seed": 0} | values)
 
 
 @pytest.mark.parametrize(

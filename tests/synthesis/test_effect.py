@@ -16,6 +16,7 @@ from lesionforge.synthesis.effect import (
     reach_gain,
     scale_contrast,
 )
+from tests.contrasts import as_row, in_rows
 
 SHAPE = (20, 22, 18)
 VOXEL = (2.5, 2.5, 2.5)
@@ -103,7 +104,7 @@ def two_tissues():
     mask[4:14, 4:12, 4:12] = True
     grey = (np.arange(18) < 9)[:, None, None] * np.ones(mask.shape, np.float32)
     tissues = np.stack([0 * grey, grey, 1 - grey])
-    contrast = (-0.2, 1.5, 0.4, -0.8, 0.3, 0.2, -0.6, 0.9)  # robust standard deviations
+    contrast = in_rows(-0.2, 1.5, 0.4, -0.8, 0.3, 0.2, -0.6, 0.9)  # robust standard deviations
     delta = 0.1 * mix_contrast(contrast, contrast_maps(mask, tissues, VOXEL))
     return delta.astype(np.float32), mask, tissues, contrast
 
@@ -112,13 +113,14 @@ def test_each_tissue_is_brought_to_its_own_signs(two_tissues):
     delta, mask, tissues, contrast = two_tissues
     maps = contrast_maps(mask, tissues, VOXEL)
     made = effect_contrast(delta, maps, 1e6)
-    assert made == pytest.approx(contrast, rel=1e-3)
-    asked = (-0.3, 1.2, 0.5, -1.2, 0.3, 0.2, -0.9, 0.5)
+    assert as_row(made) == pytest.approx(as_row(contrast), rel=1e-3)
+    asked = in_rows(-0.3, 1.2, 0.5, -1.2, 0.3, 0.2, -0.9, 0.5)
     factors = contrast_factors(made, asked, 2.0)
-    np.testing.assert_allclose(factors, [1.5, 0.8, 1.25, 1.5, 1, 1, 1.5, 5 / 9], rtol=1e-3)
+    expected = [1.5, 0.8, 1.25, 1.5, 1, 1, 1.5, 5 / 9]
+    np.testing.assert_allclose(as_row(factors), expected, rtol=1e-3)
     scaled = scale_contrast(delta, mask, tissues, factors)
-    assert effect_contrast(scaled, maps, 1e6) == pytest.approx(
-        asked, abs=0.25
+    assert as_row(effect_contrast(scaled, maps, 1e6)) == pytest.approx(
+        as_row(asked), abs=0.25
     )  # they meet at the border
     deep = ndimage.binary_erosion(mask, iterations=2)
     np.testing.assert_allclose(scaled[:, deep], 0.1 * mix_contrast(asked, maps)[:, deep], rtol=0.02)

@@ -11,10 +11,13 @@ from lesionforge.preprocessing.regions import REGIONS
 from lesionforge.synthetic_qc.audit import AuditData, SyntheticAuditConfig, judge
 from lesionforge.synthetic_qc.conditioning import asked_findings
 from lesionforge.synthetic_qc.diversity import density_coverage, variety_findings
-from lesionforge.synthetic_qc.features import AROUND
+from lesionforge.synthetic_qc.features import around_names
 from lesionforge.synthetic_qc.finding import Finding, standing
 from lesionforge.synthetic_qc.mask_distribution import WORDS, mask_findings
 from lesionforge.synthetic_qc.subject_features import SubjectFeatures
+from tests.contrasts import in_rows
+
+CHANNELS = ("T1w", "FLAIR")
 
 FRONT, BACK = REGIONS.index("frontal"), REGIONS.index("occipital")
 
@@ -66,9 +69,8 @@ def lesion(
     name: str, total: float, asked: float | None = None, t1w: float = 0.0, matched: float = 1.0
 ) -> SubjectFeatures:
     shown = Conspicuity(
-        t1w=-0.4 * total + t1w,
-        flair=0.9 * total,
-        contrast=(-0.4 * total, 0.9 * total, 0.0, -total, 0.0, 0.0, 0.0, 0.0),
+        change=(-0.4 * total + t1w, 0.9 * total),
+        contrast=in_rows(-0.4 * total, 0.9 * total, 0.0, -total),
         blur=0.1,
         total=total,
     )
@@ -86,7 +88,7 @@ def test_a_lesion_that_does_not_show_is_counted():
     made[5] = lesion("s5", float(strengths[5]), float(strengths[5]), matched=-1.0)
     made[6] = replace(made[6], before=(float(strengths[6]), 0.6))
     real = [lesion(f"r{i}", float(v)) for i, v in enumerate(strengths)]
-    found = {f.name: f for f in asked_findings(made, real, real[::2], (5, 25), 0)}
+    found = {f.name: f for f in asked_findings(CHANNELS, (made, real, real[::2]), (5, 25), 0)}
     assert found["lesions that show"].counts == (19, 20)
     assert found["lesions that show"].met is False
     assert "1 of 20 did" in found["lesions that show"].sentence
@@ -106,7 +108,11 @@ def test_a_wrong_contrast_is_told_at_equal_conspicuity():
     wrong = [lesion(f"s{i}", float(v), float(v), t1w=0.5) for i, v in enumerate(strengths)]
     name = "difference of T1w contrast with the tissue around"
     gaps = [
-        next(f.value for f in asked_findings(made, real, real[::2], (0, 30), 0) if f.name == name)
+        next(
+            f.value
+            for f in asked_findings(CHANNELS, (made, real, real[::2]), (0, 30), 0)
+            if f.name == name
+        )
         for made in (right, wrong)
     ]
     assert gaps[0] < 0.3
@@ -121,12 +127,14 @@ def test_signs_that_are_not_kept_are_told():
     def kept(shown):
         made = [
             replace(
-                p, requested_contrast=tuple(v * a), shown=replace(p.shown, contrast=tuple(v * s))
+                p,
+                requested_contrast=in_rows(*(v * a)),
+                shown=replace(p.shown, contrast=in_rows(*(v * s))),
             )
             for v, a, s in zip(strengths, asked, shown, strict=True)
             for p in [lesion("s", float(v), float(v))]
         ]
-        found = asked_findings(made, made, made, (0, 30), 0)
+        found = asked_findings(CHANNELS, (made, made, made), (0, 30), 0)
         return next(f for f in found if f.name == "contrast of the tissues kept")
 
     assert kept(asked).value == pytest.approx(1.0)
@@ -145,7 +153,9 @@ def test_the_sentence_about_strengths_follows_the_figure():
     name = "order of strengths kept"
 
     def order(made: list[SubjectFeatures]) -> Finding:
-        return next(f for f in asked_findings(made, real, real, (0, 20), 0) if f.name == name)
+        return next(
+            f for f in asked_findings(CHANNELS, (made, real, real), (0, 20), 0) if f.name == name
+        )
 
     upside = [lesion(f"s{i}", float(3.5 - v), float(v)) for i, v in enumerate(strengths)]
     assert "does not surely follow" in order(upside).sentence
@@ -159,14 +169,18 @@ def test_the_sentence_about_strengths_follows_the_figure():
 def test_lesions_without_a_real_one_of_their_strength_are_not_compared():
     real = [lesion(f"r{i}", float(v)) for i, v in enumerate(np.linspace(0.5, 1.5, 20))]
     beyond = [lesion(f"s{i}", 9.0 + i, 9.0 + i) for i in range(12)]
-    found = [f for f in asked_findings(beyond, real, real, (0, 12), 0) if "difference" in f.name]
+    found = [
+        f
+        for f in asked_findings(CHANNELS, (beyond, real, real), (0, 12), 0)
+        if "difference" in f.name
+    ]
     assert len(found) == 3
     assert all(f.value is None and f.why.startswith("0 lesions") for f in found)
 
 
 def test_a_set_for_which_nothing_was_asked_says_so():
     made = [lesion(f"s{i}", 1.0) for i in range(8)]
-    first = asked_findings(made, made, made, (0, 0), 0)[0]
+    first = asked_findings(CHANNELS, (made, made, made), (0, 0), 0)[0]
     assert first.value is None
     assert "paste" in first.why
 
@@ -209,10 +223,11 @@ def test_a_set_that_repeats_itself_is_more_alike():
 @pytest.mark.parametrize("zone", [None, "edge", "rim"])
 def test_a_trace_around_lesions_is_told_where_it_is(zone):
     rng = np.random.default_rng(0)
-    columns = [zone is not None and name.startswith(zone) for name in AROUND]
+    names = around_names(CHANNELS)
+    columns = [zone is not None and name.startswith(zone) for name in names]
 
     def people(group: str, n: int, trace: bool) -> list[SubjectFeatures]:
-        values = rng.normal(size=(n, len(AROUND))) + 1.5 * trace * np.array(columns)
+        values = rng.normal(size=(n, len(names))) + 1.5 * trace * np.array(columns)
         small = np.zeros((2, 32, 32, 32), np.float16)
         return [
             SubjectFeatures(
@@ -223,7 +238,9 @@ def test_a_trace_around_lesions_is_told_where_it_is(zone):
 
     ill, well = people("patient", 30, trace=True), people("control", 30, trace=False)
     none: list[SubjectFeatures] = []
-    audit_data = AuditData(ill, well, 0, none, none, none, none, none, [], (0, 0), whole=False)
+    audit_data = AuditData(
+        CHANNELS, ill, well, 0, none, none, none, none, none, [], (0, 0), whole=False
+    )
     edge, rim = (f for f in judge(audit_data, 0)[0] if f.part == "leakage")
     assert (edge.value > 0.8) == (zone == "edge")
     assert rim.met is (zone != "rim")

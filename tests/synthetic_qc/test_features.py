@@ -13,6 +13,8 @@ from lesionforge.synthetic_qc.features import (
     whole_features,
 )
 
+CHANNELS = ("T1w", "FLAIR")
+
 
 @pytest.fixture(scope="module")
 def patient(toy_cohort):
@@ -39,10 +41,10 @@ def test_bands_and_the_smooth_rest_add_up(patient):
 def test_blur_is_seen_in_the_sharp_band(patient):
     images, _, tissues, brain, grid = patient
     blurred = ndimage.gaussian_filter(images, (0, 0.6, 0.6, 0.6)) * brain
-    sharp, soft = (whole_features(i, tissues, brain, grid) for i in (images, blurred))
+    sharp, soft = (whole_features(CHANNELS, i, tissues, brain, grid) for i in (images, blurred))
     assert list(sharp) == list(soft)
     assert all(np.isfinite(list(sharp.values())))
-    for name in ("t1w", "flair"):
+    for name in CHANNELS:
         assert soft[f"{name}_band1"] < sharp[f"{name}_band1"] - 0.2
         assert soft[f"{name}_smooth"] > sharp[f"{name}_smooth"]
 
@@ -51,9 +53,9 @@ def test_a_shading_is_seen(patient):
     images, _, tissues, brain, grid = patient
     x = np.linspace(-1, 1, brain.shape[0])[:, None, None]
     shaded = np.stack([images[0] * (1 + 0.2 * x), images[1]])
-    before, after = (whole_features(i, tissues, brain, grid) for i in (images, shaded))
-    assert after["t1w_shading"] > before["t1w_shading"] + 0.5
-    assert after["flair_shading"] == before["flair_shading"]
+    before, after = (whole_features(CHANNELS, i, tissues, brain, grid) for i in (images, shaded))
+    assert after["T1w_shading"] > before["T1w_shading"] + 0.5
+    assert after["FLAIR_shading"] == before["FLAIR_shading"]
 
 
 def test_what_surrounds_a_lesion_does_not_see_into_it(patient):
@@ -63,8 +65,8 @@ def test_what_surrounds_a_lesion_does_not_see_into_it(patient):
     around, near = [], []
     for seen in (images, altered):
         effect = lesion_effect(seen, lesion, tissues, brain, grid.voxel_mm)
-        around.append(around_features(effect, seen, lesion, brain, grid))
-        near.append(lesion_features(effect, seen, lesion, brain, grid))
+        around.append(around_features(CHANNELS, effect, seen, lesion, brain, grid))
+        near.append(lesion_features(CHANNELS, effect, seen, lesion, brain, grid))
     assert around[0] == pytest.approx(around[1])
     assert near[0] != pytest.approx(near[1])
 
@@ -75,9 +77,9 @@ def test_blur_is_seen_around_a_lesion(patient):
     found = []
     for seen in (images, soft):
         effect = lesion_effect(seen, lesion, tissues, brain, grid.voxel_mm)
-        found.append(around_features(effect, seen, lesion, brain, grid))
+        found.append(around_features(CHANNELS, effect, seen, lesion, brain, grid))
     sharp, blurred = found
-    for name in ("edge_t1w_grain", "rim_t1w_grain", "edge_flair_grain", "rim_flair_grain"):
+    for name in ("edge_T1w_grain", "rim_T1w_grain", "edge_FLAIR_grain", "rim_FLAIR_grain"):
         assert blurred[name] > sharp[name] + 0.05
 
 
@@ -89,8 +91,8 @@ def test_a_bright_rim_is_seen_around(patient):
     found = []
     for seen in (images, altered):
         effect = lesion_effect(seen, lesion, tissues, brain, grid.voxel_mm)
-        found.append(around_features(effect, seen, lesion, brain, grid))
-    assert found[1]["edge_flair_mean"] > found[0]["edge_flair_mean"] + 0.5
+        found.append(around_features(CHANNELS, effect, seen, lesion, brain, grid))
+    assert found[1]["edge_FLAIR_mean"] > found[0]["edge_FLAIR_mean"] + 0.5
 
 
 @pytest.mark.parametrize("radius", [1.5, 3.5])
@@ -105,5 +107,5 @@ def test_a_core_is_told_from_its_border_in_small_lesions_too(patient, radius):
     found = []
     for seen in (images, planted):
         effect = lesion_effect(seen, lesion, tissues, brain, grid.voxel_mm)
-        found.append(lesion_features(effect, seen, lesion, brain, grid)["flair_core"])
+        found.append(lesion_features(CHANNELS, effect, seen, lesion, brain, grid)["FLAIR_core"])
     assert found[1] - found[0] > 1

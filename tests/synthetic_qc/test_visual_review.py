@@ -189,15 +189,15 @@ def test_what_is_rejected_never_trains_and_is_made_up_for(runs, capsys, caplog):
 
     assert call(runs, "train-detector", "--regime", "augmented") == 1
     assert "another configuration, seed or training set" in capsys.readouterr().err
-    runs = study_runs.finished_runs(study_of(runs), "detector")[0]
-    (note,) = study_runs.outdated(study_of(runs), runs)
+    finished = study_runs.finished_runs(study_of(runs), "detector")[0]
+    (note,) = study_runs.outdated(study_of(runs), finished)
     assert "augmented_seed-0" in note
     assert "sub-syn0002" in note
     shutil.rmtree(runs / "toy" / "detector" / "augmented")
     assert call(runs, "train-detector", "--regime", "augmented") == 0
     lineage = read_json(runs / "toy" / "detector" / "augmented" / "seed-0" / "lineage.json")
     assert "sub-syn0002" not in lineage["training"]
-    assert study_runs.outdated(study_of(runs), runs) == []
+    assert study_runs.outdated(study_of(runs), finished) == []
 
 
 def test_what_is_rejected_is_not_shown_to_readers(runs, capsys):

@@ -236,8 +236,8 @@ def read_channels(root: Path) -> tuple[str, ...]:
     channels = read_json(path).get("Channels")
     if not isinstance(channels, list) or not channels:
         raise DataError(
-            f"{path} does not name `Channels`: the cohort was prepared by version 0.1 or by another "
-            "program. Prepare it again in a new folder."
+            f"{path} does not name `Channels`: the cohort was prepared by version 0.1 or by "
+            "another program. Prepare it again in a new folder."
         )
     return tuple(str(channel) for channel in channels)
 

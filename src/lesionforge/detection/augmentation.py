@@ -108,9 +108,7 @@ class AugmentSpec:
     channels: tuple[ChannelSpec, ...] = ()
 
 
-def sample_augment(
-    config: AugmentConfig, rng: np.random.Generator, channels: int = 2
-) -> AugmentSpec:
+def sample_augment(config: AugmentConfig, rng: np.random.Generator, channels: int) -> AugmentSpec:
     """Draw an augmentation; the number of draws does not depend on what is drawn."""
     mirrored = rng.random(3) < 0.5
     noise = config.noise_sd * rng.random() if rng.random() < config.noise_probability else 0.0

@@ -29,7 +29,7 @@ class Case:
     Attributes:
         id: participant id.
         synthetic: whether LesionForge made it.
-        volume: (3, X, Y, Z) float16: T1w and FLAIR standardised, lesion (0 or 1).
+        volume: (C + 1, X, Y, Z) float16: images standardised, lesion (0 or 1).
         brain: (N, 3) int16 indices of brain voxels.
         lesion: (M, 3) int16 indices of lesion voxels; M is 0 in controls.
     """
@@ -115,7 +115,7 @@ class PatchDataset(Dataset):
         jitter = rng.integers(-(self.config.patch // 4), self.config.patch // 4 + 1, 3)
         centre = places[rng.integers(len(places))] + (jitter if foreground else 0)
         centre = _sample_inside(centre, case.volume.shape[1:], self.config.patch)
-        augment = sample_augment(self.config.augment, rng)
+        augment = sample_augment(self.config.augment, rng, len(case.volume) - 1)
         return PatchSpec(number, (int(centre[0]), int(centre[1]), int(centre[2])), augment)
 
     def _choose_case(self, rng: np.random.Generator, foreground: bool) -> int:
@@ -126,7 +126,7 @@ class PatchDataset(Dataset):
         return allowed[rng.integers(len(allowed))]
 
     def __getitem__(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return images (2, P, P, P) and lesion (1, P, P, P), float32."""
+        """Return images (C, P, P, P) and lesion (1, P, P, P), float32."""
         return render_patch(self.cases, self.spec(position), self.config.patch)
 
 
@@ -141,8 +141,8 @@ def render_patch(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cut and change a patch as its spec says; nothing is drawn here but the spec's own noise."""
     patch = cut_patch(cases[spec.case].volume, np.array(spec.centre), size, spec.augment)
-    images = change_intensities(patch[:2], spec.augment)
-    return torch.from_numpy(images), torch.from_numpy((patch[2:] > 0.5).astype(np.float32))
+    images = change_intensities(patch[:-1], spec.augment)
+    return torch.from_numpy(images), torch.from_numpy((patch[-1:] > 0.5).astype(np.float32))
 
 
 class StepSampler(Sampler[int]):

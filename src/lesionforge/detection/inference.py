@@ -43,6 +43,7 @@ class TrainedDetector:
         config: what it was trained with.
         precision: what it was trained in.
         sha256: of its weights.
+        channels: BIDS suffixes of the images that it reads, in this order.
         voxel_mm: of the cohort that it was trained on.
         usual_figures: median and spread of its training subjects' quality figures.
         device: where it runs.
@@ -52,7 +53,8 @@ class TrainedDetector:
     config: DetectorConfig
     precision: str
     sha256: str
-    voxel_mm: float
+    channels: tuple[str, ...]
+    voxel_mm: tuple[float, float, float]
     usual_figures: dict[str, tuple[float, float]]
     device: torch.device
 
@@ -70,14 +72,15 @@ def load_detector(folder: Path) -> TrainedDetector:
             f"{folder} holds a detector of former code, whose logits differ. Train it again."
         )
     try:
-        content, voxel_mm = dict(record["config"]), float(record["voxel_mm"])
+        content, channels = dict(record["config"]), tuple(map(str, record["channels"]))
+        x, y, z = (float(v) for v in record["voxel_mm"])
         usual = {str(k): (float(m), float(s)) for k, (m, s) in record["usual_figures"].items()}
         content["augment"] = AugmentConfig(**_tuples(content["augment"]))
         config = DetectorConfig(**_tuples(content))
         state = load_file(weights)
-        network = build_network(config.filters, seed=0)
+        network = build_network(len(channels), config.filters, seed=0)
         load_network_state(network, state)
-    except (KeyError, TypeError, RuntimeError, OSError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise DataError(
             f"{folder} does not hold a detector of this version ({error}). Train it again."
         ) from None
@@ -89,7 +92,9 @@ def load_detector(folder: Path) -> TrainedDetector:
         )
     device = torch.device(find_device(config.accelerator))
     network.eval().to(device)
-    return TrainedDetector(network, config, record["precision"], found, voxel_mm, usual, device)
+    return TrainedDetector(
+        network, config, record["precision"], found, channels, (x, y, z), usual, device
+    )
 
 
 def _tuples(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,7 +111,7 @@ def predict_probability(
 
     Args:
         detector: see `load_detector`.
-        images: (2, X, Y, Z) T1w and FLAIR of a prepared subject.
+        images: (C, X, Y, Z) of a prepared subject, in the order of `detector.channels`.
         brain: (X, Y, Z) bool.
 
     Returns:

@@ -126,18 +126,19 @@ class DetectorModule(LightningModule):
 
     Args:
         config: the detector's configuration.
+        images: number of image channels.
         seed: of the initial weights.
     """
 
-    def __init__(self, config: DetectorConfig, seed: int) -> None:
+    def __init__(self, config: DetectorConfig, images: int, seed: int) -> None:
         super().__init__()
         self.config = config
-        self.network = build_network(config.filters, seed)
+        self.network = build_network(images, config.filters, seed)
         self.loss = DiceCELoss(sigmoid=True, batch=True)
         self.curve: list[tuple[int, float, float]] = []
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return logits for `images` (B, 2, X, Y, Z); see `build_network`."""
+        """Return logits for `images` (B, C, X, Y, Z); see `build_network`."""
         return self.network(images)
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:

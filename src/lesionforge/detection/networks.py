@@ -10,7 +10,6 @@ from torch.nn import functional
 from lesionforge.errors import DataError
 from lesionforge.seeding import seeded_torch
 
-IN_CHANNELS = 2
 STRIDE = 8
 SUPERVISED = 3
 PRIOR = 0.02
@@ -30,7 +29,7 @@ class BoundedDynUNet(DynUNet):
         return LOGIT_LIMIT * functional.softsign(super().forward(x).float() / LOGIT_LIMIT)
 
 
-def build_network(filters: tuple[int, ...], seed: int) -> nn.Module:
+def build_network(images: int, filters: tuple[int, ...], seed: int) -> nn.Module:
     """Build the network with weights drawn from `seed`; the global generators keep their state.
 
     Four levels (strides 1, 2, 2, 2), kernel 3, instance norm, leaky ReLU. In training mode the
@@ -41,13 +40,14 @@ def build_network(filters: tuple[int, ...], seed: int) -> nn.Module:
     it would take to learn that lesions are rare.
 
     Args:
+        images: number of image channels.
         filters: channels of the four levels.
         seed: of the initial weights.
     """
     with seeded_torch(seed, "detector", "init"):
         network = BoundedDynUNet(
             spatial_dims=3,
-            in_channels=IN_CHANNELS,
+            in_channels=images,
             out_channels=1,
             kernel_size=[3] * 4,
             strides=[1, 2, 2, 2],

@@ -127,7 +127,7 @@ def detect_scan(weights: Path, t1w: Path, flair: Path, out: Path) -> Detection:
     """
     detector = load_detector(weights)
     rules = _rules(weights)
-    scan = prepare_scan(t1w, flair, PrepareConfig(voxel_mm=detector.voxel_mm))
+    scan = prepare_scan(t1w, flair, PrepareConfig(voxel_mm=detector.voxel_mm[0]))
     probability = predict_probability(
         detector, scan.images, scan.volumes["desc-brain_mask"].astype(bool)
     )

@@ -26,8 +26,8 @@ ENDING = ".nii.gz"
 def export(training: list[Subject], held_out: list[Subject], folder: Path, seed: int) -> Path:
     """Write `imagesTr`, `labelsTr`, `imagesTs`, `dataset.json` and `splits_final.json`.
 
-    Channel 0 is T1w, 1 is FLAIR; controls have empty labels; validation and test subjects are in
-    `imagesTs`; `dataset.json` comes last and marks them complete. The folds are drawn from the real
+    Channels are in the study's order; controls have empty labels; validation and test subjects are
+    in `imagesTs`; `dataset.json` comes last and marks them complete. The folds are drawn from the real
     training subjects: a synthetic one never validates, and trains only where none of its sources
     validates.
 
@@ -56,7 +56,7 @@ def export(training: list[Subject], held_out: list[Subject], folder: Path, seed:
     write_json(
         folder / "dataset.json",
         {
-            "channel_names": {"0": "T1w", "1": "FLAIR"},
+            "channel_names": {str(i): name for i, name in enumerate(training[0].channels)},
             "labels": {"background": 0, "lesion": 1},
             "numTraining": len(training),
             "file_ending": ENDING,

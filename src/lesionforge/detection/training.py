@@ -60,7 +60,8 @@ def train_detector(
         "prior": PRIOR,
         "training": [s.id for s in training],
         "lineage": lineage(training),
-        "voxel_mm": read_volume(training[0].brain).grid.voxel_mm[0],
+        "channels": list(training[0].channels),
+        "voxel_mm": list(read_volume(training[0].brain).grid.voxel_mm),
     }
     identity = identify(record, training)
     if is_finished(folder, "detector.json", identity):
@@ -109,7 +110,7 @@ def _fit(
 ) -> tuple[DetectorModule, float]:
     """Train to the last step; return the module and the seconds that all its steps took."""
     checkpoint = folder / "checkpoint.ckpt"
-    module = DetectorModule(config, seed)
+    module = DetectorModule(config, len(cases[0].volume) - 1, seed)
     # By epochs, not by `max_steps`: Lightning 2.6 never ends a resumed training that counts steps.
     precision = resolve_precision(config.precision, config.accelerator)
     progress = Progress("train detector", config.steps, lambda: module.trainer.global_step)

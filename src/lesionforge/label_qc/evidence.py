@@ -1,5 +1,6 @@
 """What speaks for and against one subject's label, from images and an out-of-fold prediction."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,16 +28,31 @@ SIGNALS = {
     "larger": "what the detector sees there is larger than the mask",
     "smaller": "what the detector sees there is smaller than the mask",
     "uncertainty": "the detector is undecided",
-    "flair": "FLAIR inside is unlike that of other lesions",
-    "t1w": "T1w inside is unlike that of other lesions",
     "blur": "the grey-white junction inside is unlike that of other lesions",
     "conspicuity": "what is inside stands out unlike other lesions",
     "grey": "the mask holds an unusual share of grey matter",
-    "flair_side": "FLAIR differs from the other side unlike in other lesions",
-    "t1w_side": "T1w differs from the other side unlike in other lesions",
-    "neighbours": "regions with similar signs are mostly no lesions",
+    "neighbours": "regions with similar image features are mostly no lesions",
 }
-"""The signals, and what each says when it raises the risk that a mask is wrong."""
+"""The signals of every cohort, and what each says when it raises the risk that a mask is wrong."""
+IMAGE_SIGNALS = {
+    "{}": "{} inside is unlike that of other lesions",
+    "{}_side": "{} differs from the other side unlike in other lesions",
+}
+"""The same of each channel."""
+
+
+def signals(channels: Sequence[str]) -> dict[str, str]:
+    """Return all signals of a cohort with these channels, and what each says."""
+    return SIGNALS | channel_words(IMAGE_SIGNALS, channels)
+
+
+def channel_words(words: Mapping[str, str], channels: Sequence[str]) -> dict[str, str]:
+    """Fill names and words that stand for one channel, for each of the channels."""
+    return {
+        name.format(channel.lower()): text.format(channel)
+        for name, text in words.items()
+        for channel in channels
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,17 +60,19 @@ class Evidence:
     """All that is known of a subject beside its label; arrays are (X, Y, Z) on the study grid.
 
     Attributes:
-        images: (2, X, Y, Z) T1w and FLAIR.
+        channels: BIDS suffix of each image.
+        images: (C, X, Y, Z).
         tissues: (3, X, Y, Z) CSF, GM, WM.
         brain: bool.
         probability: of a lesion, by a detector that was not trained on this subject.
         candidates: of `probability`.
         grid: the study grid.
         rules: of candidates and hits.
-        asymmetry: (2, X, Y, Z) smoothed images minus their left-right mirror images, in robust
+        asymmetry: (C, X, Y, Z) smoothed images minus their left-right mirror images, in robust
             standard deviations.
     """
 
+    channels: tuple[str, ...]
     images: np.ndarray
     tissues: np.ndarray
     brain: np.ndarray
@@ -71,7 +89,9 @@ def read_evidence(subject: Subject, probability: np.ndarray, rules: CandidateRul
     candidates = find_candidates(probability, grid, rules)
     images, tissues, brain = read_images(subject), read_tissues(subject), read_brain(subject)
     asymmetry = _asymmetry(images, brain, grid)
-    return Evidence(images, tissues, brain, probability, candidates, grid, rules, asymmetry)
+    return Evidence(
+        subject.channels, images, tissues, brain, probability, candidates, grid, rules, asymmetry
+    )
 
 
 def _asymmetry(images: np.ndarray, brain: np.ndarray, grid: Grid) -> np.ndarray:
@@ -90,7 +110,7 @@ def label_signals(evidence: Evidence, mask: np.ndarray) -> dict[str, float]:
         mask: (X, Y, Z) bool, at least one voxel.
 
     Returns:
-        The signals (see `SIGNALS`, but for `neighbours`, which needs other subjects), and
+        The `signals` of the cohort (but for `neighbours`, which needs other subjects), and
         `volume_ml` of the mask.
     """
     probability, reach = evidence.probability, evidence.rules.tolerance_mm
@@ -107,7 +127,7 @@ def label_signals(evidence: Evidence, mask: np.ndarray) -> dict[str, float]:
         "larger": max(ratio, 0.0),
         "smaller": max(-ratio, 0.0),
         "uncertainty": 4 * own * (1 - own),
-        **imaging_signs(evidence, mask),
+        **image_features(evidence, mask),
         "volume_ml": int(mask.sum()) * evidence.grid.voxel_mm3 / 1000,
     }
 
@@ -122,7 +142,7 @@ def sort_candidates(
     return [c for c, match in pairs if match.hit], [c for c, match in pairs if not match.hit]
 
 
-def imaging_signs(evidence: Evidence, region: np.ndarray) -> dict[str, float]:
+def image_features(evidence: Evidence, region: np.ndarray) -> dict[str, float]:
     """Measure what the images show in a region.
 
     Args:
@@ -130,11 +150,13 @@ def imaging_signs(evidence: Evidence, region: np.ndarray) -> dict[str, float]:
         region: (X, Y, Z) bool, of a mask or a candidate.
 
     Returns:
-        flair, t1w, blur and conspicuity (see `measure_conspicuity`), grey (mean probability of grey
-        matter), and t1w_side and flair_side (mean difference from the other side, in robust
-        standard deviations); all 0 where the region is empty or lies outside the brain.
+        blur and conspicuity (see `measure_conspicuity`), grey (mean probability of grey matter); of
+        each channel its name in lower case (mean change, `Conspicuity.change`) and the same with
+        `_side` (mean difference from the other side), in robust standard deviations; all 0 where
+        the region is empty or lies outside the brain.
     """
-    names = ("flair", "t1w", "blur", "conspicuity", "grey", "t1w_side", "flair_side")
+    own = [channel.lower() for channel in evidence.channels]
+    names = ("blur", "conspicuity", "grey", *own, *(f"{name}_side" for name in own))
     if not (region & evidence.brain).any():
         return dict.fromkeys(names, 0.0)
     try:
@@ -145,5 +167,5 @@ def imaging_signs(evidence: Evidence, region: np.ndarray) -> dict[str, float]:
         return dict.fromkeys(names, 0.0)
     grey = float(evidence.tissues[1][region].mean())
     sides = evidence.asymmetry[:, region].mean(axis=1)
-    values = (found.flair, found.t1w, found.blur, found.total, grey, *map(float, sides))
+    values = (found.blur, found.total, grey, *found.change, *map(float, sides))
     return dict(zip(names, values, strict=True))

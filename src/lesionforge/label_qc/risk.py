@@ -28,11 +28,11 @@ from lesionforge.label_qc.corruption import (
     read_region,
     spoil,
 )
-from lesionforge.label_qc.evidence import SIGNALS, Evidence, label_signals, sort_candidates
+from lesionforge.label_qc.evidence import Evidence, label_signals, signals, sort_candidates
 from lesionforge.label_qc.similarity import (
-    FEATURES,
     PENALTY,
     candidate_features,
+    features,
     measure_likeness,
     unlike_neighbours,
 )
@@ -106,7 +106,7 @@ def audit_labels(
         likeliest kind of error), consequence (share of the cohort's labelled lesion volume that the
         label holds, or would hold if it is wrong), reasons in words, `candidate` (number of the one
         that a label without a mask is judged by, 0 where there is none) and its `likeness`, every
-        signal of `SIGNALS` of a mask, and volume_ml.
+        signal (`evidence.signals`) of a mask, and volume_ml.
 
     Raises:
         DataError: there are too few patients to learn from.
@@ -122,8 +122,11 @@ def audit_labels(
         evidence = read(subject)
         drawn += _drawn_rows(subject, evidence, patients, config)
         undrawn += _undrawn_rows(subject, evidence, config)
-    masks = pd.DataFrame(drawn)
-    judged = [_judge_masks(masks, config), _judge_undrawn(pd.DataFrame(undrawn), config)]
+    masks, channels = pd.DataFrame(drawn), patients[0].channels
+    judged = [
+        _judge_masks(masks, channels, config),
+        _judge_undrawn(pd.DataFrame(undrawn), channels, config),
+    ]
     found = pd.concat([one for one in judged if len(one)], ignore_index=True)
     found["consequence"] = (
         found["volume_ml"] / masks.loc[masks["kind"] == "given", "volume_ml"].sum()
@@ -131,7 +134,7 @@ def audit_labels(
     found = found.sort_values(["risk", "participant_id"], ascending=[False, True])
     found.insert(0, "rank", range(1, len(found) + 1))
     columns = ["rank", "participant_id", "group", "site", "risk", "suspected", "consequence"]
-    columns += ["reasons", "candidate", "likeness", *SIGNALS, "volume_ml"]
+    columns += ["reasons", "candidate", "likeness", *signals(channels), "volume_ml"]
     return found.reindex(columns=columns).reset_index(drop=True)
 
 
@@ -184,7 +187,7 @@ def _undrawn_rows(
             **candidate_features(evidence, candidate),
         }
     if not evidence.candidates:
-        unknown = dict.fromkeys(FEATURES, np.nan)
+        unknown = dict.fromkeys(features(evidence.channels), np.nan)
         yield {**known, "candidate": 0, "hit": False, "volume_ml": 0.0, **unknown}
 
 
@@ -201,19 +204,25 @@ def _plant(
     return move_mask(donor, region, rng, config.shift_mm)
 
 
-def _judge_masks(table: pd.DataFrame, config: LabelAuditConfig) -> pd.DataFrame:
+def _judge_masks(
+    table: pd.DataFrame, channels: Sequence[str], config: LabelAuditConfig
+) -> pd.DataFrame:
     """Return the given masks with their risk, suspected error and reasons."""
     table["neighbours"] = unlike_neighbours(table, config.neighbours)
-    judged, moved = _judge(table, list(SIGNALS), config, penalty=PENALTY)
-    return judged.assign(reasons=_name(moved, SIGNALS, config.reasons))
+    words = signals(channels)
+    judged, moved = _judge(table, list(words), config, penalty=PENALTY)
+    return judged.assign(reasons=_name(moved, words, config.reasons))
 
 
-def _judge_undrawn(table: pd.DataFrame, config: LabelAuditConfig) -> pd.DataFrame:
+def _judge_undrawn(
+    table: pd.DataFrame, channels: Sequence[str], config: LabelAuditConfig
+) -> pd.DataFrame:
     """Return the given labels without a mask, by the candidate most like a lesion."""
     if table.empty:
         return table
     real = (table["candidate"] > 0).to_numpy()
-    moved, likeness = np.zeros((len(table), len(FEATURES))), np.zeros(len(table))
+    words = features(channels)
+    moved, likeness = np.zeros((len(table), len(words))), np.zeros(len(table))
     likeness[real], moved[real] = measure_likeness(table[real], config.folds)
     table["likeness"] = likeness
     best = table.groupby("participant_id", sort=False)["likeness"].idxmax().to_numpy()
@@ -221,8 +230,8 @@ def _judge_undrawn(table: pd.DataFrame, config: LabelAuditConfig) -> pd.DataFram
     why = moved[(table["kind"] == "given").to_numpy()]
     judged, _ = _judge(table, ["likeness"], config, penalty=1.0)
     usual = why.sum(axis=0) / max(len(why), 1)
-    judged["reasons"] = _name(why - usual, FEATURES, config.reasons)
-    return judged.drop(columns=[*FEATURES, "hit"])
+    judged["reasons"] = _name(why - usual, words, config.reasons)
+    return judged.drop(columns=[*words, "hit"])
 
 
 def _name(moved: np.ndarray, words: Mapping[str, str], most: int) -> list[str]:

@@ -31,10 +31,9 @@ class Conspicuity:
         change: mean difference of each channel from what the tissue mix predicts, in robust
             standard deviations.
         contrast: the same for grey and white matter apart, in the lesion and around it, see
-            `measure_contrast`; their noise is 0.2 to 0.5 where the tissues under it are an estimate.
-        blur: share of the gradient between the tissues, in the first channel, that is lost inside the
-            lesion; 0 is as
-            sharp as around it, 1 no edge left, negative sharper.
+            `measure_contrast`; noise is 0.2 to 0.5 where the tissues under it are an estimate.
+        blur: share of the gradient between the tissues, in the first channel, that is lost in the
+            lesion; 0 is as sharp as around it, 1 no edge left, negative sharper.
         total: root mean square of the regional effect over all channels beyond noise, in robust
             standard deviations; 0 is invisible, 5 obvious.
     """

@@ -135,7 +135,7 @@ def _sample(
 
 
 def _contrast(prior: LesionPrior, shown: float, rng: np.random.Generator) -> ContrastChange:
-    """Take the contrast of a training lesion of similar conspicuity, scaled to `shown`, jittered."""
+    """Take the contrast of a training lesion of similar conspicuity, scaled and jittered."""
     values = np.array([lesion.conspicuity for lesion in prior.lesions])
     width = max(0.6 * float(values.std()), 0.1)
     weight = np.exp(-0.5 * ((values - shown) / width) ** 2) + 1e-6

@@ -39,6 +39,11 @@ class PreparedScan:
         return Volume(resample(Volume(data, self.grid), self.t1w_grid, back), self.t1w_grid)
 
     @property
+    def channels(self) -> tuple[str, ...]:
+        """BIDS suffixes of the images, the reference first."""
+        return ("T1w", "FLAIR")
+
+    @property
     def images(self) -> np.ndarray:
         """T1w and FLAIR as (2, X, Y, Z) float32."""
         return np.stack([self.volumes["T1w"], self.volumes["FLAIR"]])

@@ -155,7 +155,9 @@ def disagreement_strip(
     rules: dict[str, Any],
     folder: Path,
 ) -> Strip:
-    """Draw T1w, FLAIR, truth and one prediction a regime, in the slice with most lesion.
+    """Draw each channel, truth and one prediction a regime, in the slice with most lesion.
+
+    Truth and predictions are outlined on the last channel.
 
     Args:
         subject: a test patient.
@@ -166,19 +168,21 @@ def disagreement_strip(
     images, lesion = read_images(subject), read_lesion(subject)
     grid = read_grid(subject)
     z, box = lesion_slice(lesion), crop(read_brain(subject), grid.voxel_mm)
-    t1w, flair, truth = (axial(v[box], z) for v in (*images, lesion))
+    *shown, truth = (axial(v[box], z) for v in (*images, lesion))
     outline = (truth, TRUTH_COLOUR, 0.5)
     tiles = [
-        _tile(folder, f"{subject.id}_T1w", t1w, "T1w"),
-        _tile(folder, f"{subject.id}_FLAIR", flair, "FLAIR"),
-        _tile(folder, f"{subject.id}_truth", flair, "Truth", [outline]),
+        *(
+            _tile(folder, f"{subject.id}_{name}", picture, name)
+            for name, picture in zip(subject.channels, shown, strict=True)
+        ),
+        _tile(folder, f"{subject.id}_truth", shown[-1], "Truth", [outline]),
     ]
     for regime, (tables, threshold) in by_seed.items():
         probability = read_volume(tables.run.probability(subject.id)).data
         seen = (axial(probability[box], z), PREDICTION_COLOUR, rules["candidate_threshold"])
         caption = f"{regime}: {_found(tables, subject.id, threshold)}"
         name = f"{subject.id}_{regime}"
-        tiles.append(_tile(folder, name, flair, caption, [outline, seen]))
+        tiles.append(_tile(folder, name, shown[-1], caption, [outline, seen]))
     size = lesion.sum() * grid.voxel_mm3 / 1000
     height = grid.world(np.array([0, 0, z]))[2]
     return Strip(
@@ -212,8 +216,8 @@ def synthesis_strips(
 ) -> list[Strip]:
     """Draw real and synthetic patients of the nearest lesion volume side by side.
 
-    Each strip: mask (on the tissue map) | T1w | FLAIR of a synthetic patient, then T1w | FLAIR of
-    the real training patient whose lesion volume is nearest.
+    Each strip: mask (on the tissue map) of a synthetic patient, then each channel of the real
+    training patient whose lesion volume is nearest and of the synthetic one.
     """
     if not real or not synthetic:
         return []
@@ -223,24 +227,22 @@ def synthesis_strips(
         size = read_lesion(subject).sum()
         match = min(real, key=lambda s: (abs(sizes[s.id] - size), s.id))
         box = crop(read_brain(subject) | read_brain(match), read_grid(subject).voxel_mm)
-        made, near = _views(subject, box), _views(match, box)
-        tiles = [
-            _tile(folder, f"{subject.id}_mask", made[3], "mask", [(made[2], TRUTH_COLOUR, 0.5)]),
-            _tile(folder, f"{subject.id}_real_T1w", near[0], f"real T1w ({match.id})"),
-            _tile(folder, f"{subject.id}_T1w", made[0], "synthetic T1w"),
-            _tile(folder, f"{subject.id}_real_FLAIR", near[1], f"real FLAIR ({match.id})"),
-            _tile(folder, f"{subject.id}_FLAIR", made[1], "synthetic FLAIR"),
-        ]
+        *made, mask, tissue = _views(subject, box)
+        near = _views(match, box)
+        tiles = [_tile(folder, f"{subject.id}_mask", tissue, "mask", [(mask, TRUTH_COLOUR, 0.5)])]
+        for index, name in enumerate(subject.channels):
+            real_name = f"{subject.id}_real_{name}"
+            tiles += [
+                _tile(folder, real_name, near[index], f"real {name} ({match.id})"),
+                _tile(folder, f"{subject.id}_{name}", made[index], f"synthetic {name}"),
+            ]
         strips.append(Strip(f"{subject.id} · from {', '.join(subject.sources[:3])}", tuple(tiles)))
     return strips
 
 
-def _views(
-    subject: Subject, box: tuple[slice, slice]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return slices of T1w, FLAIR, lesion, and tissue (CSF dark, white matter bright)."""
+def _views(subject: Subject, box: tuple[slice, slice]) -> list[np.ndarray]:
+    """Return slices of each channel, lesion, and tissue (CSF dark, white matter bright)."""
     images, lesion, tissues = read_images(subject), read_lesion(subject), read_tissues(subject)
     tissue = np.tensordot([0.2, 0.5, 0.8], tissues, 1)
     z = lesion_slice(lesion)
-    t1w, flair, mask, classes = (axial(v[box], z) for v in (*images, lesion, tissue))
-    return t1w, flair, mask, classes
+    return [axial(v[box], z) for v in (*images, lesion, tissue)]

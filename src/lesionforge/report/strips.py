@@ -48,13 +48,13 @@ def outlined(picture: np.ndarray, outlines: list[tuple[str, np.ndarray]], rows: 
 
 
 def through(subject: Subject, place: np.ndarray) -> list[np.ndarray]:
-    """Cut T1w, FLAIR, and FLAIR with a place's outline, through the middle of the place (axial)."""
-    t1w, flair = read_images(subject)
+    """Cut each channel, then the last with a place's outline, through the place (axial)."""
+    images = read_images(subject)
     at = middle(place)
     outline = [("lesion", cut(place, "axial", at))]
     return [
-        outlined(cut(volume, "axial", at), outlines, t1w.shape[1])
-        for volume, outlines in ((t1w, []), (flair, []), (flair, outline))
+        outlined(cut(volume, "axial", at), outlines, images.shape[2])
+        for volume, outlines in (*((image, []) for image in images), (images[-1], outline))
     ]
 
 

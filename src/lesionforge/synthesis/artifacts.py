@@ -8,10 +8,10 @@ Three kinds, each of which may be taken for a lesion and is none:
   the head at rest, so anatomy stays where it is.
 - `bias`: a smooth multiplicative field, MONAI's `RandBiasField` (Legendre polynomials, after van
   Leemput et al. 1999), scaled to a given spread in the brain.
-- `spots`: a few small bright spots deep in the white matter of the FLAIR, faint in the T1w, as
-  small vessels leave them; lesions that are looked for lie at the cortex.
+- `spots`: a few small spots deep in the white matter, bright in T2-weighted channels and faintly
+  dark in T1-weighted ones, as small vessels leave them.
 
-Each contrast is an acquisition of its own, so motion and field usually spoil one of the two.
+Each channel is an acquisition of its own, so motion and field usually spoil one of them.
 """
 
 from dataclasses import asdict, dataclass
@@ -29,15 +29,13 @@ from lesionforge.preprocessing.intensity import ROBUST_SD, rescale_synthetic
 from lesionforge.seeding import assigned_turn, stream
 
 ArtifactKind = Literal["motion", "bias", "spots"]
-Contrast = Literal["T1w", "FLAIR"]
-CONTRASTS: tuple[Contrast, ...] = get_args(Contrast)
 STRENGTHS: dict[ArtifactKind, tuple[float, float]] = {
     "motion": (2.0, 4.5),
     "bias": (0.06, 0.12),
     "spots": (1.5, 4.0),
 }
 """Weakest and strongest artifact that is drawn, in the units of `ArtifactSpec.strength`."""
-BOTH = 0.2  # share of motion and fields that spoil both contrasts
+ALL = 0.2  # share of motion and fields that spoil every channel
 REST = 0.12  # share of k-space about its centre in which the head is where it belongs
 NOD = 0.25  # amplitude of periodic motion, of the strength
 FIELD_DEGREE = 3
@@ -45,7 +43,8 @@ SPOTS = (3, 9)
 SPOT_MM = (3.0, 8.0)  # diameter
 SPOT_ASPECT = 1.6  # longest, of the diameter
 SPOT_DEPTH_MM = 6.0  # from grey matter
-SPOT_T1W = -0.15  # effect in the T1w, of the FLAIR's
+DARK_SPOT = -0.15  # effect in a T1-weighted channel, of that in a T2-weighted one
+T1_WEIGHTED = ("T1w", "inplaneT1", "MP2RAGE", "UNIT1")  # BIDS suffixes
 GREY, WHITE = 1, 2
 
 
@@ -55,15 +54,15 @@ class ArtifactSpec:
 
     Attributes:
         kind: `motion`, `bias` or `spots`.
-        contrasts: which images it spoils.
+        channels: BIDS suffixes of the images that it spoils.
         strength: motion: largest displacement in mm, and rotation in degrees; bias: standard
-            deviation of the field's logarithm in the brain; spots: FLAIR's rise in robust standard
-            deviations. Above 0.
+            deviation of the field's logarithm in the brain; spots: the rise in a T2-weighted
+            channel in robust standard deviations. Above 0.
         seed: of the rest: times and directions of motion, the field's shape, the spots' places.
     """
 
     kind: ArtifactKind
-    contrasts: tuple[Contrast, ...]
+    channels: tuple[str, ...]
     strength: float
     seed: int
 
@@ -71,14 +70,13 @@ class ArtifactSpec:
         """Check the values.
 
         Raises:
-            DataError: a kind or contrast is unknown, or the strength is not above 0.
+            DataError: the kind is unknown, no channel is named, or the strength is not above 0.
         """
-        known = self.kind in get_args(ArtifactKind) and set(self.contrasts) <= set(CONTRASTS)
-        if not known or not self.contrasts or not 0 < self.strength < np.inf:
+        known = self.kind in get_args(ArtifactKind)
+        if not known or not self.channels or not 0 < self.strength < np.inf:
             raise DataError(
-                f"An artifact is one of {', '.join(get_args(ArtifactKind))} in "
-                f"{' or '.join(CONTRASTS)} with a `strength` above 0, got {self}. "
-                "Synthesize the set again."
+                f"An artifact is one of {', '.join(get_args(ArtifactKind))} in at least one "
+                f"channel with a `strength` above 0, got {self}. Synthesize the set again."
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -88,7 +86,7 @@ class ArtifactSpec:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "ArtifactSpec":
         """Make a spec from `to_json`'s values or from what JSON made of them."""
-        return cls(**{**values, "contrasts": tuple(values["contrasts"])})
+        return cls(**{**values, "channels": tuple(values["channels"])})
 
 
 def choose_kind(
@@ -112,37 +110,46 @@ def choose_kind(
     return kinds[int(stream(seed, "flaw-kinds", rounds).permutation(len(kinds))[place])]
 
 
-def sample_artifact(rng: np.random.Generator, kind: ArtifactKind) -> ArtifactSpec:
-    """Draw a artifact of a kind: its strength within `STRENGTHS`, and what it spoils."""
+def sample_artifact(
+    rng: np.random.Generator, kind: ArtifactKind, channels: tuple[str, ...]
+) -> ArtifactSpec:
+    """Sample an artifact of a kind: its strength within `STRENGTHS`, and the channels it spoils."""
     strength = float(rng.uniform(*STRENGTHS[kind]))
-    both, which = rng.random(2)
-    contrasts = CONTRASTS if both < BOTH or kind == "spots" else (CONTRASTS[int(which < 0.5)],)
-    return ArtifactSpec(kind, contrasts, strength, int(rng.integers(2**31)))
+    every, which = rng.random(2)
+    one = channels[len(channels) - 1 - int(which * len(channels))]
+    spoilt = channels if every < ALL or kind == "spots" else (one,)
+    return ArtifactSpec(kind, spoilt, strength, int(rng.integers(2**31)))
 
 
 def apply_artifact(
-    images: np.ndarray, tissues: np.ndarray, brain: np.ndarray, spec: ArtifactSpec, grid: Grid
+    channels: tuple[str, ...],
+    images: np.ndarray,
+    tissues: np.ndarray,
+    brain: np.ndarray,
+    spec: ArtifactSpec,
+    grid: Grid,
 ) -> np.ndarray:
     """Spoil images as drawn; what the artifact does not reach comes back bit for bit.
 
-    A contrast that motion or a field has spoilt is scaled again as preparation does it (median
+    A channel that motion or a field has spoilt is scaled again as preparation does it (median
     0.5, robust standard deviation 0.1). Masks and tissue maps are not touched: nothing moves.
 
     Args:
-        images: (2, X, Y, Z) T1w and FLAIR in [0, 1].
+        channels: BIDS suffix of each image.
+        images: (C, X, Y, Z) in [0, 1].
         tissues: (3, X, Y, Z) probabilities of CSF, GM and WM.
         brain: (X, Y, Z) bool.
         spec: the artifact.
         grid: of all of them.
 
     Returns:
-        (2, X, Y, Z) float32 in [0, 1], 0 outside the brain.
+        (C, X, Y, Z) float32 in [0, 1], 0 outside the brain.
     """
     if spec.kind == "spots":
-        return _add_spots(images, tissues, brain, spec, grid)
+        return _add_spots(channels, images, tissues, brain, spec, grid)
     spoilt = images.astype(np.float32)
-    for index, name in enumerate(CONTRASTS):
-        if name not in spec.contrasts:
+    for index, name in enumerate(channels):
+        if name not in spec.channels:
             continue
         rng = stream(spec.seed, spec.kind, name)
         if spec.kind == "motion":
@@ -207,7 +214,12 @@ def _field(brain: np.ndarray, strength: float, rng: np.random.Generator) -> np.n
 
 
 def _add_spots(
-    images: np.ndarray, tissues: np.ndarray, brain: np.ndarray, spec: ArtifactSpec, grid: Grid
+    channels: tuple[str, ...],
+    images: np.ndarray,
+    tissues: np.ndarray,
+    brain: np.ndarray,
+    spec: ArtifactSpec,
+    grid: Grid,
 ) -> np.ndarray:
     """Brighten small ellipsoids deep in the white matter; a voxel gets its share of them."""
     rng = stream(spec.seed, spec.kind)
@@ -226,8 +238,9 @@ def _add_spots(
         distance = np.hypot(across, along * radius / long)
         weight = np.maximum(weight, smoothstep((radius + soft / 2 - distance) / soft))
     rise = spec.strength * ROBUST_SD * weight * tissues[WHITE] * brain
-    effects = {"T1w": SPOT_T1W, "FLAIR": 1.0}
-    change = np.stack([effects[name] * (name in spec.contrasts) * rise for name in CONTRASTS])
+    signs = [DARK_SPOT if name in T1_WEIGHTED else 1.0 for name in channels]
+    spoilt = [name in spec.channels for name in channels]
+    change = np.stack([sign * there * rise for sign, there in zip(signs, spoilt, strict=True)])
     return np.where(change != 0, np.clip(images + change, 0, 1), images).astype(np.float32)
 
 

@@ -42,8 +42,8 @@ class SynthesisConfig:
         min_effect_share: and by at least this share of the conspicuity asked for.
         min_shown_share: and the images, measured like a real patient's, must show at least this
             share of it, and less than this before the lesion was put there; 0 for no such check.
-        min_contrast_cosine: least cosine between what a lesion does to grey and white matter, in T1w
-            and FLAIR, and what was asked for.
+        min_contrast_cosine: least cosine between the contrast change that a lesion makes and the
+            one that was asked for.
         plan: table of lesions to make (a `plan.tsv`, perhaps edited); none samples one.
         artifact_share: share of the synthetic controls that carry a simulated artifact and no
             lesion (hard negatives), spread evenly over their numbers.

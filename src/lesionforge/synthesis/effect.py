@@ -66,8 +66,8 @@ def expected_contrast(
 def contrast_factors(made: ContrastChange, asked: ContrastChange, max_gain: float) -> np.ndarray:
     """Return factors (C, 2, 2) that bring the contrast that was `made` to the one `asked` for.
 
-    None lies beyond `max_gain` or its inverse, so a sign that is not asked for, or the other way
-    round, is weakened as far as may be. One below `LEAST_CHANGE` has no direction and is left alone.
+    None lies beyond `max_gain` or its inverse, so a change that is not asked for, or has the
+    other sign, is weakened as far as may be. One below `LEAST_CHANGE` is left alone.
     """
     given, wanted = np.array(made), np.array(asked)
     clear = np.abs(given) >= LEAST_CHANGE

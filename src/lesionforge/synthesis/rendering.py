@@ -81,7 +81,7 @@ def render_synthetic(
     sound = images
     if spec.artifact is not None:
         images = apply_artifact(
-            sound, anatomy.inpainted, anatomy.brain, spec.artifact, anatomy.grid
+            anatomy.channels, sound, anatomy.inpainted, anatomy.brain, spec.artifact, anatomy.grid
         )
         rejections += check_artifact(sound, images)
         checks |= _artifact_figures(sound, images, anatomy.grid)

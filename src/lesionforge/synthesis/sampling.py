@@ -141,7 +141,9 @@ def _artifact(pool: SamplingContext, request: SubjectRequest, attempt: int) -> A
     if request.group == "patient":
         return None
     kind = choose_kind(request.number, config.artifact_share, config.artifact_kinds, pool.seed)
-    return kind and sample_artifact(stream(pool.seed, "flaw", request.number, attempt), kind)
+    return kind and sample_artifact(
+        stream(pool.seed, "flaw", request.number, attempt), kind, pool.channels
+    )
 
 
 def _host(

@@ -9,7 +9,7 @@ from lesionforge.errors import ConfigError
 from lesionforge.metrics.intervals import Estimate
 from lesionforge.synthetic_qc.conditioning import asked_findings
 from lesionforge.synthetic_qc.diversity import variety_findings
-from lesionforge.synthetic_qc.features import AROUND, EDGE_MM, ZONES
+from lesionforge.synthetic_qc.features import EDGE_MM, ZONES
 from lesionforge.synthetic_qc.finding import Finding
 from lesionforge.synthetic_qc.mask_distribution import mask_findings
 from lesionforge.synthetic_qc.memorization import Match, copy_findings, volume_findings
@@ -58,6 +58,7 @@ class AuditData:
     """Who is judged and who they are compared with.
 
     Attributes:
+        channels: BIDS suffixes of the images.
         patients: synthetic patients.
         controls: synthetic controls without a deliberate artifact, with the places of null
             lesions.
@@ -72,6 +73,7 @@ class AuditData:
         whole: whether complete volumes were made.
     """
 
+    channels: tuple[str, ...]
     patients: Sequence[SubjectFeatures]
     controls: Sequence[SubjectFeatures]
     with_artifact: int
@@ -106,7 +108,10 @@ def judge(audit_data: AuditData, seed: int) -> tuple[list[Finding], list[Match]]
     found = [
         *mask_findings(audit_data.masks, own, fresh, trained),
         *asked_findings(
-            audit_data.patients, audit_data.fresh, audit_data.trained, audit_data.rejected, seed
+            audit_data.channels,
+            (audit_data.patients, audit_data.fresh, audit_data.trained),
+            audit_data.rejected,
+            seed,
         ),
         *_realism(audit_data, "whole", seed),
         *_realism(audit_data, "near", seed),
@@ -182,7 +187,7 @@ def _leakage(audit_data: AuditData, seed: int) -> list[Finding]:
     found = []
     places = (f"up to {EDGE_MM:g} mm from", f"further than {EDGE_MM:g} mm from")
     artifacts = (
-        f" {audit_data.with_artifact} controls with a artifact are left out."
+        f" {audit_data.with_artifact} controls with an artifact are left out."
         if audit_data.with_artifact
         else ""
     )
@@ -224,10 +229,10 @@ def _leakage(audit_data: AuditData, seed: int) -> list[Finding]:
 
 def _zone(features: Sample, zone: str) -> Sample:
     """Keep the features of a zone around lesions."""
-    columns = [i for i, name in enumerate(AROUND) if name.startswith(zone)]
-    return Sample(
-        features.values[:, columns] if len(features) else features.values, features.groups
-    )
+    if not len(features):
+        return features
+    parts = np.split(features.values, len(ZONES), axis=1)
+    return Sample(parts[ZONES.index(zone)], features.groups)
 
 
 def _number(value: float | None) -> str:

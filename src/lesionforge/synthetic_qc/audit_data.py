@@ -67,6 +67,7 @@ def read_audit_data(
     others, healthy = _parted(fresh)
     taken = [read_lesion(s) for s in others]
     return AuditData(
+        channels=behind[0].channels,
         patients=patients,
         controls=controls,
         with_artifact=len(well) - len(sound),

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from lesionforge.lesions.appearance import FAINT, Conspicuity
-from lesionforge.lesions.contrast import SIGNS
+from lesionforge.lesions.contrast import contrast_names
 from lesionforge.metrics.intervals import quantiles, wilson
 from lesionforge.seeding import stream
 from lesionforge.synthetic_qc.finding import Finding
@@ -18,33 +18,28 @@ LIMIT = 0.98
 FEWEST = 6  # lesions that a rank correlation is worth looking at for
 NEIGHBOURS = 5
 CALIPER = 0.5  # standard deviations of conspicuity; lesions further apart are not equal
-CONTRASTS = {
-    "t1w": "T1w contrast with the tissue around",
-    "flair": "FLAIR contrast with the tissue around",
-    "blur": "blur of the grey-white junction",
-}
 
 
 def asked_findings(
-    made: Sequence[SubjectFeatures],
-    fresh: Sequence[SubjectFeatures],
-    trained: Sequence[SubjectFeatures],
+    channels: Sequence[str],
+    groups: tuple[Sequence[SubjectFeatures], Sequence[SubjectFeatures], Sequence[SubjectFeatures]],
     rejected: tuple[int, int],
     seed: int,
 ) -> list[Finding]:
     """Judge what lesions show.
 
     Args:
-        made: synthetic patients.
-        fresh: real patients that nothing was fitted to.
-        trained: those that the set was learnt from, for the yardstick.
+        channels: BIDS suffixes of the images.
+        groups: synthetic patients, real patients that nothing was fitted to, and those that the
+            set was learnt from, for reference.
         rejected: draws that were rejected, and all draws.
         seed: of the bootstrap.
     """
+    made, fresh, trained = groups
     return [
         *_shown(made),
-        *_contrast(made),
-        *_likeness(made, fresh, trained, seed),
+        *_contrast(channels, made),
+        *_likeness(channels, made, fresh, trained, seed),
         _rejected(*rejected),
     ]
 
@@ -125,7 +120,7 @@ def _order(asked: np.ndarray, seen: np.ndarray) -> Finding:
     return Finding("conditioning", name, float(order.statistic), "higher", sentence)
 
 
-def _contrast(made: Sequence[SubjectFeatures]) -> list[Finding]:
+def _contrast(channels: Sequence[str], made: Sequence[SubjectFeatures]) -> list[Finding]:
     """Compare what was asked of grey and of white matter with what the images show.
 
     Both are shares of the strength, whose order `_order` judges: a generator that makes strong and
@@ -133,8 +128,8 @@ def _contrast(made: Sequence[SubjectFeatures]) -> list[Finding]:
     """
     known = [
         (
-            np.array(p.requested_contrast) / p.asked,
-            np.array(p.shown.contrast) / max(p.shown.total, FAINT),
+            np.ravel(p.requested_contrast) / p.asked,
+            np.ravel(p.shown.contrast) / max(p.shown.total, FAINT),
         )
         for p in made
         if p.requested_contrast and p.asked and p.shown
@@ -142,13 +137,14 @@ def _contrast(made: Sequence[SubjectFeatures]) -> list[Finding]:
     if len(known) < FEWEST:
         return []
     asked, seen = (np.array([row[i] for row in known]) for i in (0, 1))
-    varied = [i for i in range(len(SIGNS)) if min(np.ptp(asked[:, i]), np.ptp(seen[:, i])) > 1e-6]
+    names = contrast_names(channels)
+    varied = [i for i in range(len(names)) if min(np.ptp(asked[:, i]), np.ptp(seen[:, i])) > 1e-6]
     name = "contrast of the tissues kept"
     if not varied:
         why = "every lesion was asked for, or measured, alike"
         return [Finding("conditioning", name, None, "higher", "", why=why)]
     orders = [float(spearmanr(asked[:, i], seen[:, i]).statistic) for i in varied]
-    each = ", ".join(f"{SIGNS[i]} {order:.2f}" for i, order in zip(varied, orders, strict=True))
+    each = ", ".join(f"{names[i]} {order:.2f}" for i, order in zip(varied, orders, strict=True))
     sentence = (
         "Mean of the rank correlations of what was asked with what is measured, as shares of the "
         f"strength: {each}."
@@ -157,6 +153,7 @@ def _contrast(made: Sequence[SubjectFeatures]) -> list[Finding]:
 
 
 def _likeness(
+    channels: Sequence[str],
     made: Sequence[SubjectFeatures],
     fresh: Sequence[SubjectFeatures],
     trained: Sequence[SubjectFeatures],
@@ -167,15 +164,23 @@ def _likeness(
     if min(len(ours), len(theirs)) < NEIGHBOURS + 1:
         return []
     found = []
-    for name, words in CONTRASTS.items():
-        gaps, matched = _gaps(ours, theirs, name, stream(seed, "asked", name))
+    words_of = {
+        **{name: f"{name} contrast with the tissue around" for name in channels},
+        "blur": "blur of the grey-white junction",
+    }
+    for name, words in words_of.items():
+        samples = _values(channels, ours, name), _values(channels, theirs, name)
+        gaps, matched = _gaps(*samples, stream(seed, "asked", name.lower()))
         if matched < NEIGHBOURS:
             why = f"{matched} lesions have real ones of nearly the same conspicuity"
             found.append(
                 Finding("conditioning", f"difference of {words}", None, "lower", "", why=why)
             )
             continue
-        usual = _gaps(known, theirs, name, stream(seed, "asked", name), 0)[0][0] if known else None
+        usual = None
+        if known:
+            trained_values = _values(channels, known, name)
+            usual = _gaps(trained_values, samples[1], stream(seed, "asked", name.lower()), 0)[0][0]
         low, high = quantiles(gaps[1:])
         found.append(
             Finding(
@@ -184,27 +189,38 @@ def _likeness(
                 float(abs(gaps[0])),
                 "lower",
                 f"{gaps[0]:+.2f} standard deviations of real lesions ({low:+.2f} to {high:+.2f}), "
-                f"at equal conspicuity; {matched} of {len(ours)} lesions could be matched."
-                + (_ratio(ours, theirs) if name == "flair" else ""),
+                f"at equal conspicuity; {matched} of {len(ours)} lesions could be matched.",
                 real=None if usual is None else float(abs(usual)),
             )
         )
     return found
 
 
+def _values(channels: Sequence[str], shown: Sequence[Conspicuity], name: str) -> np.ndarray:
+    """Return (N, 2): conspicuity, and the blur or the change in the channel called `name`."""
+    if name == "blur":
+        return np.array([[s.total, s.blur] for s in shown])
+    index = list(channels).index(name)
+    return np.array([[s.total, s.change[index]] for s in shown])
+
+
 def _gaps(
-    ours: Sequence[Conspicuity],
-    theirs: Sequence[Conspicuity],
-    name: str,
+    mine: np.ndarray,
+    real: np.ndarray,
     rng: np.random.Generator,
     replicates: int = 500,
 ) -> tuple[np.ndarray, int]:
-    """Measure a sign's mean gap at equal conspicuity; both samples are resampled.
+    """Measure the mean gap of a value at equal conspicuity; both samples are resampled.
+
+    Args:
+        mine: (N, 2) conspicuity and value of synthetic lesions.
+        real: (M, 2) of real ones.
+        rng: of the bootstrap.
+        replicates: how many.
 
     Returns:
         The gap and its bootstrap replicates (1 + B,), and how many lesions could be matched.
     """
-    mine, real = (np.array([[s.total, getattr(s, name)] for s in x]) for x in (ours, theirs))
     usual = max(float(real[:, 1].std()), 1e-6)
     reach = CALIPER * max(float(real[:, 0].std()), 1e-6)
 
@@ -224,12 +240,6 @@ def _gaps(
         for _ in range(replicates)
     ]  # fmt: skip
     return np.array([value, *drawn]), matched
-
-
-def _ratio(ours: Sequence[Conspicuity], theirs: Sequence[Conspicuity]) -> str:
-    """Say how much of the conspicuity is FLAIR's, in synthetic and in real lesions."""
-    made, real = (np.mean([s.flair / max(s.total, 0.1) for s in x]) for x in (ours, theirs))
-    return f" FLAIR over all: {made:.2f} against {real:.2f}."
 
 
 def _rejected(rejected: int, draws: int) -> Finding:

@@ -1,9 +1,12 @@
-"""Fixed features of T1w and FLAIR in 3D, for whole brains and for a lesion's neighbourhood.
+"""Fixed features of images in 3D, for whole brains and for the neighbourhood of lesions.
 
 Nothing is learnt, so no set can be tuned to a network that judges it, and few subjects are enough.
 Features are of three kinds: levels (of each tissue), bands (differences of Gaussians: what is sharp
-and what is smooth) and relations (between the two images, between the sides).
+and what is smooth) and relations (between channels, between the sides).
 """
+
+from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 from scipy import ndimage
@@ -13,23 +16,27 @@ from lesionforge.lesions.appearance import LesionEffect
 from lesionforge.lesions.blending import smooth_within
 
 SCALES = (1.0, 2.0, 4.0)  # of the bands, voxels
-IMAGES = ("t1w", "flair")
 EDGE_MM, RIM_MM = 5.0, 15.0  # around a lesion: what lies at it, and what lies around that
 ZONES = ("edge", "rim")
 MARKS = ("mean", "spread", "texture", "grain")
-AROUND = tuple(f"{zone}_{image}_{mark}" for zone in ZONES for image in IMAGES for mark in MARKS)
 SURE = 0.9  # a voxel is of a tissue from this probability on
 LEAST = 8  # voxels of a zone; with fewer its features are those of no texture
 FLOOR = 1e-4
 
 
+def around_names(channels: Sequence[str]) -> list[str]:
+    """Name the features of `around_features`, in their order."""
+    return [f"{zone}_{c}_{mark}" for zone in ZONES for c in channels for mark in MARKS]
+
+
 def whole_features(
-    images: np.ndarray, tissues: np.ndarray, brain: np.ndarray, grid: Grid
+    channels: Sequence[str], images: np.ndarray, tissues: np.ndarray, brain: np.ndarray, grid: Grid
 ) -> dict[str, float]:
     """Describe a brain's images.
 
     Args:
-        images: (2, X, Y, Z) T1w and FLAIR in [0, 1].
+        channels: BIDS suffix of each image.
+        images: (C, X, Y, Z) in [0, 1].
         tissues: (3, X, Y, Z) probabilities of CSF, GM and WM.
         brain: (X, Y, Z) bool.
         grid: theirs, symmetric in x.
@@ -37,7 +44,7 @@ def whole_features(
     interior = ndimage.binary_erosion(brain, iterations=2)
     found: dict[str, float] = {}
     bands = []
-    for name, image in zip(IMAGES, images, strict=True):
+    for name, image in zip(channels, images, strict=True):
         own = split_bands(image, brain)
         bands.append(own)
         found |= {f"{name}_{k}": v for k, v in _levels(image, tissues, brain).items()}
@@ -49,8 +56,10 @@ def whole_features(
         found[f"{name}_smooth"] = _neighbour_correlation(own[0], interior)
         found[f"{name}_shading"] = _shading(image, brain & (tissues[2] > SURE), grid)
         found[f"{name}_sides"] = _log((image - image[::-1])[interior & interior[::-1]].std())
-    for scale, t1w, flair in zip(SCALES, *bands, strict=True):
-        found[f"together{scale:g}"] = _correlation(t1w[interior], flair[interior])
+    for one, other in combinations(range(len(bands)), 2):
+        for scale, a, b in zip(SCALES, bands[one], bands[other], strict=True):
+            name = f"{channels[one]}_{channels[other]}_together{scale:g}"
+            found[name] = _correlation(a[interior], b[interior])
     return found
 
 
@@ -68,13 +77,19 @@ def split_bands(image: np.ndarray, brain: np.ndarray) -> np.ndarray:
 
 
 def lesion_features(
-    effect: LesionEffect, images: np.ndarray, lesion: np.ndarray, brain: np.ndarray, grid: Grid
+    channels: Sequence[str],
+    effect: LesionEffect,
+    images: np.ndarray,
+    lesion: np.ndarray,
+    brain: np.ndarray,
+    grid: Grid,
 ) -> dict[str, float]:
     """Describe how a lesion looks, in it and at its edge, beside what its tissues explain.
 
     Args:
+        channels: BIDS suffix of each image.
         effect: of the lesion, see `lesionforge.lesions.appearance.lesion_effect`.
-        images: (2, X, Y, Z) in [0, 1].
+        images: (C, X, Y, Z) in [0, 1].
         lesion: (X, Y, Z) bool.
         brain: (X, Y, Z) bool.
         grid: theirs.
@@ -84,8 +99,8 @@ def lesion_features(
     core = depth > np.median(depth[inside])
     if not core.any():  # a sheet of one voxel
         core = inside
-    found = around_features(effect, images, lesion, brain, grid)
-    for name, values in zip(IMAGES, effect.values, strict=True):
+    found = around_features(channels, effect, images, lesion, brain, grid)
+    for name, values in zip(channels, effect.values, strict=True):
         seen = values[inside]
         found[f"{name}_mean"] = float(seen.mean())
         found[f"{name}_low"], found[f"{name}_high"] = np.quantile(seen, [0.1, 0.9]).tolist()
@@ -93,20 +108,28 @@ def lesion_features(
         border = values[outer if outer.any() else core]
         found[f"{name}_core"] = float(values[core].mean() - border.mean())
     sharp = _sharp(effect, images, brain)
-    for name, band in zip(IMAGES, sharp, strict=True):
+    for name, band in zip(channels, sharp, strict=True):
         found[f"{name}_texture"] = _texture(band, inside)
-    found["together"] = _correlation(*(values[inside] for values in effect.values))
+    for one, other in combinations(range(len(channels)), 2):
+        found[f"{channels[one]}_{channels[other]}_together"] = _correlation(
+            effect.values[one][inside], effect.values[other][inside]
+        )
     return found
 
 
 def around_features(
-    effect: LesionEffect, images: np.ndarray, lesion: np.ndarray, brain: np.ndarray, grid: Grid
+    channels: Sequence[str],
+    effect: LesionEffect,
+    images: np.ndarray,
+    lesion: np.ndarray,
+    brain: np.ndarray,
+    grid: Grid,
 ) -> dict[str, float]:
     """Describe what surrounds a lesion and nothing of the lesion itself; arguments as above.
 
     Returns:
-        The features called `AROUND`, at the lesion and further away: mean and spread of what the
-        tissues do not explain; of the sharpest band its size (texture) and how alike neighbours are
+        The features called `around_names`, at the lesion and further away: mean and spread of what
+        the tissues do not explain; of the sharpest band its size (texture) and how alike neighbours are
         (grain, which blurring and interpolation change whatever the noise).
     """
     near = np.asarray(lesion, bool)[effect.box]
@@ -124,11 +147,11 @@ def around_features(
             seen = values[where] if where.sum() >= LEAST else np.zeros(LEAST)
             grain = _neighbour_correlation(band, where)
             found += [float(seen.mean()), _log(seen.std()), _texture(band, where), grain]
-    return dict(zip(AROUND, found, strict=True))
+    return dict(zip(around_names(channels), found, strict=True))
 
 
 def _sharp(effect: LesionEffect, images: np.ndarray, brain: np.ndarray) -> np.ndarray:
-    """Return the sharpest band (2, x, y, z) of both images in the effect's box."""
+    """Return the sharpest band (C, x, y, z) of the images in the effect's box."""
     head = np.asarray(brain, bool)[effect.box]
     known = np.where(head, images[(slice(None), *effect.box)], 0).astype(np.float32)
     return known - smooth_within(known, head, SCALES[0])

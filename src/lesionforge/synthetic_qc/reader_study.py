@@ -19,7 +19,6 @@ from lesionforge.seeding import stream
 SCHEMA = 1
 SALT_BYTES = 32
 CONFIDENCES = range(1, 6)
-Contrast = Literal["T1w", "FLAIR"]
 Answer = Literal["real", "synthetic"]
 
 
@@ -29,14 +28,14 @@ class Case:
 
     Attributes:
         name: neutral, `T1w-01`.
-        contrast: T1w and FLAIR of a subject are read apart, under unrelated names.
+        contrast: the channel; those of a subject are read apart, under unrelated names.
         subject: participant id.
         truth: what it is.
         root: of the subject's cohort.
     """
 
     name: str
-    contrast: Contrast
+    contrast: str
     subject: str
     truth: Answer
     root: str
@@ -74,7 +73,7 @@ def sample_cases(
     pairs: list[tuple[Subject, Answer]] = [(s, "real") for s in shown]
     pairs += [(s, "synthetic") for s in chosen]
     cases = []
-    for contrast in get_args(Contrast):
+    for contrast in shown[0].channels:
         for number, index in enumerate(rng.permutation(len(pairs)), start=1):
             subject, truth = pairs[index]
             name = f"{contrast}-{number:02d}"
@@ -207,15 +206,16 @@ def score_readings(cases: Sequence[Case], readings: Sequence[Reading]) -> dict[s
     names = [reading.reader for reading in readings]
     if len(set(names)) != len(names):
         raise DataError(f"Two readings say they are by the same reader: {', '.join(names)}.")
+    contrasts = list(dict.fromkeys(case.contrast for case in cases))
     scored: dict[str, Any] = {"readers": {}, "agreement": []}
     for reading in readings:
         scored["readers"][reading.reader] = {
             contrast: _score(reading, [c for c in cases if c.contrast == contrast])
-            for contrast in get_args(Contrast)
+            for contrast in contrasts
         }
     for index, one in enumerate(readings):
         for other in readings[index + 1 :]:
-            for contrast in get_args(Contrast):
+            for contrast in contrasts:
                 mine = [c.name for c in cases if c.contrast == contrast]
                 pair = [[reading.answers[n] for n in mine] for reading in (one, other)]
                 kappa = float(cohen_kappa_score(*pair))

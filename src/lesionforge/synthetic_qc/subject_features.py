@@ -30,11 +30,11 @@ class Patch:
     """A lesion's cube out of a small copy, centred on the lesion; (2 HALF + 1) voxels an edge.
 
     Attributes:
-        images: (2, P, P, P) float32 T1w and FLAIR.
-        effect: (2, P, P, P) float32, what the tissues do not explain, in robust SDs.
+        images: (C, P, P, P) float32.
+        effect: (C, P, P, P) float32, what the tissues do not explain, in robust SDs.
         mask: (P, P, P) bool, the lesion.
-        averaged: (2, P, P, P) float32, the effect as smooth as sets insert one by default.
-        added: (2, P, P, P) float32, what was added to the images of the host, in robust SDs; None
+        averaged: (C, P, P, P) float32, the effect as smooth as sets insert one by default.
+        added: (C, P, P, P) float32, what was added to the images of the host, in robust SDs; None
             where nothing was or the host is not kept.
     """
 
@@ -55,7 +55,7 @@ class SubjectFeatures:
         site: scanner or hospital.
         host: id of the real subject whose anatomy it shows.
         whole: (D,) features of the whole brain.
-        small: (2, x, y, z) float16 images, voxels averaged up to at most 2 mm.
+        small: (C, x, y, z) float16 images, voxels averaged up to at most 2 mm.
         around: (A,) features around its place; None where it has none.
         near: (L,) features of the lesion; None in controls.
         shown: how the lesion shows; None in controls.
@@ -106,7 +106,7 @@ def measure_subject(
         smooth_voxels: blur the images by this standard deviation first (a bad set, on purpose).
         lesion: whether the place is looked into as a lesion; None for patients only.
         requested_contrast: what was asked of a synthetic lesion.
-        bare: (2, X, Y, Z) the host's images without the lesion that was inserted; None if unknown.
+        bare: (C, X, Y, Z) the host's images without the lesion that was inserted; None if unknown.
 
     Raises:
         DataError: there is no brain around the place.
@@ -117,7 +117,7 @@ def measure_subject(
         images = smooth_within(images, brain, smooth_voxels)
     if place is not None:
         tissues = inpaint_tissues(tissues, place, grid)
-    whole = whole_features(images, tissues, brain, grid)
+    whole = whole_features(subject.channels, images, tissues, brain, grid)
     small = shrink(images, grid.voxel_mm)
     features_of = SubjectFeatures(
         subject.id,
@@ -133,7 +133,7 @@ def measure_subject(
         effect = lesion_effect(images, place, tissues, brain, grid.voxel_mm)
     except DataError as error:
         raise DataError(f"{subject.id}: {error}") from None
-    around = around_features(effect, images, place, brain, grid)
+    around = around_features(subject.channels, effect, images, place, brain, grid)
     features_of = replace(features_of, around=np.array(list(around.values())))
     if not (subject.group == "patient" if lesion is None else lesion):
         return features_of
@@ -142,7 +142,7 @@ def measure_subject(
     averaged = smooth_within(everywhere, brain, SynthesisConfig.smooth_voxels)
     added = None if bare is None else (images - bare) / ROBUST_SD
     where = Host(subject.id, tissues, brain, grid, np.zeros_like(brain))
-    near = lesion_features(effect, images, place, brain, grid)
+    near = lesion_features(subject.channels, effect, images, place, brain, grid)
     return replace(
         features_of,
         near=np.array(list(near.values())),

@@ -1,21 +1,22 @@
-"""The semantic map says where a lesion is to be and how strong."""
+"""The conditioning map says where a lesion is to be and how strong."""
 
 import numpy as np
 from scipy import ndimage
 
 from lesionforge.data.subject import read_brain, read_tissues
 from lesionforge.lesions.blending import AROUND_MM
-from lesionforge.synthesis.spade.conditioning import SEMANTIC, conditioning_map
+from lesionforge.synthesis.spade.conditioning import conditioning_map, map_channels
+from tests.contrasts import in_rows
 
 
-def test_semantic_map_channels(toy_cohort, toy_grid):
+def test_conditioning_map_channels(toy_cohort, toy_grid):
     control = next(s for s in toy_cohort if s.group == "control")
     tissues, brain = read_tissues(control), read_brain(control)
     index = np.indices(brain.shape).transpose(1, 2, 3, 0)
     lesion = (np.linalg.norm(index - [8, 20, 16], axis=-1) < 2.5) & brain
-    contrast = (0.4, -1.5, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0)
+    contrast = in_rows(0.4, -1.5, 0.0, 2.0)
     image = conditioning_map(tissues, lesion, contrast, toy_grid.voxel_mm)
-    assert image.shape == (len(SEMANTIC), *brain.shape)
+    assert image.shape == (map_channels(2), *brain.shape)
     assert image.dtype == np.float32
     np.testing.assert_array_equal(image[:3], tissues)
     _, grey, white = tissues
@@ -33,7 +34,9 @@ def test_effects_around_a_lesion_fade_and_leave_its_middle_alone(toy_cohort, toy
     tissues = read_tissues(next(s for s in toy_cohort if s.group == "control"))
     lesion = np.zeros(tissues.shape[1:], bool)
     lesion[10:18, 12:22, 10:18] = True
-    image = conditioning_map(tissues, lesion, (0.0,) * 6 + (1.0, -2.0), toy_grid.voxel_mm)
+    image = conditioning_map(
+        tissues, lesion, in_rows(0, 0, 0, 0, 0, 0, 1.0, -2.0), toy_grid.voxel_mm
+    )
     effect, white = image[4:], tissues[2]
     distance = ndimage.distance_transform_edt(~lesion, sampling=toy_grid.voxel_mm)
     middle = ndimage.binary_erosion(lesion, iterations=3)

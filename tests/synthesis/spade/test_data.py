@@ -10,7 +10,7 @@ from lesionforge.data.volume import write_volume
 from lesionforge.errors import DataError
 from lesionforge.lesions.appearance import measure_conspicuity
 from lesionforge.lesions.blending import AROUND_MM, feather_weight
-from lesionforge.lesions.contrast import NO_CONTRAST
+from lesionforge.lesions.contrast import no_contrast
 from lesionforge.synthesis.spade.data import (
     PatchBatches,
     PatchSpec,
@@ -34,7 +34,7 @@ def test_a_scan_holds_the_brain_and_the_measured_lesion(toy_cohort, scans, toy_g
     lesion, brain = read_lesion(subject), read_brain(subject)
     assert len(scan.brain) == brain.sum()
     assert len(scan.lesion) == (lesion & brain).sum()
-    assert scan.contrast[1] > 1  # bright on FLAIR
+    assert scan.contrast[1][0][0] > 1  # FLAIR, grey matter, in the mask
     tissues = np.zeros((3, *toy_grid.shape), dtype=np.float32)
     box = tuple(slice(i.min(), i.max() + 1) for i in np.nonzero(brain))
     tissues[(slice(None), *box)] = scan.semantic[:3]
@@ -50,7 +50,7 @@ def test_a_scan_holds_the_brain_and_the_measured_lesion(toy_cohort, scans, toy_g
 
 def test_a_control_has_no_lesion_channel(scans):
     assert len(scans[-1].lesion) == 0
-    assert scans[-1].contrast == NO_CONTRAST
+    assert scans[-1].contrast == no_contrast(2)
     assert (scans[-1].semantic[3:] == 0).all()
 
 

@@ -65,7 +65,7 @@ def test_style_divergence_is_that_of_two_normals():
 def test_discriminators_judge_patches_at_two_scales_and_see_the_map():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        judge = MultiScaleDiscriminator(semantic_channels=5, width=4).eval()
+        judge = MultiScaleDiscriminator(images=2, semantic_channels=5, width=4).eval()
     images, semantic = random(1, 2, 16, 16, 16, name="i"), random(1, 5, 16, 16, 16, name="s")
     logits, features = judge(images, semantic)
     assert [tuple(v.shape[2:]) for v in logits] == [(4, 4, 4), (2, 2, 2)]
@@ -77,7 +77,7 @@ def test_discriminators_judge_patches_at_two_scales_and_see_the_map():
 def test_discriminators_are_lipschitz_bound():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        judge = MultiScaleDiscriminator(semantic_channels=5, width=4).train()
+        judge = MultiScaleDiscriminator(images=2, semantic_channels=5, width=4).train()
         for _ in range(20):  # power iteration
             judge(random(1, 2, 16, 16, 16), random(1, 5, 16, 16, 16, name="s"))
     for scale in judge.scales:

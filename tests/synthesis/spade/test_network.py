@@ -7,7 +7,13 @@ from lesionforge.synthesis.spade.network import STRIDES, Generator, halos, pool
 def make_generator(**options) -> Generator:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        settings = {"semantic_channels": 5, "style_dim": 4, "channels": (8, 8, 8), "hidden": 4}
+        settings = {
+            "images": 2,
+            "semantic_channels": 5,
+            "style_dim": 4,
+            "features": (8, 8, 8),
+            "hidden": 4,
+        }
         return Generator(**(settings | options))
 
 
@@ -76,7 +82,7 @@ def test_style_and_noise_change_the_image():
 
 def test_halos_are_exact():
     """The output at a voxel depends on each stride's map as far as `halos` says, not further."""
-    network = make_generator(channels=(4, 4, 4), hidden=8).double()
+    network = make_generator(features=(4, 4, 4), hidden=8).double()
     size = 48
     semantic, style, noise = make_inputs((size, size, size))
     pyramid = [pool(semantic, s).double().requires_grad_() for s in STRIDES]

@@ -7,7 +7,7 @@ from lesionforge.synthesis.spade.style import StyleEncoder, encode_scan
 def make_encoder() -> StyleEncoder:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return StyleEncoder(style_dim=4, channels=(4, 4, 4)).eval()
+        return StyleEncoder(images=2, style_dim=4, features=(4, 4, 4)).eval()
 
 
 def make_scan(*size: int) -> tuple[torch.Tensor, torch.Tensor]:

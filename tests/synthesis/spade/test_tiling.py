@@ -13,7 +13,9 @@ SIZE = (70, 45, 50)  # no multiple of 4, larger than a tile and its halo
 def make_network() -> Generator:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = Generator(semantic_channels=5, style_dim=4, channels=(12, 8, 8), hidden=4)
+        network = Generator(
+            images=2, semantic_channels=5, style_dim=4, features=(12, 8, 8), hidden=4
+        )
         for parameter in network.parameters():  # larger weights make a fault easier to see
             parameter.data.mul_(1.5)
         return network

@@ -13,12 +13,13 @@ from lesionforge.data.cohort import expected_files, write_subject
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.provenance import read_json, sha256, write_json
 from lesionforge.synthesis.anatomy import read_anatomy
-from lesionforge.synthesis.spade.conditioning import SEMANTIC, conditioning_map
+from lesionforge.synthesis.spade.conditioning import conditioning_map, map_channels
 from lesionforge.synthesis.spade.module import GeneratorConfig, GeneratorModule, reconstruct
 from lesionforge.synthesis.spade.tiling import apply_generator
 from lesionforge.synthesis.spade.training import RECORD, load_generator, train_generator
 from lesionforge.training import identify
 from tests.conftest import toy_volumes
+from tests.contrasts import in_rows
 
 TINY = GeneratorConfig(
     features=(6, 4, 4),
@@ -68,7 +69,7 @@ def test_everything_is_written_and_read_again(trained, subjects):
     assert generator.sha256 == sha256(trained / "generator.safetensors")
     lineage = json.loads((trained / "lineage.json").read_text())
     assert lineage["real_subjects"] == sorted(s.id for s in subjects)
-    semantic = np.zeros((len(SEMANTIC), 16, 16, 16), dtype=np.float32)
+    semantic = np.zeros((map_channels(2), 16, 16, 16), dtype=np.float32)
     semantic[1] = 1
     made = apply_generator(generator.network, semantic, generator.styles[subjects[0].id], 0)
     assert np.isfinite(made).all()
@@ -109,7 +110,7 @@ def test_a_killed_training_ends_with_the_same_weights(trained, subjects, tmp_pat
 
 def test_another_seed_gives_other_first_weights():
     first, same, other = (
-        torch.cat([p.flatten() for p in GeneratorModule(TINY, seed).parameters()])
+        torch.cat([p.flatten() for p in GeneratorModule(TINY, 2, seed).parameters()])
         for seed in (0, 0, 1)
     )
     assert torch.equal(first, same)
@@ -165,9 +166,9 @@ def test_damaged_weights_are_refused(trained, tmp_path):
 def test_a_generator_of_former_code_is_refused(trained, tmp_path):
     shutil.copytree(trained, tmp_path / "old")
     record = read_json(tmp_path / "old" / RECORD)
-    for change in ({"semantic": ["CSF"]}, {"effect_logits": 0.0}):
+    for change in ({"channels": ["T1w"]}, {"effect_logits": 0.0}):
         write_json(tmp_path / "old" / RECORD, {**record, **change})
-        with pytest.raises(DataError, match="of former code"):
+        with pytest.raises(DataError, match="train it again"):
             load_generator(tmp_path / "old")
 
 
@@ -177,7 +178,7 @@ def test_training_needs_subjects(tmp_path):
 
 
 def test_hyperparameters_are_json_types():
-    parameters = dict(GeneratorModule(TINY, 1).hparams)
+    parameters = dict(GeneratorModule(TINY, 2, 1).hparams)
     assert json.loads(json.dumps(parameters))["config"]["steps"] == asdict(TINY)["steps"]
 
 
@@ -189,7 +190,7 @@ def test_hyperparameters_are_json_types():
         {"lesion_share": 1.5},
         {"generator_learning_rate": 0.0},
         {"lesion_weight": -1.0},
-        {"channels": (8, 8)},
+        {"features": (8, 8)},
         {"ema_decay": 1.0},
         {"batch_size": 0},
     ],
@@ -200,7 +201,7 @@ def test_bad_settings_are_named(change):
 
 
 def test_the_average_follows_the_weights():
-    module = GeneratorModule(TINY, 0)
+    module = GeneratorModule(TINY, 2, 0)
     start = [p.clone() for p in module.average.parameters()]
     with torch.no_grad():
         for parameter in module.synthesizer.parameters():
@@ -215,11 +216,11 @@ def test_the_average_follows_the_weights():
 
 def test_training_learns_the_contrast_and_the_lesion(subjects, tmp_path):
     """After some steps the toy's grey and white matter and its bright lesion are told apart."""
-    config = replace(TINY, channels=(8, 8, 8), hidden=8, steps=60, checkpoint_every=60,
+    config = replace(TINY, features=(8, 8, 8), hidden=8, steps=60, checkpoint_every=60,
                      generator_learning_rate=5e-3, ema_decay=0.9, panel_every=60)  # fmt: skip
     train_generator(subjects, tmp_path, config, 1)
     generator = load_generator(tmp_path)
-    semantic = np.zeros((len(SEMANTIC), 16, 16, 16), dtype=np.float32)
+    semantic = np.zeros((map_channels(2), 16, 16, 16), dtype=np.float32)
     semantic[1, :8], semantic[2, 8:] = 1, 1
     lesion = semantic.copy()
     lesion[3:, 3:6, 6:10, 6:10] = np.reshape((1.0, -1.0, 2.5), (3, 1, 1, 1))  # as the toy's lesions
@@ -234,9 +235,9 @@ def test_training_learns_the_contrast_and_the_lesion(subjects, tmp_path):
 
 
 def test_reconstruction_is_repeatable(subjects):
-    module = GeneratorModule(TINY, 0)
+    module = GeneratorModule(TINY, 2, 0)
     batch = {
-        "semantic": torch.ones(1, len(SEMANTIC), 16, 16, 16),
+        "semantic": torch.ones(1, map_channels(2), 16, 16, 16),
         "style_images": torch.ones(1, 2, 16, 16, 16),
         "style_tissues": torch.ones(1, 3, 16, 16, 16),
     }
@@ -255,7 +256,7 @@ def test_lesions_of_opposite_signs_are_learnt_apart(toy_cohort, toy_grid, tmp_pa
             volumes["FLAIR"] = np.clip(volumes["FLAIR"] - 0.6 * blob, 0, 1)
         subjects.append(replace(subject, root=tmp_path / "cohort"))
         write_subject(subjects[-1], volumes, toy_grid, {})
-    config = replace(TINY, channels=(12, 8, 8), hidden=8, steps=60, checkpoint_every=60)
+    config = replace(TINY, features=(12, 8, 8), hidden=8, steps=60, checkpoint_every=60)
     train_generator(subjects, tmp_path / "trained", config, 0)
     generator = load_generator(tmp_path / "trained")
     anatomy = read_anatomy(subjects[0])
@@ -263,7 +264,10 @@ def test_lesions_of_opposite_signs_are_learnt_apart(toy_cohort, toy_grid, tmp_pa
         apply_generator(
             generator.network,
             conditioning_map(
-                anatomy.inpainted, anatomy.lesion, (-0.5, sign) * 4, toy_grid.voxel_mm
+                anatomy.inpainted,
+                anatomy.lesion,
+                in_rows(*(-0.5, sign) * 4),
+                toy_grid.voxel_mm,
             ),
             generator.styles[subjects[0].id],
             0,

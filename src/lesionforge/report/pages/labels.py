@@ -59,7 +59,7 @@ def write_label_page(
 def plot_label(evidence: Evidence, mask: np.ndarray, judged_by: int | None) -> str:
     """Draw a label and what the detector sees, there and at a candidate elsewhere.
 
-    T1w and FLAIR at the label, FLAIR from the front, T1w and FLAIR elsewhere; a data URI. The
+    Each channel at the label, the last one from the front, each channel elsewhere; a data URI. The
     candidate is number `judged_by`, or the most probable one beside the mask.
     """
     seen = evidence.probability > evidence.rules.candidate_threshold
@@ -68,14 +68,14 @@ def plot_label(evidence: Evidence, mask: np.ndarray, judged_by: int | None) -> s
     other = _middle(chosen[0].voxels) if chosen else None
     place = _middle(np.argwhere(mask)) if mask.any() else other
     place = _middle(np.argwhere(evidence.brain)) if place is None else place
-    t1w, flair = evidence.images
-    views = [(t1w, "axial", place), (flair, "axial", place), (flair, "coronal", place)]
+    images = evidence.images
+    views = [*((image, "axial", place) for image in images), (images[-1], "coronal", place)]
     if mask.any() and other is not None:
-        views += [(t1w, "axial", other), (flair, "axial", other)]
+        views += [(image, "axial", other) for image in images]
     pictures = []
     for volume, view, at in views:
         outlines = [("lesion", cut(mask, view, at)), ("prediction", cut(seen, view, at))]
-        pictures.append(outlined(cut(volume, view, at), outlines, t1w.shape[1]))
+        pictures.append(outlined(cut(volume, view, at), outlines, images.shape[2]))
     return join(pictures)
 
 

@@ -57,7 +57,7 @@ def write_prelabel_page(
 
 
 def plot_prelabel(subject: Subject, mask: np.ndarray) -> str:
-    """Draw a model's mask: T1w, FLAIR without and with it (axial), FLAIR from the front and side.
+    """Draw a model's mask: each channel without it, the last with it in three planes.
 
     Args:
         subject: whose images.
@@ -66,10 +66,11 @@ def plot_prelabel(subject: Subject, mask: np.ndarray) -> str:
     Returns:
         A data URI.
     """
-    t1w, flair = read_images(subject)
+    images = read_images(subject)
     place = middle(mask)
-    pictures = [outlined(cut(volume, "axial", place), [], t1w.shape[1]) for volume in (t1w, flair)]
+    rows = images.shape[2]
+    pictures = [outlined(cut(image, "axial", place), [], rows) for image in images]
     for view in ("axial", "coronal", "sagittal"):
         outline = [("prediction", cut(mask, view, place))]
-        pictures.append(outlined(cut(flair, view, place), outline, t1w.shape[1]))
+        pictures.append(outlined(cut(images[-1], view, place), outline, rows))
     return join(pictures)

@@ -37,9 +37,9 @@ class Entry:
 def write_quality_page(cohort: Path) -> Path:
     """Write `qc.html` of a prepared cohort.
 
-    Each subject's row shows the T1w with brain and lesion, the T1w with the borders of grey and
-    white matter, the FLAIR with the same borders (of the T1w: they must fit), a coronal T1w and
-    FLAIR with the white matter's border (of the worst 300); `problems.tsv` gives the subjects that
+    Each subject's row shows the first channel with brain and lesion, then with the borders of grey
+    and white matter, the others with the same borders (they must fit), and coronal slices of all
+    with the white matter's border (of the worst 300); `problems.tsv` gives the subjects that
     are not there.
 
     Args:
@@ -93,8 +93,9 @@ def shown(value: Any) -> str:
 
 
 def plot_strip(subject: Subject) -> str:
-    """Draw the five pictures of a subject side by side; a data URI."""
-    t1w, flair = read_images(subject)
+    """Draw the pictures of a subject side by side; a data URI."""
+    images = read_images(subject)
+    first = images[0]
     brain, tissues = read_brain(subject), read_tissues(subject)
     lesion = read_lesion(subject) if subject.has_label else np.zeros_like(brain)
     grey, white = tissues[1] > 0.5, tissues[2] > 0.5
@@ -106,10 +107,10 @@ def plot_strip(subject: Subject) -> str:
 
     borders = [("grey matter", axial(grey, z)), ("white matter", axial(white, z))]
     panels = [
-        (axial(t1w, z), [("brain", axial(brain, z)), ("lesion", axial(lesion, z))]),
-        (axial(t1w, z), borders),
-        (axial(flair, z), [*borders[1:], ("lesion", axial(lesion, z))]),
-        (coronal(t1w), [("brain", coronal(brain)), ("lesion", coronal(lesion))]),
-        (coronal(flair), [("white matter", coronal(white))]),
+        (axial(first, z), [("brain", axial(brain, z)), ("lesion", axial(lesion, z))]),
+        (axial(first, z), borders),
+        *((axial(i, z), [*borders[1:], ("lesion", axial(lesion, z))]) for i in images[1:]),
+        (coronal(first), [("brain", coronal(brain)), ("lesion", coronal(lesion))]),
+        *((coronal(i), [("white matter", coronal(white))]) for i in images[1:]),
     ]
     return join([outlined(*panel, brain.shape[1]) for panel in panels])

@@ -45,7 +45,7 @@ def encode_volume(subject: Subject, contrast: str) -> dict[str, Any]:
         `shape` (x, y, z) of the brain's box, `voxel_mm`, and `data`: its intensities 0 to 255, x
         slowest, as base64 of gzip. The box is all that is left of the file: no name, no header.
     """
-    volume = read_images(subject)[("T1w", "FLAIR").index(contrast)]
+    volume = read_images(subject)[subject.channels.index(contrast)]
     found = np.argwhere(read_brain(subject))
     low = np.maximum(found.min(axis=0) - MARGIN, 0)
     high = np.minimum(found.max(axis=0) + MARGIN + 1, volume.shape)

@@ -32,7 +32,7 @@ LEVELS = (0.25, 0.35, 0.45, 0.55, 0.65, 0.75)  # of the brain's height, in contr
 ARTIFACTS = {
     "motion": "motion in {}",
     "bias": "uneven field in {}",
-    "spots": "bright spots in FLAIR",
+    "spots": "small spots in white matter",
 }
 REASONS = (
     "the lesion does not show",
@@ -108,7 +108,7 @@ def write_inspection_page(root: Path, share: float, seed: int, name: str) -> tup
 def _entry(subject: Subject, earlier: Inspection | None) -> Entry:
     sidecar = read_json(sidecar_path(subject))
     patient = subject.group == "patient"
-    facts = [*(_lesion_facts(sidecar) if patient else _control_facts(sidecar))]
+    facts = [*(_lesion_facts(subject.channels, sidecar) if patient else _control_facts(sidecar))]
     spec = sidecar["Spec"]
     flip = spec["warp"]["flip"]
     facts.append(("host", sidecar["Host"] + (", mirrored" if flip else "")))
@@ -118,7 +118,7 @@ def _entry(subject: Subject, earlier: Inspection | None) -> Entry:
     return Entry(subject, digest(subject) or "", tuple(facts), picture, earlier)
 
 
-def _lesion_facts(sidecar: dict[str, Any]) -> list[tuple[str, str]]:
+def _lesion_facts(channels: Sequence[str], sidecar: dict[str, Any]) -> list[tuple[str, str]]:
     """Return volume and conspicuity, asked against made."""
     checks, spec = sidecar["QualityChecks"], sidecar["Spec"]
     seen = checks["Conspicuity"]
@@ -126,20 +126,22 @@ def _lesion_facts(sidecar: dict[str, Any]) -> list[tuple[str, str]]:
     if spec["lesion"]:
         volume += f" (asked {spec['lesion']['volume_mm3'] / 1000:.2f})"
         strength += f" (asked {checks['ConspicuityAsked']:.1f})"
-    apart = f"T1w {seen['t1w']:+.1f}, FLAIR {seen['flair']:+.1f} SD"
-    return [("volume", volume), ("conspicuity", strength), ("effect", apart)]
+    apart = ", ".join(
+        f"{name} {change:+.1f}" for name, change in zip(channels, seen["change"], strict=True)
+    )
+    return [("volume", volume), ("conspicuity", strength), ("effect", f"{apart} SD")]
 
 
 def _control_facts(sidecar: dict[str, Any]) -> list[tuple[str, str]]:
     artifact, facts = sidecar["Spec"].get("artifact"), []
     if artifact is not None:
-        words = ARTIFACTS[artifact["kind"]].format(" and ".join(artifact["contrasts"]))
+        words = ARTIFACTS[artifact["kind"]].format(" and ".join(artifact["channels"]))
         facts.append(("artifact, on purpose", words))
     return facts
 
 
 def plot_lesion(subject: Subject, spec: dict[str, Any]) -> str:
-    """Draw T1w and FLAIR in three planes through the lesion, above without its outline.
+    """Draw each channel in three planes through the lesion, above without its outline.
 
     Args:
         subject: a synthetic patient.
@@ -158,7 +160,7 @@ def plot_lesion(subject: Subject, spec: dict[str, Any]) -> str:
 
 
 def plot_control(subject: Subject, peak_mm: Sequence[float] | None = None) -> str:
-    """Draw axial slices of a synthetic control from below upwards, T1w above FLAIR.
+    """Draw axial slices of a synthetic control from below upwards, one channel a row.
 
     Args:
         subject: a synthetic control.
@@ -178,7 +180,7 @@ def plot_control(subject: Subject, peak_mm: Sequence[float] | None = None) -> st
 
 
 def _boxed(subject: Subject) -> tuple[np.ndarray, np.ndarray, tuple[slice, ...]]:
-    """Return images (2, x, y, z) and label (x, y, z) in the brain's box, and the box."""
+    """Return images (C, x, y, z) and label (x, y, z) in the brain's box, and the box."""
     box = ndimage.find_objects(read_brain(subject).astype(np.uint8))[0]
     return read_images(subject)[(slice(None), *box)], read_lesion(subject)[box], box
 

@@ -52,10 +52,10 @@ def _strip(found: Detection, candidate: Candidate) -> dict[str, Any]:
 
 
 def _pictures(found: Detection, voxel: Sequence[int] | np.ndarray) -> list[dict[str, str]]:
-    """Draw T1w and FLAIR through `voxel` in three planes, the prediction outlined."""
+    """Draw each channel through `voxel` in three planes, the prediction outlined."""
     pictures = []
     threshold = found.record["rules"]["candidate_threshold"]
-    for name in ("T1w", "FLAIR"):
+    for name in found.scan.channels:
         for view in VIEWS:
             picture = cut(found.scan.volumes[name], view, voxel)
             outline = cut(found.probability, view, voxel)
