@@ -1,6 +1,6 @@
 """Are generated lesion masks like fresh real ones in size, shape, depth and place?
 
-    python benchmarks/mask_shapes.py --masks 500 --against test --config configs/phantom_study.yaml
+    python benchmarks/mask_shapes.py --masks 500 --against test --config configs/phantom.yaml
 
 The prior is fitted on the baseline's training patients of a seed, masks are drawn on its controls
 by the default plan, and each descriptor's distribution is compared with that of real patients who
@@ -16,8 +16,8 @@ import logging
 import pandas as pd
 from tqdm import tqdm
 
-from arguments import read_arguments
 from lesionforge import arms
+from lesionforge.cli import read_study, stage_parser
 from lesionforge.cohort.subject import Subject
 from lesionforge.fidelity.judge import FidelityConfig
 from lesionforge.fidelity.shapes import draw_shapes, mask_findings
@@ -47,7 +47,9 @@ def main() -> None:
     parser.add_argument("--masks", type=int, default=500, help="to draw (default: 500)")
     parser.add_argument("--against", default="train,validation", help="roles of the fresh patients")
     parser.add_argument("--cell-seed", type=int, default=0, help="whose training patients")
-    own, study = read_arguments(parser)
+    own, rest = parser.parse_known_args()  # the rest is the study's: `--config` and its values
+    stage = stage_parser("train-generator")
+    study = read_study(stage.instantiate(stage.parse_args(rest)))
     config = FidelityConfig(against=tuple(own.against.split(",")))
     behind = arms.baseline_subjects(study, own.cell_seed, None)
     fresh = arms.fresh_subjects(study, behind, config.against, None)
