@@ -1,6 +1,6 @@
 """A study as a graph of the scripts; (regime, seed) are its independent cells.
 
-    snakemake --cores 2 --configfile configs/phantom_small.yaml
+    snakemake --cores 2 --configfile configs/phantom.yaml
 
 Snakemake's SLURM and Kubernetes executors run the same graph on a cluster. The study's own
 defaults live in the package: values that this file needs and the study does not state are the

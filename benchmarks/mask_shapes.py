@@ -1,6 +1,6 @@
 """Are generated lesion masks like fresh real ones in size, shape, depth and place?
 
-    python benchmarks/mask_shapes.py --masks 500 --against test --config configs/phantom_study.yaml
+    python benchmarks/mask_shapes.py --masks 500 --against test --config configs/phantom.yaml
 
 The prior is fitted on the baseline's training patients of a seed, masks are drawn on its controls
 by the default plan, and each descriptor's distribution is compared with that of real patients who
@@ -14,12 +14,11 @@ import argparse
 import logging
 
 import pandas as pd
-from lesionforge.masks.outline import lesion_outline, read_outlined
 from tqdm import tqdm
 
-from arguments import read_arguments
+from lesionforge.cli import read_study, stage_parser
 from lesionforge.data.subject import Subject
-from lesionforge.lesions.prior import fit_prior
+from lesionforge.lesions.prior import fit_prior, read_healthy
 from lesionforge.lesions.shape import describe_mask, largest_component
 from lesionforge.provenance import write_tsv
 from lesionforge.study import runs
@@ -34,7 +33,7 @@ def real_shapes(people: list[Subject], what: str) -> list[dict[str, float]]:
     """Describe the lesions of the patients among real subjects."""
     rows = []
     for subject in tqdm([s for s in people if s.group == "patient"], desc=what, disable=None):
-        host, mask = read_outlined(lesion_outline(subject))
+        host, mask = read_healthy(subject)
         if mask.any():
             rows.append(describe_mask(largest_component(mask), host))
     return rows
@@ -46,20 +45,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--masks", type=int, default=500, help="to draw (default: 500)")
     parser.add_argument("--against", default="train,validation", help="roles of the fresh patients")
-    parser.add_argument("--cell-seed", type=int, default=0, help="whose training patients")
-    own, study = read_arguments(parser)
+    parser.add_argument("--seed", type=int, default=0, help="whose training patients")
+    own, rest = parser.parse_known_args()  # the rest is the study's: `--config` and its values
+    stage = stage_parser("train-generator")
+    study = read_study(stage.instantiate(stage.parse_args(rest)))
     config = SyntheticAuditConfig(against=tuple(own.against.split(",")))
-    behind = runs.baseline_subjects(study, own.cell_seed, None)
+    behind = runs.baseline_subjects(study, own.seed, None)
     fresh = runs.fresh_subjects(study, behind, config.against, None)
     prior = fit_prior(behind, study.masks)
-    requests = sample_requests(prior, own.masks, own.cell_seed)
-    made = sample_shapes(prior, behind, requests, own.cell_seed)
+    requests = sample_requests(prior, own.masks, own.seed)
+    made = sample_shapes(prior, behind, requests, own.seed)
     real = real_shapes(fresh, "fresh patients")
     trained = real_shapes(behind, "training patients")
     findings = mask_findings(made, made, real, trained)
     rows = [finding.to_json() for finding in findings]
     table = pd.DataFrame(rows)[["name", "value", "real", "limit", "met", "sentence", "why"]]
-    path = study.root / f"mask_shapes_seed-{own.cell_seed}.tsv"
+    path = study.root / f"mask_shapes_seed-{own.seed}.tsv"
     write_tsv(path, table)
     logger.info("%s", table[["name", "value", "real", "met"]].round(3).to_string(index=False))
     logger.info(

@@ -1,6 +1,6 @@
 """Compare what preparation found in phantoms with their truth: tissue maps, place of the FLAIR.
 
-    python benchmarks/phantom_preparation.py runs/phantom_small [--subjects 100] [--out TABLE.tsv]
+    python benchmarks/phantom_preparation.py runs/phantom [--subjects 100] [--out TABLE.tsv]
 
 Tissue maps are compared as hard labels inside the brain mask, the truth brought to the study grid
 by the registration that was found. The FLAIR's place is compared with the drawn poses of the head.

@@ -1,42 +1,57 @@
 """Spend the same budget of annotations by six strategies, with annotators who err.
 
-    python benchmarks/relabelling.py [--data digits] [--flips 0.1 0.3 0.5] [--seeds 10] [--out DIR]
+    python benchmarks/relabelling.py [--flips 0.1 0.3 0.5] [--seeds 10] [--out DIR]
 
-`digits` is embedded (scikit-learn, 1797 images of 8 x 8). A path to a NumPy archive in the layout
-of MedMNIST (`train_images`, `train_labels`, `test_images`, `test_labels`) or of Keras' `mnist.npz`
-works as well, and a name that the installed `medmnist` package knows (`pathmnist`) is loaded
-through it. A table `*.tsv` holds the lesion candidates of a detector (`lesion_candidates.py`): hit
-or false positive, in their own proportion, so that their accuracy is the mean over both. Of two
-classes half of which are flipped nothing can be learnt: there no strategy should do well. Where a
-pool is smaller than that of digits, the budget is the same share of it. Each (flip, strategy, seed)
-is a cell, written when it is done; run the same command again to go on.
+An example of the relabelling library (`label_qc.relabelling`) with a classifier and data of one's own:
+scikit-learn's digits (embedded, 1797 images of 8 x 8) and a small network. To use it on other data,
+replace `load_task`; to use another classifier, replace `Network` by a class with the same methods.
+Annotators give a wrong label at the rate `flips`. Each (flip, strategy, seed) is a cell, written
+when it is done; run the same command again to go on. The last line of the output is one JSON object
+with the figures of the last round: the share of wrong labels (`noise`) and the accuracy on right
+test labels, each with its 95 % interval over the seeds.
 """
 
 import argparse
+import json
 import logging
+import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 from torch import nn
 from tqdm import tqdm
 
-from lesionforge.label_qc.relabelling.budget import BudgetConfig, spend
+from lesionforge.label_qc.relabelling.budget import BudgetConfig, Task, spend
 from lesionforge.label_qc.relabelling.deepfool import deepfool_distance
 from lesionforge.label_qc.relabelling.strategies import StrategyName, make_strategy
-from lesionforge.provenance import atomic, sha256, write_tsv
+from lesionforge.provenance import atomic, write_tsv
 from lesionforge.seeding import seeded_torch, torch_stream
-from planting import check_made_with
-from relabelling_data import load_task
 
 logger = logging.getLogger("relabelling")
 STRATEGIES = get_args(StrategyName)
-DIGITS = 1347  # images in the pool of digits
+TEST_SHARE = 0.25
+
+
+def load_task(seed: int) -> Task:
+    """Load the digits and split them, by a seed, into a pool to be labelled and a test set.
+
+    Returns:
+        task with images (N, 64) float32 from -0.5 to 0.5 and ten classes.
+    """
+    bunch = load_digits()
+    images = (bunch.data / 16 - 0.5).astype(np.float32)
+    pool, test, truth, test_truth = train_test_split(
+        images, bunch.target, test_size=TEST_SHARE, random_state=seed, stratify=bunch.target
+    )
+    return Task(pool, truth, test, test_truth, classes=10)
 
 
 class Network:
@@ -96,24 +111,9 @@ class FittedNetwork:
         return np.asarray(deepfool_distance(self.network, torch.from_numpy(x)))
 
 
-def scaled_budget(pool: int, flip: float, seed: int) -> BudgetConfig:
-    """Return the default budget, in a pool smaller than digits' the same share of it.
-
-    At least two labels a fold to begin with, and two annotations a round.
-    """
-    share, usual = min(1.0, pool / DIGITS), BudgetConfig()
-    return BudgetConfig(
-        start=max(2 * usual.folds, round(share * usual.start)),
-        per_round=max(2, round(share * usual.per_round)),
-        flip=flip,
-        seed=seed,
-    )
-
-
-def run_cell(data: str, flip: float, strategy: StrategyName, seed: int, path: Path) -> None:
+def run_cell(flip: float, strategy: StrategyName, seed: int, path: Path) -> None:
     """Run a cell and write its rounds."""
-    task = load_task(data, seed)
-    config = scaled_budget(len(task.truth), flip, seed)
+    task, config = load_task(seed), BudgetConfig(flip=flip, seed=seed)
     rounds = spend(task, make_strategy(strategy, len(task.truth)), Network(), config)
     known = {"flip": flip, "strategy": strategy, "seed": seed}
     rows = [{**known, "round": number, **asdict(spent)} for number, spent in enumerate(rounds)]
@@ -124,17 +124,17 @@ def summarize(table: pd.DataFrame) -> pd.DataFrame:
     """Average the last round over the seeds, with 95 % t intervals and pairs against two others."""
     last = table[table["round"] == table["round"].max()]
     rows = []
-    for (flip, strategy), runs in last.groupby(["flip", "strategy"], sort=False):
-        row = {"flip": flip, "strategy": strategy, "seeds": len(runs)}
+    for (flip, strategy), cells in last.groupby(["flip", "strategy"], sort=False):
+        row = {"flip": flip, "strategy": strategy, "seeds": len(cells)}
         for figure in ("noise", "accuracy"):
-            row |= _interval(figure, runs[figure])
-        row["labelled"] = runs["labelled"].mean()
+            row |= _interval(figure, cells[figure])
+        row["labelled"] = cells["labelled"].mean()
         every = table[(table["flip"] == flip) & (table["strategy"] == strategy)]
-        row["again"] = every["again"].sum() / len(runs)
-        row["wrong_again"] = every["wrong_again"].sum() / len(runs)
+        row["again"] = every["again"].sum() / len(cells)
+        row["wrong_again"] = every["wrong_again"].sum() / len(cells)
         for other, figure in (("random", "noise"), ("activelab", "accuracy")):
             rival = last[(last["flip"] == flip) & (last["strategy"] == other)]
-            pair = runs.set_index("seed")[figure] - rival.set_index("seed")[figure]
+            pair = cells.set_index("seed")[figure] - rival.set_index("seed")[figure]
             row[f"less_{figure}_than_{other}"] = int((pair < 0).sum())
             row |= _interval(f"{figure}_minus_{other}", pair.dropna())
         rows.append(row)
@@ -147,12 +147,17 @@ def _interval(name: str, values: pd.Series) -> dict[str, float]:
     return {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}
 
 
-def plot(table: pd.DataFrame, path: Path) -> None:
-    """Draw accuracy and remaining noise of each round against the annotations spent by then.
+def to_json(table: pd.DataFrame, summary: pd.DataFrame) -> dict[str, Any]:
+    """Return the figures as plain JSON; what one seed cannot tell (an interval) is null."""
+    rows = [
+        {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()}
+        for row in summary.to_dict("records")
+    ]
+    return {"data": "digits", "annotations": int(table["annotations"].max()), "figures": rows}
 
-    Pools of candidates differ in size from seed to seed, and annotations with them: rounds are
-    averaged, and drawn at their mean number of annotations.
-    """
+
+def plot(table: pd.DataFrame, path: Path) -> None:
+    """Plot accuracy and remaining noise of each round against the annotations spent by then."""
     flips = sorted(table["flip"].unique())
     figure, axes = plt.subplots(
         2, len(flips), figsize=(4 * len(flips), 6), squeeze=False, sharex=True
@@ -161,8 +166,8 @@ def plot(table: pd.DataFrame, path: Path) -> None:
         for row, name in enumerate(("accuracy", "noise")):
             axis = axes[row, column]
             for number, strategy in enumerate(STRATEGIES):
-                runs = table[(table["flip"] == flip) & (table["strategy"] == strategy)]
-                rounds = runs.groupby("round")
+                cells = table[(table["flip"] == flip) & (table["strategy"] == strategy)]
+                rounds = cells.groupby("round")
                 spent, curve = rounds["annotations"].mean(), rounds[name].agg(["mean", "sem"])
                 axis.plot(spent, curve["mean"], color=f"C{number}", label=strategy)
                 half = 1.96 * curve["sem"].fillna(0)
@@ -182,30 +187,26 @@ def main() -> None:
     """Run the benchmark."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data", default="digits", help="digits, a .npz or .tsv file, MedMNIST's name"
-    )
     parser.add_argument("--flips", type=float, nargs="+", default=[0.1, 0.3, 0.5])
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=STRATEGIES)
     parser.add_argument("--seeds", type=int, default=10, help="repetitions (default: 10)")
     parser.add_argument("--first-seed", type=int, default=0, help="default: 0")
     parser.add_argument("--out", type=Path, default=Path("runs/relabelling"))
     arguments = parser.parse_args()
-    name = Path(arguments.data).stem
-    if Path(arguments.data).is_file():
-        check_made_with(arguments.out / name, {"data": sha256(Path(arguments.data))})
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     wanted = [(f, s, seed) for seed in seeds for f in arguments.flips for s in arguments.strategies]
     files = {
-        run: arguments.out / "cells" / f"{name}_{run[0]:g}_{run[1]}_{run[2]}.tsv" for run in wanted
+        cell: arguments.out / "cells" / f"digits_{cell[0]:g}_{cell[1]}_{cell[2]}.tsv"
+        for cell in wanted
     }
-    for run in tqdm([c for c in wanted if not files[c].exists()], desc="cells", unit="cell"):
-        run_cell(arguments.data, *run, files[run])
+    for cell in tqdm([c for c in wanted if not files[c].exists()], desc="cells", unit="cell"):
+        run_cell(*cell, files[cell])
     table = pd.concat([pd.read_csv(file, sep="\t") for file in files.values()], ignore_index=True)
     summary = summarize(table)
-    write_tsv(arguments.out / f"{name}.tsv", summary)
-    plot(table, arguments.out / f"{name}.png")
+    write_tsv(arguments.out / "digits.tsv", summary)
+    plot(table, arguments.out / "digits.png")
     logger.info("%s", summary.round(3).to_string(index=False))
+    sys.stdout.write(json.dumps(to_json(table, summary)) + "\n")
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def test_without_arguments_the_phantom_study_is_meant():
 
 
 def test_overrides_are_typed_and_win_over_the_file():
-    config = ["--config", str(CONFIGS / "phantom_small.yaml")]
+    config = ["--config", str(CONFIGS / "lgg.yaml")]
     study = read_study(*config, "--detector.steps", "7", "--seeds", "[4]")
     assert (study.detector.steps, study.seeds) == (7, (4,))
 

@@ -30,7 +30,7 @@ from lesionforge.preprocessing.regions import REGIONS
 RIBBON_SHARE = 0.6  # from this median share in cortex or junction on, lesions are cortical ...
 RIBBON_INNER_MM = 9.0  # ... unless a ball of this radius fits into the median one
 QUANTILE_POINTS = 1024
-_LOG = logging.getLogger("lesionforge.masks")
+_LOG = logging.getLogger("lesionforge.lesions")
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def fit_prior(
     lesions = []
     # one head at a time in memory, read again rather than kept
     for patient, found in tqdm(known.items(), desc="Mask prior", disable=None):
-        host, mask = _read_healthy(patient)
+        host, mask = read_healthy(patient)
         try:
             growth = fit_growth(largest_component(mask), host, style)
         except MaskError as error:
@@ -208,7 +208,7 @@ def smooth_quantile(
     return np.asarray(np.interp(quantile, below, points))
 
 
-def _read_healthy(patient: Subject) -> tuple[Host, np.ndarray]:
+def read_healthy(patient: Subject) -> tuple[Host, np.ndarray]:
     """Read a patient as a host without the lesion, and the lesion in the brain, (X, Y, Z) bool."""
     brain, grid = read_brain(patient), read_grid(patient)
     mask = read_lesion(patient) & brain
@@ -218,7 +218,7 @@ def _read_healthy(patient: Subject) -> tuple[Host, np.ndarray]:
 
 def _describe(patient: Subject) -> dict[str, float] | None:
     """Describe the largest part of a lesion mask; None where it has no voxel in the brain."""
-    host, mask = _read_healthy(patient)
+    host, mask = read_healthy(patient)
     return describe_mask(largest_component(mask), host) if mask.any() else None
 
 

@@ -120,3 +120,28 @@ def test_bad_budgets_are_refused(task):
         DarlConfig(memory=1.0)
     with pytest.raises(DataError, match="pool has 450"):
         run(task, "none", replace(CONFIG, start=451))
+
+
+class Always:
+    """A model that has learnt nothing and says 0; a learner of itself."""
+
+    def fit(self, x, labels, classes, seed):
+        return self
+
+    def probabilities(self, x):
+        return np.tile([1.0, 0.0], (len(x), 1))
+
+    def embeddings(self, x):
+        return x
+
+    def boundary_distance(self, x):
+        return np.zeros(len(x))
+
+
+@pytest.mark.parametrize(("balanced", "accuracy"), [(True, 0.5), (False, 0.75)])
+def test_a_balanced_accuracy_is_the_mean_over_the_classes(balanced, accuracy):
+    x, y = np.zeros((40, 1), np.float32), np.array([0] * 30 + [1] * 10)
+    task = Task(x, y, x, y, 2, balanced)
+    config = BudgetConfig(start=10, rounds=1, per_round=2)
+    rounds = list(spend(task, make_strategy("random", 40), Always(), config))
+    assert [r.accuracy for r in rounds] == [pytest.approx(accuracy)] * 2
