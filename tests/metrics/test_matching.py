@@ -146,7 +146,7 @@ def test_one_candidate_may_reach_two_lesions():
 
 def test_rows_have_the_contract_columns_and_undefined_is_nan():
     probability, lesion = blobs(CUBE.shape, 3)
-    rows, subject = evaluate_subject("sub-1", "patient", "A", probability, lesion, CUBE, RULES)
+    rows, _, subject = evaluate_subject("sub-1", "patient", "A", probability, lesion, CUBE, RULES)
     assert all(tuple(row) == CANDIDATE_COLUMNS for row in rows)
     assert tuple(subject) == SUBJECT_COLUMNS
     assert subject["lesion_ml"] == pytest.approx(lesion.sum() * 8 / 1000)
@@ -155,7 +155,7 @@ def test_rows_have_the_contract_columns_and_undefined_is_nan():
     assert subject["dice"] == pytest.approx(
         2 * (found & lesion).sum() / (found.sum() + lesion.sum())
     )
-    rows, subject = evaluate_subject(
+    rows, _, subject = evaluate_subject(
         "sub-2", "control", "A", probability, np.zeros_like(lesion), CUBE, RULES
     )
     assert not any(row["hit"] for row in rows)

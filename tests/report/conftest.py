@@ -69,7 +69,7 @@ def write_cell(run: Run, roles: dict, subjects: list, training: dict, grid: Grid
             continue
         probability = simulate_probability(subject, run.regime, run.seed, grid.shape)
         write_volume(run.probability(subject.id), probability, grid)
-        found, row = evaluate_subject(
+        found, _, row = evaluate_subject(
             subject.id, subject.group, subject.site, probability, read_lesion(subject), grid, RULES
         )
         candidates += [{**c, "role": roles[subject.id]} for c in found]

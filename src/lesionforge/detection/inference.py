@@ -24,6 +24,7 @@ from lesionforge.errors import DataError, LineageError
 from lesionforge.hardware import exact_float32, find_device
 from lesionforge.metrics.matching import (
     CANDIDATE_COLUMNS,
+    LESION_COLUMNS,
     NEGLIGIBLE,
     SUBJECT_COLUMNS,
     CandidateRules,
@@ -195,9 +196,9 @@ def write_tables(
     rules: CandidateRules,
     probability_of: Callable[[Subject], Volume],
 ) -> None:
-    """Find the candidates in held-out subjects' maps and write `candidates.tsv`, `subjects.tsv`.
+    """Find the candidates in held-out subjects' maps and write the three tables.
 
-    `subjects.tsv` comes last and marks them complete.
+    `candidates.tsv`, `lesions.tsv` and `subjects.tsv`, which comes last and marks them complete.
 
     Args:
         folder: with the `lineage.json` of what made the maps.
@@ -218,10 +219,11 @@ def write_tables(
         )
     (folder / "subjects.tsv").unlink(missing_ok=True)
     candidates: list[dict[str, Any]] = []
+    lesions: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for subject in tqdm(subjects, desc="predict", unit="subject"):
         probability = probability_of(subject)
-        found, row = evaluate_subject(
+        found, true, row = evaluate_subject(
             subject.id,
             subject.group,
             subject.site,
@@ -231,11 +233,13 @@ def write_tables(
             rules,
         )
         candidates += [{**one, "role": roles[subject.id]} for one in found]
+        lesions += [{**one, "role": roles[subject.id]} for one in true]
         rows.append({**row, "role": roles[subject.id]})
     write_json(folder / "rules.json", asdict(rules))
     write_tsv(
         folder / "candidates.tsv", pd.DataFrame(candidates, columns=[*CANDIDATE_COLUMNS, "role"])
     )
+    write_tsv(folder / "lesions.tsv", pd.DataFrame(lesions, columns=[*LESION_COLUMNS, "role"]))
     write_tsv(folder / "subjects.tsv", pd.DataFrame(rows, columns=[*SUBJECT_COLUMNS, "role"]))
 
 

@@ -1,10 +1,17 @@
 """From a probability map to candidates, and from candidates to hits: defined once, used everywhere.
 
 A *candidate* is a 26-connected component of the probability map above a threshold and of a minimum
-volume; its score is its maximum probability. A candidate is a *hit* when it has at least one voxel
-in the true lesion dilated by the tolerance (Euclidean, in mm) and at least `min_overlap` of its
-volume there. A *lesion* is a 26-connected component of the dilated truth, so that the specks of one
-resampled mask, closer to each other than twice the tolerance, count once.
+volume; its score is its maximum probability. Two units are always computed.
+
+- *Patients* (one or few lesions), in this module: a candidate is a *hit* when it has at least one
+  voxel in the true lesion dilated by the tolerance (Euclidean, in mm) and at least `min_overlap` of
+  its volume there. A *lesion* is here a 26-connected component of the dilated truth, so that the
+  specks of one resampled mask, closer to each other than twice the tolerance, count once.
+- *Lesions* (many), in `lesionforge.metrics.lesion_matching`.
+
+Voxels labelled *ignore* count nowhere: a candidate with more than half of its voxels there is
+dropped, other candidates lose those voxels before score, volume, centre and overlap are computed
+(and are dropped if less than the minimum volume is left), and so does the truth.
 """
 
 from collections.abc import Iterable
@@ -16,6 +23,7 @@ from scipy import ndimage
 
 from lesionforge.data.volume import Grid
 from lesionforge.errors import ConfigError, DataError, GeometryError
+from lesionforge.metrics.lesion_matching import LesionMatches, Truth, match_lesions
 
 CONNECTIVITY = 26
 NEGLIGIBLE = 0.005
@@ -33,6 +41,23 @@ CANDIDATE_COLUMNS = (
     "hit_strict",
     "lesion",
     "distance_mm",
+    "lesion_hit",
+    "lesion_strict",
+    "max_probability",
+    "mean_probability",
+)
+LESION_COLUMNS = (
+    "participant_id",
+    "lesion",
+    "volume_mm3",
+    "x_mm",
+    "y_mm",
+    "z_mm",
+    "counts",
+    "score",
+    "score_strict",
+    "covered",
+    "covered_by",
 )
 SUBJECT_COLUMNS = (
     "participant_id",
@@ -95,6 +120,7 @@ class Candidate:
         volume_mm3: volume.
         centre_mm: centroid (x, y, z) in RAS mm.
         voxels: (N, 3) indices of its voxels.
+        mean_probability: mean over its voxels.
     """
 
     number: int
@@ -102,6 +128,7 @@ class Candidate:
     volume_mm3: float
     centre_mm: tuple[float, float, float]
     voxels: np.ndarray
+    mean_probability: float = float("nan")
 
 
 def candidates_mask(candidates: Iterable[Candidate], shape: tuple[int, ...]) -> np.ndarray:
@@ -129,8 +156,19 @@ class Match:
     distance_mm: float
 
 
-def find_candidates(probability: np.ndarray, grid: Grid, rules: CandidateRules) -> list[Candidate]:
+def find_candidates(
+    probability: np.ndarray,
+    grid: Grid,
+    rules: CandidateRules,
+    ignore: np.ndarray | None = None,
+) -> list[Candidate]:
     """Find the candidates of `probability` (X, Y, Z) in [0, 1], best score first.
+
+    Args:
+        probability: the map.
+        grid: its grid.
+        rules: of candidates.
+        ignore: (X, Y, Z) bool, voxels that count nowhere; see the module.
 
     Raises:
         DataError: a value is not finite or lies outside [0, 1].
@@ -138,16 +176,21 @@ def find_candidates(probability: np.ndarray, grid: Grid, rules: CandidateRules) 
     """
     _check_probability(probability, grid)
     labels, n = ndimage.label(probability > rules.candidate_threshold, structure=_STRUCTURE)
+    smallest = rules.min_volume_mm3 * (1 - 1e-6)
     found = []
     for label, box in enumerate(ndimage.find_objects(labels, n), start=1):
         corner = np.array([part.start for part in box])
         voxels = np.argwhere(labels[box] == label) + corner
+        if ignore is not None:
+            kept = voxels[~ignore[tuple(voxels.T)].astype(bool)]
+            voxels = kept if 2 * len(kept) >= len(voxels) else kept[:0]
         volume = len(voxels) * grid.voxel_mm3
-        if volume < rules.min_volume_mm3 * (1 - 1e-6):
+        if volume < smallest or not len(voxels):
             continue
-        score = float(probability[tuple(voxels.T)].max())
+        inside = probability[tuple(voxels.T)]
         x, y, z = grid.world(voxels.mean(axis=0))
-        found.append((score, volume, (float(x), float(y), float(z)), voxels))
+        mean = float(inside.mean(dtype=np.float64))
+        found.append((float(inside.max()), volume, (float(x), float(y), float(z)), voxels, mean))
     found.sort(key=lambda c: (-c[0], -c[1], c[2]))
     return [Candidate(number, *rest) for number, rest in enumerate(found, start=1)]
 
@@ -218,51 +261,72 @@ def evaluate_subject(
     group: str,
     site: str,
     probability: np.ndarray,
-    lesion: np.ndarray,
+    lesion: np.ndarray | Truth,
     grid: Grid,
     rules: CandidateRules,
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Evaluate one probability map against the truth.
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
+    """Evaluate one probability map against the truth, in both units.
 
     Args:
         subject_id: participant_id, with its prefix.
         group: `patient` or `control`.
         site: scanner or hospital.
         probability: (X, Y, Z) in [0, 1].
-        lesion: (X, Y, Z) bool, all False for a control.
+        lesion: (X, Y, Z) bool mask or integer instance map, all 0 for a control; a `Truth` holds
+            voxels to ignore besides.
         grid: the common grid.
         rules: of candidates and hits.
 
     Returns:
-        The subject's rows of `candidates.tsv` (`CANDIDATE_COLUMNS`) and its row of `subjects.tsv`
-        (`SUBJECT_COLUMNS`). Dice is that of probability > 0.5. `lesion_scores` holds, for each
-        lesion, the best score of a hit (0 where none), joined by commas. What is undefined without
-        a lesion is NaN.
+        The subject's rows of `candidates.tsv` (`CANDIDATE_COLUMNS`), its rows of `lesions.tsv`
+        (`LESION_COLUMNS`) and its row of `subjects.tsv` (`SUBJECT_COLUMNS`). Dice is that of
+        probability > 0.5. `lesion_scores` holds, for each lesion of the patient unit, the best
+        score of a hit (0 where none), joined by commas. `lesion_hit` and `lesion_strict` are NaN
+        for a candidate that is left out; `score` and `score_strict` of a lesion are NaN where no
+        threshold finds it; `covered_by` lists the true candidates and the share of the lesion that
+        each covers, as `2:0.25,5:0.05`. What is undefined without a lesion is NaN.
     """
-    lesion = np.asarray(lesion, dtype=bool)
-    candidates = find_candidates(probability, grid, rules)
-    matches, best = match_candidates(candidates, lesion, grid, rules)
-    rows = [_row(subject_id, *pair) for pair in zip(candidates, matches, strict=True)]
-    found = probability > DICE_THRESHOLD
-    size = int(lesion.sum())
+    truth = lesion if isinstance(lesion, Truth) else Truth(np.asarray(lesion))
+    mask = truth.mask
+    candidates = find_candidates(probability, grid, rules, truth.ignore)
+    matches, best = match_candidates(candidates, mask, grid, rules)
+    unit = match_lesions(
+        [c.voxels for c in candidates],
+        np.array([c.score for c in candidates]),
+        truth,
+        rules.min_volume_mm3 / grid.voxel_mm3,
+    )
+    rows = [
+        _row(subject_id, candidate, match, unit)
+        for candidate, match in zip(candidates, matches, strict=True)
+    ]
+    size = int(mask.sum())
     subject = {
         "participant_id": subject_id,
         "group": group,
         "site": site,
         "lesion_ml": size * grid.voxel_mm3 / 1000,
-        "max_probability_in_lesion": float(probability[lesion].max()) if size else float("nan"),
-        "dice": 2 * int((found & lesion).sum()) / (int(found.sum()) + size)
-        if size
-        else float("nan"),
+        "max_probability_in_lesion": float(probability[mask].max()) if size else float("nan"),
+        "dice": _dice(probability, mask, truth.ignore) if size else float("nan"),
         "n_lesions": len(best),
         "lesion_scores": ",".join(f"{score:.6g}" for score in best) or float("nan"),
     }
-    return rows, subject
+    return rows, _lesion_rows(subject_id, unit, grid), subject
 
 
-def _row(subject_id: str, candidate: Candidate, match: Match) -> dict[str, Any]:
+def _dice(probability: np.ndarray, mask: np.ndarray, ignore: np.ndarray | None) -> float:
+    found = probability > DICE_THRESHOLD
+    if ignore is not None:
+        found = found & ~ignore.astype(bool)
+    return 2 * int((found & mask).sum()) / (int(found.sum()) + int(mask.sum()))
+
+
+def _row(
+    subject_id: str, candidate: Candidate, match: Match, unit: LesionMatches
+) -> dict[str, Any]:
     """Return a row of `candidates.tsv`."""
     x, y, z = candidate.centre_mm
+    place = candidate.number - 1
     return {
         "participant_id": subject_id,
         "candidate": candidate.number,
@@ -275,4 +339,37 @@ def _row(subject_id: str, candidate: Candidate, match: Match) -> dict[str, Any]:
         "hit_strict": int(match.hit_strict),
         "lesion": match.lesion,
         "distance_mm": match.distance_mm,
+        "lesion_hit": float(unit.hit[place]),
+        "lesion_strict": float(unit.hit_strict[place]),
+        "max_probability": candidate.score,
+        "mean_probability": candidate.mean_probability,
     }
+
+
+def _lesion_rows(subject_id: str, unit: LesionMatches, grid: Grid) -> list[dict[str, Any]]:
+    """Return the rows of `lesions.tsv`."""
+    rows = []
+    for i, name in enumerate(unit.names):
+        x, y, z = grid.world(unit.centres[i])
+        true = np.flatnonzero((unit.hit == 1) & (unit.covered[i] > 0))
+        scores = [
+            float(s) if np.isfinite(s) else float("nan")
+            for s in (unit.found[i], unit.found_strict[i])
+        ]
+        rows.append(
+            {
+                "participant_id": subject_id,
+                "lesion": int(name),
+                "volume_mm3": float(unit.voxels[i] * grid.voxel_mm3),
+                "x_mm": float(x),
+                "y_mm": float(y),
+                "z_mm": float(z),
+                "counts": int(unit.counts[i]),
+                "score": scores[0],
+                "score_strict": scores[1],
+                "covered": float(unit.covered[i, true].sum()),
+                "covered_by": ",".join(f"{c + 1}:{unit.covered[i, c]:.9g}" for c in true)
+                or float("nan"),
+            }
+        )
+    return rows
