@@ -6,22 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lesionforge.errors import DataError
-
-NONE = -1.0
-"""Score of what was not found; below every threshold."""
-
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """Scores of candidates: their `value` (N,) and the index of the subject they belong to (N,)."""
-
-    value: np.ndarray
-    owner: np.ndarray
-
-    def at_least(self, threshold: np.ndarray) -> np.ndarray:
-        """Count, for each subject, its scores at or above its `threshold` (subjects,)."""
-        keep = self.value >= threshold[self.owner]
-        return np.bincount(self.owner[keep], minlength=len(threshold))
+from lesionforge.metrics.marks import NONE, Marks, Scores, owned_scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +51,23 @@ class Outcome:
     @property
     def best_false(self) -> np.ndarray:
         """(C,) best score of a false positive in each control, `NONE` where there is none."""
-        best = np.full(len(self.controls), NONE)
-        np.maximum.at(best, self.false_in_controls.owner, self.false_in_controls.value)
-        return best
+        return self.false_in_controls.best(len(self.controls))
+
+    @property
+    def marks(self) -> Marks:
+        """The same in the unit of patients, for curves and endpoints."""
+        n = len(self.patients)
+        return Marks(
+            patients=self.patients,
+            controls=self.controls,
+            targets=Scores(self.best_hit, np.arange(n)),
+            false_in_patients=self.false_in_patients,
+            false_in_controls=self.false_in_controls,
+            best_in_patients=np.maximum(self.best_hit, self.false_in_patients.best(n)),
+            threshold_patients=self.threshold_patients,
+            threshold_controls=self.threshold_controls,
+            dice=self.dice,
+        )
 
     @property
     def false_positives(self) -> tuple[np.ndarray, np.ndarray]:
@@ -149,8 +148,8 @@ def outcome(
             np.array([score for _, score in lesions], dtype=float),
             np.array([owner for owner, _ in lesions], dtype=int),
         ),
-        false_in_patients=_scores(candidates[~hit], ids),
-        false_in_controls=_scores(candidates[~hit], controls),
+        false_in_patients=owned_scores(candidates[~hit], ids),
+        false_in_controls=owned_scores(candidates[~hit], controls),
         confidence=patients["max_probability_in_lesion"].to_numpy(dtype=float),
         dice=patients["dice"].to_numpy(dtype=float),
         threshold_patients=np.array([thresholds[i] for i in ids], dtype=float),
@@ -161,12 +160,3 @@ def outcome(
 def _best(candidates: pd.DataFrame, ids: np.ndarray) -> np.ndarray:
     best = candidates.groupby("participant_id")["score"].max()
     return best.reindex(ids).fillna(NONE).to_numpy(dtype=float)
-
-
-def _scores(candidates: pd.DataFrame, ids: np.ndarray) -> Scores:
-    index = {name: i for i, name in enumerate(ids)}
-    owner = candidates["participant_id"].map(index)
-    mine = candidates[owner.notna()]
-    return Scores(
-        mine["score"].to_numpy(dtype=float), owner[owner.notna()].to_numpy(dtype=float).astype(int)
-    )
