@@ -9,13 +9,9 @@ from scipy import ndimage
 
 from lesionforge.data.volume import grid
 from lesionforge.errors import DataError, GeometryError
+from lesionforge.metrics.evaluation import LESION_COLUMNS, evaluate_subject
 from lesionforge.metrics.lesion_matching import NOT_FOUND, Truth, found_scores, match_lesions
-from lesionforge.metrics.matching import (
-    LESION_COLUMNS,
-    CandidateRules,
-    evaluate_subject,
-    find_candidates,
-)
+from lesionforge.metrics.matching import CandidateRules, find_candidates
 from lesionforge.seeding import stream
 
 CUBE = grid((24, 24, 24), np.diag([2.0, 2.0, 2.0, 1.0]))
@@ -121,6 +117,7 @@ def test_two_candidates_together_find_a_lesion_and_the_second_sets_the_threshold
     assert row["score"] == pytest.approx(0.7)
     assert row["covered"] == pytest.approx(0.15)
     assert row["covered_by"] == "1:0.05,2:0.05,3:0.05"
+    assert np.isnan(row["paired_with"])
     assert [r["lesion_hit"] for r in candidates] == [1, 1, 1]
     assert [r["lesion_strict"] for r in candidates] == [0, 0, 0]  # 1/20 of the union each
     assert (row["volume_mm3"], row["x_mm"]) == pytest.approx((160.0, 23.0))
@@ -145,6 +142,7 @@ def test_one_candidate_on_two_lesions_finds_both_but_one_only_one_to_one():
     strict = [row["score_strict"] for row in lesions]
     assert np.isnan(strict[0])
     assert strict[1] == pytest.approx(0.6)
+    assert lesions[1]["paired_with"] == 1
 
 
 def test_small_lesions_are_neither_found_nor_missed_and_no_false_positives():

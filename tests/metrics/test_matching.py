@@ -10,10 +10,7 @@ from scipy import ndimage
 from lesionforge.data.volume import grid
 from lesionforge.errors import ConfigError, DataError, GeometryError
 from lesionforge.metrics.matching import (
-    CANDIDATE_COLUMNS,
-    SUBJECT_COLUMNS,
     CandidateRules,
-    evaluate_subject,
     find_candidates,
     find_lesions,
     match_candidates,
@@ -142,26 +139,6 @@ def test_one_candidate_may_reach_two_lesions():
     matches, best = match_candidates(find_candidates(probability, CUBE, RULES), lesion, CUBE, RULES)
     assert len(matches) == 1
     assert best == [pytest.approx(0.7), pytest.approx(0.7)]
-
-
-def test_rows_have_the_contract_columns_and_undefined_is_nan():
-    probability, lesion = blobs(CUBE.shape, 3)
-    rows, _, subject = evaluate_subject("sub-1", "patient", "A", probability, lesion, CUBE, RULES)
-    assert all(tuple(row) == CANDIDATE_COLUMNS for row in rows)
-    assert tuple(subject) == SUBJECT_COLUMNS
-    assert subject["lesion_ml"] == pytest.approx(lesion.sum() * 8 / 1000)
-    assert subject["max_probability_in_lesion"] == pytest.approx(probability[lesion].max())
-    found = probability > 0.5
-    assert subject["dice"] == pytest.approx(
-        2 * (found & lesion).sum() / (found.sum() + lesion.sum())
-    )
-    rows, _, subject = evaluate_subject(
-        "sub-2", "control", "A", probability, np.zeros_like(lesion), CUBE, RULES
-    )
-    assert not any(row["hit"] for row in rows)
-    assert all(np.isnan(row["distance_mm"]) for row in rows)
-    assert np.isnan(subject["dice"])
-    assert subject["n_lesions"] == 0
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -22,14 +22,13 @@ from lesionforge.detection.module import DetectorConfig
 from lesionforge.detection.networks import LOGIT_LIMIT, build_network, load_network_state
 from lesionforge.errors import DataError, LineageError
 from lesionforge.hardware import exact_float32, find_device
-from lesionforge.metrics.matching import (
+from lesionforge.metrics.evaluation import (
     CANDIDATE_COLUMNS,
     LESION_COLUMNS,
-    NEGLIGIBLE,
     SUBJECT_COLUMNS,
-    CandidateRules,
     evaluate_subject,
 )
+from lesionforge.metrics.matching import NEGLIGIBLE, CandidateRules
 from lesionforge.provenance import read_json, sha256, write_json, write_tsv
 
 WINDOWS_AT_ONCE = 4
