@@ -151,3 +151,12 @@ def test_config_is_checked():
         EvaluationConfig(bootstrap=10)
     with pytest.raises(ConfigError, match="false_positives"):
         EvaluationConfig(false_positives_per_subject=-1)
+    with pytest.raises(ConfigError, match="matched_rate"):
+        EvaluationConfig(matched_rate=0)
+    with pytest.raises(ConfigError, match="unit"):
+        EvaluationConfig(unit="voxel")
+
+
+def test_the_matched_rate_follows_the_unit_unless_given():
+    assert [EvaluationConfig().rate(unit) for unit in ("patient", "lesion")] == [0.5, 2.0]
+    assert EvaluationConfig(matched_rate=1.0).rate("lesion") == 1.0

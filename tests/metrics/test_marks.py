@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from lesionforge.errors import DataError
-from lesionforge.metrics.marks import NONE, read_marks
+from lesionforge.metrics.marks import NONE, headline_unit, read_marks
 
 
 def tables():
@@ -98,3 +98,9 @@ def test_faulty_tables_are_refused():
         read_marks(candidates, subjects, "voxel")
     with pytest.raises(DataError, match="b has 0 lesions"):
         read_marks(candidates, subjects.assign(n_lesions=[0, 1, 0]), "lesion")
+
+
+def test_the_unit_follows_the_median_patient():
+    assert headline_unit([1, 1, 9]) == "patient"
+    assert headline_unit([1, 2, 9]) == "lesion"
+    assert headline_unit([1, 2]) == "patient"

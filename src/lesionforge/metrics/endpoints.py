@@ -24,11 +24,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from lesionforge.metrics.froc import ROUNDING, mean_sensitivity, sensitivity_at
-from lesionforge.metrics.marks import NONE, Marks, Unit
+from lesionforge.metrics.marks import NONE, Marks
 from lesionforge.metrics.obuchowski import Readings
 
-MATCHED_RATE: dict[Unit, float] = {"patient": 0.5, "lesion": 2.0}
-"""Default rate of false positives a patient at which regimes are compared."""
 PRIMARY = "mean_sensitivity"
 NO_CONTROLS = "There are no test controls."
 NO_THRESHOLD = "No score threshold was chosen on validation subjects."
@@ -41,7 +39,7 @@ def endpoints(marks: Marks, rate: float) -> dict[str, dict[str, float | str | No
 
     Args:
         marks: of the training, in the unit wanted.
-        rate: matched rate of false positives a patient, above 0; see `MATCHED_RATE`.
+        rate: matched rate of false positives a patient, above 0; see `EvaluationConfig.rate`.
 
     Returns:
         Name to `{"value": number or None, "why": reason where it is None}`.

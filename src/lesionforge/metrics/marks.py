@@ -14,6 +14,8 @@ import pandas as pd
 from lesionforge.errors import DataError, named
 
 Unit = Literal["patient", "lesion"]
+MATCHED_RATE: dict[Unit, float] = {"patient": 0.5, "lesion": 2.0}
+"""Default rate of false positives a patient at which regimes are compared."""
 NONE = -np.inf
 """Score of what was not found; below every threshold."""
 
@@ -82,6 +84,18 @@ class Marks:
         sensitivity and drop out of its mean.
         """
         return patients[:, self.targets.owner] * self.share
+
+
+def headline_unit(lesions: Sequence[int]) -> Unit:
+    """Return the unit that suits a cohort.
+
+    Args:
+        lesions: number of lesions of each training patient; at least one patient.
+
+    Returns:
+        `lesion` if the median patient has two or more, else `patient`.
+    """
+    return "lesion" if float(np.median(lesions)) >= 2 else "patient"
 
 
 def read_marks(
