@@ -125,10 +125,10 @@ def test_tolerance_and_overlap_bound_a_hit():
 def test_specks_near_each_other_are_one_lesion_and_far_ones_two():
     lesion = np.zeros(CUBE.shape, bool)
     lesion[5, 5, 5] = lesion[8, 5, 5] = True
-    assert find_lesions(lesion, CUBE, 5.0)[2] == 1
+    assert find_lesions(lesion, CUBE, 5.0)[1] == 1
     lesion[20, 5, 5] = True
-    assert find_lesions(lesion, CUBE, 5.0)[2] == 2
-    assert find_lesions(lesion, CUBE, 0.0)[2] == 3
+    assert find_lesions(lesion, CUBE, 5.0)[1] == 2
+    assert find_lesions(lesion, CUBE, 0.0)[1] == 3
 
 
 def test_one_candidate_may_reach_two_lesions():

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 from lesionforge.data.volume import Grid
 from lesionforge.errors import ConfigError, DataError, GeometryError
@@ -165,9 +166,7 @@ def _check_probability(probability: np.ndarray, grid: Grid) -> None:
         )
 
 
-def find_lesions(
-    lesion: np.ndarray, grid: Grid, tolerance_mm: float
-) -> tuple[np.ndarray, np.ndarray, int]:
+def find_lesions(lesion: np.ndarray, grid: Grid, tolerance_mm: float) -> tuple[np.ndarray, int]:
     """Dilate the truth and number its lesions.
 
     Args:
@@ -176,14 +175,38 @@ def find_lesions(
         tolerance_mm: radius of the dilation.
 
     Returns:
-        (X, Y, Z) distance to the lesion in mm (infinite where there is none), (X, Y, Z) int number
-        of the lesion at every voxel of the dilated truth (0 elsewhere), and how many there are.
+        (X, Y, Z) int number of the lesion at every voxel of the dilated truth (0 elsewhere), and
+        how many there are.
     """
+    labels = np.zeros(lesion.shape, dtype=np.int32)
     if not lesion.any():
-        return np.full(lesion.shape, np.inf), np.zeros(lesion.shape, dtype=int), 0
-    distance = ndimage.distance_transform_edt(~lesion, sampling=grid.voxel_mm)
-    labels, n = ndimage.label(distance <= tolerance_mm + 1e-6, structure=_STRUCTURE)
-    return distance, labels, int(n)
+        return labels, 0
+    reach = [int(np.ceil(tolerance_mm / size)) + 1 for size in grid.voxel_mm]
+    (inner,) = ndimage.find_objects(lesion.astype(np.int8))
+    box = tuple(
+        slice(max(0, part.start - more), part.stop + more)
+        for part, more in zip(inner, reach, strict=True)
+    )
+    distance = ndimage.distance_transform_edt(~lesion[box], sampling=grid.voxel_mm)
+    labels[box], n = ndimage.label(distance <= tolerance_mm + 1e-6, structure=_STRUCTURE)
+    return labels, int(n)
+
+
+class _Distance:
+    """Distance in mm from voxels to the nearest voxel of a lesion mask."""
+
+    def __init__(self, lesion: np.ndarray, grid: Grid) -> None:
+        self.voxels = np.argwhere(lesion)
+        self.size = np.array(grid.voxel_mm)
+        self.tree = KDTree(self.voxels * self.size) if len(self.voxels) else None
+
+    def least(self, voxels: np.ndarray) -> float:
+        """Return the distance of the nearest of `voxels` (N, 3); NaN without a lesion."""
+        if self.tree is None:
+            return float("nan")
+        nearest = self.tree.query(voxels * self.size)[1]
+        steps = (self.voxels[nearest] - voxels) * self.size
+        return float(np.sqrt((steps * steps).sum(axis=1).min()))
 
 
 def match_candidates(
@@ -195,11 +218,13 @@ def match_candidates(
         One match a candidate, and for each lesion the best score of the hits that reach into it
         (0 where none does).
     """
-    distance, labels, n = find_lesions(np.asarray(lesion, dtype=bool), grid, rules.tolerance_mm)
+    lesion = np.asarray(lesion, dtype=bool)
+    labels, n = find_lesions(lesion, grid, rules.tolerance_mm)
+    distance = _Distance(lesion, grid)
     matches, best = [], [0.0] * n
     for candidate in candidates:
         where = tuple(candidate.voxels.T)
-        inside, away = np.bincount(labels[where], minlength=n + 1)[1:], distance[where]
+        inside, strict = np.bincount(labels[where], minlength=n + 1)[1:], int(lesion[where].sum())
         needed = max(1, rules.min_overlap * len(candidate.voxels) - 1e-9)
         hit = bool(inside.sum() >= needed)
         for reached in np.flatnonzero(inside) if hit else ():
@@ -207,9 +232,9 @@ def match_candidates(
         matches.append(
             Match(
                 hit=hit,
-                hit_strict=bool((away == 0).sum() >= needed),
+                hit_strict=strict >= needed,
                 lesion=int(inside.argmax()) + 1 if hit else 0,
-                distance_mm=float(away.min()) if n else float("nan"),
+                distance_mm=0.0 if strict else distance.least(candidate.voxels),
             )
         )
     return matches, best
