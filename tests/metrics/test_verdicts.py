@@ -1,10 +1,15 @@
 """What a difference shows, alone and among several."""
 
+import json
+
+import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from lesionforge.metrics.obuchowski import Interval
-from lesionforge.metrics.verdicts import holm, verdict, verdicts
+from lesionforge.errors import DataError
+from lesionforge.metrics.endpoints import NO_CONTROLS, PRIMARY
+from lesionforge.metrics.obuchowski import Interval, Readings, interval
+from lesionforge.metrics.verdicts import contrast, holm, verdict, verdicts
 from lesionforge.seeding import stream
 
 
@@ -56,3 +61,33 @@ def test_several_differences_are_held_to_more():
     }
     assert verdict(several["b"]) == "shown"
     assert found["b"][1] == pytest.approx(0.08)
+
+
+def made(mean, j=4, n=30, seed=0):
+    """Readings of an endpoint that is a mean over subjects."""
+    rng = stream(seed, "contrast", str(mean))
+    each = mean + 0.02 * rng.normal(size=(j, n))
+    full = each.mean(axis=1)
+    return Readings(full, (n * full[:, None] - each) / (n - 1), np.zeros(n, int))
+
+
+def test_a_contrast_names_the_endpoints_that_disagree():
+    a = {PRIMARY: made(0.6), "jafroc": made(0.5), "dice": made(0.501), "youden": NO_CONTROLS}
+    b = {PRIMARY: made(0.5, seed=1), "jafroc": made(0.6, seed=1), "dice": made(0.5, seed=1),
+         "youden": made(0.4)}  # fmt: skip
+    found = contrast(a, b, overlap=0.0)
+    assert found.verdict == "shown"
+    assert found.endpoints[PRIMARY] == interval(a[PRIMARY].minus(b[PRIMARY]))
+    assert found.endpoints[PRIMARY].value == pytest.approx(0.1, abs=0.01)
+    assert found.endpoints["youden"].why == NO_CONTROLS
+    assert found.shown_against == ("jafroc",)
+    assert set(found.other_sign) >= {"jafroc"}
+    back = contrast(b, a, overlap=0.0)
+    assert back.endpoints[PRIMARY].value == -found.endpoints[PRIMARY].value
+    assert back.endpoints[PRIMARY].p == pytest.approx(found.endpoints[PRIMARY].p)
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_a_contrast_needs_the_same_trainings():
+    with pytest.raises(DataError, match="same trainings"):
+        contrast({PRIMARY: made(0.6)}, {PRIMARY: made(0.6, j=3)}, overlap=0.0)
