@@ -19,6 +19,10 @@ Layouts: `disjoint`, cohorts that share nobody; `shared`, two cohorts share half
 share half of their subjects; its interval speaks of this pool's cohorts (`pool`) or of others'
 (`population`). All of the spread between trainings comes from cohorts, which is the worst case.
 
+Besides, whole studies of patients and controls are simulated with all their candidates, and every
+endpoint of `lesionforge.metrics.endpoints` is compared as reports do, without a difference
+(`--whole`).
+
 Cells that the table has are kept. The last line is one JSON object.
 """
 
@@ -33,7 +37,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from lesionforge.metrics.endpoints import endpoint_readings
+from lesionforge.metrics.marks import NONE, Marks, Scores
 from lesionforge.metrics.obuchowski import LEVEL, half_width, hillis, variance_parts
+from lesionforge.metrics.verdicts import contrast
 from lesionforge.provenance import write_tsv
 from lesionforge.seeding import stream
 
@@ -161,6 +168,67 @@ def froc_areas(score: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray,
     return values, (without.sum(axis=-2) - own) / (p - 1)
 
 
+def whole_study(sizes: tuple[int, int, int], rng: np.random.Generator) -> list[list[Marks]]:
+    """Simulate the marks of two alike regimes on patients and controls.
+
+    Args:
+        sizes: patients, controls, trainings.
+        rng: of the study.
+    """
+    p, c, trainings = sizes
+    floor, threshold = -0.3, 0.8
+    ids = np.arange(p + c).astype(str)
+    difficulty, place = rng.normal(1.2, 1, p), rng.normal(0, 0.7, (p + c, 2))
+    present = rng.random(place.shape) < 0.7
+    regimes = []
+    for _ in range(2):
+        own, regime = rng.normal(0, 0.3, p), []
+        for _ in range(trainings):
+            lesion = difficulty + own + rng.normal(0, 0.15) + rng.normal(0, CHANCE, p)
+            found = np.where(lesion > floor, lesion, NONE)
+            false = place + rng.normal(0, CHANCE, place.shape)
+            owner, slot = np.nonzero(present & (false > floor))
+            score, ill = false[owner, slot], owner < p
+            in_patients = Scores(score[ill], owner[ill])
+            regime.append(
+                Marks(
+                    patients=ids[:p],
+                    controls=ids[p:],
+                    targets=Scores(found, np.arange(p)),
+                    false_in_patients=in_patients,
+                    false_in_controls=Scores(score[~ill], owner[~ill] - p),
+                    best_in_patients=np.maximum(found, in_patients.best(p)),
+                    threshold_patients=np.full(p, threshold),
+                    threshold_controls=np.full(c, threshold),
+                    dice=np.clip(lesion / 3, 0, 1),
+                )
+            )
+        regimes.append(regime)
+    return regimes
+
+
+def whole_studies(studies: int) -> pd.DataFrame:
+    """Count, a row an endpoint and size, how often intervals of whole studies contain 0."""
+    rows = []
+    for sizes in ((14, 20, 5), (35, 35, 5), (35, 35, 10)):
+        for number in range(studies):
+            rng = stream(0, "coverage-whole", *sizes, number)
+            a, b = (endpoint_readings(one, 0.5) for one in whole_study(sizes, rng))
+            for name, one in contrast(a, b, overlap=0.0).endpoints.items():
+                low, high = one.ci95 or (np.nan, np.nan)
+                rows.append((*sizes, name, low <= 0 <= high, low > 0, 100 * (high - low)))
+    columns = [
+        "patients",
+        "controls",
+        "trainings",
+        "endpoint",
+        "coverage",
+        "above_0",
+        "width_points",
+    ]
+    return pd.DataFrame(rows, columns=columns).groupby(columns[:4]).mean().reset_index()
+
+
 def count(cell: tuple[str, str, int, int, int, int], studies: int) -> dict[str, object]:
     """Simulate a cell and count what its intervals do."""
     rng = stream(0, "coverage", *map(str, cell))
@@ -204,6 +272,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--table", type=Path, default=Path("coverage.tsv"))
     parser.add_argument("--studies", type=int, default=5000, help="simulated studies a cell")
+    parser.add_argument("--whole", type=int, default=1000, help="simulated whole studies a size")
     arguments = parser.parse_args()
     rows = []
     if arguments.table.exists():
@@ -217,15 +286,17 @@ def main() -> None:
         count(cell, max(1, arguments.studies // 50))
     pace = (time.perf_counter() - start) * 50 / sum(map(work, trial))
     say(f"{len(todo)} cells to do, about {pace * sum(map(work, todo)) / 60:.0f} min on one core")
+    say(f"and {arguments.whole} whole studies of three sizes, about {arguments.whole / 11:.0f} s")
     for cell in todo:
         rows.append(count(cell, arguments.studies))
         write_tsv(arguments.table, pd.DataFrame(rows))
         cells_text = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in rows[-1].values())
         say("\t".join(cells_text))
-    summarize(pd.DataFrame(rows), time.perf_counter() - start)
+    whole = whole_studies(arguments.whole)
+    summarize(pd.DataFrame(rows), whole, time.perf_counter() - start)
 
 
-def summarize(table: pd.DataFrame, seconds: float) -> None:
+def summarize(table: pd.DataFrame, whole: pd.DataFrame, seconds: float) -> None:
     """Print coverage by layout and trainings, and the JSON line."""
     null = table[table["effect_points"] == 0]
     for name, part in (("least coverage", table), ("most above the truth", null)):
@@ -241,6 +312,7 @@ def summarize(table: pd.DataFrame, seconds: float) -> None:
         index=["layout", "patients", "sd_points"], columns="trainings", values="width_points"
     )
     say(f"\nwidth in points, mean over endpoints\n{widths.round(1).to_string()}")
+    say(f"\nwhole studies\n{whole.round(3).to_string(index=False)}")
     worst = table.loc[table["coverage"].idxmin()]
     figures = {
         "cells": len(table),
@@ -252,6 +324,8 @@ def summarize(table: pd.DataFrame, seconds: float) -> None:
         "least_hillis_coverage": float(
             table.loc[table["layout"] == "disjoint", "hillis_coverage"].min()
         ),
+        "least_whole_coverage": float(whole["coverage"].min()),
+        "most_whole_above_0": float(whole["above_0"].max()),
         "seconds_s": round(seconds, 1),
     }
     say(json.dumps(figures))

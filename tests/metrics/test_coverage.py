@@ -85,7 +85,9 @@ def test_the_table_is_kept_and_the_last_line_is_json(tmp_path, monkeypatch, caps
     some = [("graded", "disjoint", 14, 3, 0, 0), ("found", "shared", 35, 10, 3, 0)]
     monkeypatch.setattr(coverage, "cells", lambda: some)
     table = tmp_path / "coverage.tsv"
-    monkeypatch.setattr("sys.argv", ["coverage.py", "--table", str(table), "--studies", "100"])
+    monkeypatch.setattr(
+        "sys.argv", ["coverage.py", "--table", str(table), "--studies", "100", "--whole", "2"]
+    )
     coverage.main()
     first = table.read_bytes()
     coverage.main()
@@ -94,3 +96,10 @@ def test_the_table_is_kept_and_the_last_line_is_json(tmp_path, monkeypatch, caps
     assert '"cells": 2' in lines[-1]
     assert any(line.startswith("0 cells to do") for line in lines)
     assert len(pd.read_csv(table, sep="\t")) == 2
+
+
+def test_whole_studies_have_all_endpoints_and_no_difference():
+    table = coverage.whole_studies(12)
+    assert len(table) == 3 * 11
+    assert table["coverage"].mean() > 0.9
+    assert table["width_points"].between(2, 80).all()

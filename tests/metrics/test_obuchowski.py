@@ -149,6 +149,15 @@ def test_p_and_interval_agree_and_each_part_has_its_own_quantile():
     assert interval(readings, overlap=None).ci95 == found.ci95
 
 
+def test_no_difference_has_p_1_and_a_certain_one_the_smallest():
+    readings = random_readings(6)
+    away = readings.values.mean()
+    level = Readings(readings.values - away, readings.left_out - away, readings.groups)
+    assert interval(level).p == pytest.approx(1, abs=1e-6)
+    far = Readings(level.values + 1e9, level.left_out + 1e9, level.groups)
+    assert interval(far).p <= 1e-9
+
+
 def test_one_training_is_fixed_and_called_so():
     readings = random_readings(2, j=1)
     found = interval(readings)

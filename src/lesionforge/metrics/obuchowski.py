@@ -224,10 +224,8 @@ def interval(readings: Readings, overlap: float | None = 0.0) -> Interval:
         return nothing(None, "The endpoint is undefined in a training.")
     value = float(readings.values.mean())
     if told is not None and not 0 <= told <= MOST_OVERLAP:
-        return nothing(
-            value,
-            f"The trainings share {100 * told:.0f} % of their cohorts: nothing is known of others.",
-        )
+        shared = f"The trainings share {100 * told:.0f} % of their cohorts"
+        return nothing(value, f"{shared}: nothing is known of other cohorts.")
     if not np.isfinite(readings.left_out).all():
         return nothing(value, "The endpoint is undefined without one of the subjects.")
     if np.unique(readings.groups, return_counts=True)[1].min() < 2:
@@ -262,9 +260,12 @@ def _p_value(parts: Parts, overlap: float) -> float:
     def beyond(log_p: float) -> float:
         return float(half_width(parts, -np.expm1(log_p), overlap) - abs(parts.value))
 
-    if beyond(np.log(SMALLEST_P)) <= 0:
+    least, most = float(np.log(SMALLEST_P)), -1e-12
+    if beyond(least) <= 0:
         return SMALLEST_P
-    return float(np.exp(optimize.brentq(beyond, np.log(SMALLEST_P), -1e-12, xtol=1e-10)))
+    if beyond(most) >= 0:
+        return 1.0
+    return float(np.exp(optimize.brentq(beyond, least, most, xtol=1e-10)))
 
 
 def cohort_overlap(trainings: Sequence[Sequence[frozenset[str]]]) -> float:
@@ -295,4 +296,4 @@ def cohort_overlap(trainings: Sequence[Sequence[frozenset[str]]]) -> float:
     products = table @ table.T
     j = len(weights)
     own = float(np.trace(products)) / j
-    return (float(products.sum()) / j - own) / (j - 1) / own
+    return max(0.0, (float(products.sum()) / j - own) / (j - 1) / own)
