@@ -146,6 +146,18 @@ def test_a_curve_by_hand_in_both_units():
     ]
 
 
+def test_patients_without_a_lesion_that_counts_have_false_positives_but_no_sensitivity():
+    candidates = pd.DataFrame(
+        {"participant_id": ["a", "b"], "score": [0.9, 0.5], "lesion_hit": [1, 0]}
+    )
+    lesions = pd.DataFrame(
+        {"participant_id": ["a", "a", "b"], "score": [0.9, np.nan, np.nan], "counts": [1, 1, 0]}
+    )
+    table = froc(candidates, pd.DataFrame({"participant_id": ["a", "b"]}), "lesion", lesions)
+    assert table["sensitivity"].tolist() == [0, 0.5, 0.5]
+    assert table["false_positives_per_patient"].tolist() == [0, 0, 0.5]
+
+
 @pytest.mark.parametrize("unit", ["patient", "lesion"])
 def test_mean_sensitivity_is_the_limit_of_many_readings(unit):
     marks = marks_of(unit, 7, digits=3)

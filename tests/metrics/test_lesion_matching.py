@@ -159,6 +159,34 @@ def test_small_lesions_are_neither_found_nor_missed_and_no_false_positives():
     assert candidates[1]["lesion_hit"] == candidates[1]["lesion_strict"] == 0
 
 
+def test_as_many_pairs_as_there_can_be_come_before_the_best_overlap():
+    lesion = np.zeros((1, 1, 40), bool)
+    lesion[0, 0, 0:10] = lesion[0, 0, 12:22] = True
+
+    def voxels(*columns):
+        return np.array([[0, 0, c] for c in columns])
+
+    first = voxels(*range(1, 15))  # 9 of the first lesion, 3 of the second
+    second = voxels(0, 30, 31)  # 1 of the first: an intersection over union of 1/12
+    wide = voxels(0, 30)  # 1/11
+    unit = match_lesions([first, second], np.array([0.9, 0.8]), Truth(lesion), 0)
+    assert unit.partner.tolist() == [0, -1]
+    lesion[0, 0, 9] = False  # 1/10
+    unit = match_lesions([first, wide], np.array([0.9, 0.8]), Truth(lesion), 0)
+    assert unit.partner.tolist() == [1, 0]
+
+
+def test_a_candidate_on_a_small_lesion_that_touches_a_large_one_is_no_false_positive():
+    probability, lesion = empty()
+    lesion[5:7, 5, 5] = True  # 16 mm3
+    lesion[8:20, 5, 5] = True
+    probability[5:9, 5, 5] = 0.9  # half of it on the small one, one voxel on the large one
+    (candidate,), lesions = rows_of(probability, lesion, CandidateRules(min_volume_mm3=30))
+    assert candidate["lesion_hit"] == 1
+    assert np.isnan(candidate["lesion_strict"])
+    assert [row["counts"] for row in lesions] == [0, 1]
+
+
 def test_touching_instances_stay_apart_and_keep_their_numbers():
     probability, _ = empty()
     instances = np.zeros(CUBE.shape, np.int16)

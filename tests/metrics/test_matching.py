@@ -122,6 +122,15 @@ def test_tolerance_and_overlap_bound_a_hit():
     assert best == [0.0]
 
 
+def test_a_strict_hit_needs_its_share_inside_the_lesion_itself():
+    lesion = np.zeros(CUBE.shape, bool)
+    lesion[5, 5, 5] = True
+    probability = np.zeros(CUBE.shape, np.float32)
+    probability[5, 5, 5:17] = 0.9  # 1 of 12 voxels in the lesion, 3 within 5 mm
+    (match,), _ = match_candidates(find_candidates(probability, CUBE, RULES), lesion, CUBE, RULES)
+    assert (match.hit, match.hit_strict, match.distance_mm) == (True, False, 0.0)
+
+
 def test_specks_near_each_other_are_one_lesion_and_far_ones_two():
     lesion = np.zeros(CUBE.shape, bool)
     lesion[5, 5, 5] = lesion[8, 5, 5] = True
