@@ -2,7 +2,7 @@
 
     python benchmarks/relabelling.py [--flips 0.1 0.3 0.5] [--seeds 10] [--out DIR]
 
-An example of the relabelling library (`label_qc.relabelling`) with a classifier and data of one's own:
+An example of the relabelling library (`label_qc.relabelling`) on other data than lesions:
 scikit-learn's digits (embedded, 1797 images of 8 x 8) and a small network. To use it on other data,
 replace `load_task`; to use another classifier, replace `Network` by a class with the same methods.
 Annotators give a wrong label at the rate `flips`. Each (flip, strategy, seed) is a cell, written

@@ -27,9 +27,9 @@ def export(training: list[Subject], held_out: list[Subject], folder: Path, seed:
     """Write `imagesTr`, `labelsTr`, `imagesTs`, `dataset.json` and `splits_final.json`.
 
     Channels are in the study's order; controls have empty labels; validation and test subjects are
-    in `imagesTs`; `dataset.json` comes last and marks them complete. The folds are drawn from the real
-    training subjects: a synthetic one never validates, and trains only where none of its sources
-    validates.
+    in `imagesTs`; `dataset.json` comes last and marks them complete. The folds are sampled from the
+    real training subjects: a synthetic one never validates, and trains only where none of its
+    sources validates.
 
     Args:
         training: of a regime, real and synthetic.

@@ -129,8 +129,8 @@ def around_features(
 
     Returns:
         The features called `around_names`, at the lesion and further away: mean and spread of what
-        the tissues do not explain; of the sharpest band its size (texture) and how alike neighbours are
-        (grain, which blurring and interpolation change whatever the noise).
+        the tissues do not explain; of the sharpest band its size (texture) and the correlation of
+        neighbours (grain, which blurring and interpolation change whatever the noise).
     """
     near = np.asarray(lesion, bool)[effect.box]
     head = np.asarray(brain, bool)[effect.box]
