@@ -18,8 +18,9 @@ import torch
 from skimage.filters import threshold_multiotsu
 
 from lesionforge.data.volume import read_volume
+from lesionforge.lesions.contrast import as_contrast
 from lesionforge.synthesis.spade.conditioning import conditioning_map
-from lesionforge.synthesis.spade.module import GeneratorConfig, Synthesizer
+from lesionforge.synthesis.spade.module import GeneratorConfig, SpadeModel
 from lesionforge.synthesis.spade.network import Generator
 from lesionforge.synthesis.spade.tiling import apply_generator
 from lesionforge.synthesis.spade.training import load_generator
@@ -39,13 +40,14 @@ def crude_map(
     index = np.indices(t1w.shape, dtype=np.float32)
     middle_voxel = np.array(t1w.shape, dtype=np.float32)[:, None, None, None] * 0.45
     lesion = ((index - middle_voxel) ** 2).sum(0) < 12**2
-    return conditioning_map(tissues, lesion, (-1.0, 2.0) * 4, voxel_mm)
+    change = as_contrast(np.broadcast_to(np.reshape([-1.0, 2.0], (2, 1, 1)), (2, 2, 2)))
+    return conditioning_map(2, tissues, lesion.astype(int), [change], voxel_mm)
 
 
 def random_generator() -> Generator:
     """Make a generator of the default size with random weights, enlarged."""
     torch.manual_seed(0)
-    network = Synthesizer(GeneratorConfig()).network
+    network = SpadeModel(GeneratorConfig(), images=2).network
     for parameter in network.parameters():
         parameter.data.mul_(1.3)
     return network

@@ -17,7 +17,7 @@ def test_scripts_are_thin(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.name)
 def test_files_stay_short(path):
-    assert len(path.read_text().splitlines()) <= 300
+    assert len(path.read_text().splitlines()) <= 400
 
 
 def _imports(path: Path) -> set[str]:

@@ -1,5 +1,6 @@
 """The prior finds again what made the masks it is fitted on, and says ribbon or blob."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -11,7 +12,7 @@ from lesionforge.data.subject import Subject, read_images
 from lesionforge.errors import ConfigError, DataError, MaskError
 from lesionforge.lesions.appearance import FAINT, measure_conspicuity
 from lesionforge.lesions.growth import render_mask
-from lesionforge.lesions.host import CLEARANCE_MM, read_host
+from lesionforge.lesions.host import CLEARANCE_MM, keep_clear, read_host
 from lesionforge.lesions.prior import LesionConfig, LesionPrior, fit_prior, smooth_quantile
 from lesionforge.lesions.sampling import sample_spec
 from lesionforge.lesions.shape import describe_mask
@@ -139,3 +140,59 @@ def test_conspicuity_is_the_public_measure(cohort, fitted):
         read_images(subject), mask, host.tissues, host.brain, host.grid.voxel_mm
     )
     assert fitted.lesions[0].conspicuity == pytest.approx(shown.total, rel=1e-4)
+
+
+def write_many(root, host, prior, lesions):
+    """A patient with several lesions, each as bright in FLAIR as `lesions` says (robust SDs)."""
+    masks, taken = [], host.forbidden
+    for number, _ in enumerate(lesions):
+        free = dataclasses.replace(host, forbidden=taken)
+        spec = sample_spec(prior, free, stream(12, "many", number))
+        masks.append(render_mask(spec, free))
+        taken = taken | keep_clear(masks[-1], host.grid)
+    images = np.tensordot([[0.2, 0.45, 0.6], [0.15, 0.55, 0.45]], host.tissues, 1)
+    images += stream(12, "noise").normal(0, 0.01, images.shape)
+    for mask, bright in zip(masks, lesions, strict=True):
+        images[1] += 0.1 * bright * mask
+    subject = Subject("sub-p99", "patient", "A", root, channels=("T1w", "FLAIR"))
+    maps = dict(zip(("CSF", "GM", "WM"), host.tissues, strict=True))
+    volumes = {f"label-{name}_probseg": data for name, data in maps.items()}
+    images = (np.clip(images, 0, 1) * host.brain).astype(np.float32)
+    volumes |= {"T1w": images[0], "FLAIR": images[1], "desc-brain_mask": host.brain}
+    volumes["label-lesion_mask"] = np.any(masks, axis=0)
+    write_subject(subject, volumes, host.grid, {})
+    return subject, masks
+
+
+def test_every_lesion_of_a_patient_is_fitted_by_itself(cohort, tmp_path):
+    host = cohort[0][1]
+    bright = (1.0, 2.0, 3.0)
+    subject, masks = write_many(tmp_path, host, known_prior("ribbon", 3000.0), bright)
+    fitted = fit_prior([subject, cohort[1][0]], LesionConfig(style="ribbon"))
+    assert fitted.counts == (1, 3)
+    assert [fitted.count(q) for q in (0.0, 0.49, 0.5, 1.0)] == [1, 1, 3, 3]
+    mine = {round(x.volume_mm3): x for x in fitted.lesions if x.subject == subject.id}
+    own = [mine[round(mask.sum() * host.grid.voxel_mm3)] for mask in masks]
+    flair = [lesion.contrast[1][0][0] for lesion in own]  # in its grey matter
+    scale = np.array(flair) / bright  # above 1: the soft mask and the tissues' shares are below 1
+    assert scale == pytest.approx(np.full(3, scale.mean()), rel=0.2)
+    assert 1 < scale.mean() < 2
+    assert LesionPrior.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
+
+
+def test_small_lesions_are_left_out_but_never_a_patients_last(cohort, tmp_path):
+    subject, masks = write_many(tmp_path, cohort[0][1], known_prior("ribbon", 3000.0), (2.0, 2.0))
+    sizes = sorted(mask.sum() * 64.0 for mask in masks)
+    between = LesionConfig(style="ribbon", min_volume_mm3=sum(sizes) / 2)
+    assert [x.volume_mm3 for x in fit_prior([subject], between).lesions] == pytest.approx(sizes[1:])
+    beyond = LesionConfig(style="ribbon", min_volume_mm3=10 * sizes[1])
+    assert [x.volume_mm3 for x in fit_prior([subject], beyond).lesions] == pytest.approx(sizes[1:])
+
+
+def test_few_searched_growths_stand_for_lesions_of_their_volume(cohort, fitted):
+    subjects = [subject for subject, _, _ in cohort]
+    few = fit_prior(subjects, LesionConfig(max_growths=3))
+    own = {x.growth for x in fitted.lesions}
+    assert {x.growth for x in few.lesions} < own
+    assert len({x.growth for x in few.lesions}) == 3
+    assert [x.volume_mm3 for x in few.lesions] == [x.volume_mm3 for x in fitted.lesions]

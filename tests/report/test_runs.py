@@ -1,4 +1,4 @@
-"""Reading cells, and every refusal with its ids."""
+"""Reading runs, and every refusal with its ids."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ RULES = CandidateRules()
 
 
 @pytest.fixture
-def seeds_and_folds(bench):
+def runs(bench):
     return [read_run(run, RULES) for run in bench.runs]
 
 
@@ -99,7 +99,7 @@ def test_other_rules_and_other_counts_are_refused(bench):
 
 def test_runs_that_lack_a_fold_are_left_out(runs):
     folded = [
-        RunTables(**{**vars(t), "cell": replace(t.run, fold=fold, folds=2)})
+        RunTables(**{**vars(t), "run": replace(t.run, fold=fold, folds=2)})
         for t in runs
         for fold in (0, 1)
         if (t.run.regime, t.run.seed, fold) != ("augmented", 1, 1)
@@ -108,5 +108,5 @@ def test_runs_that_lack_a_fold_are_left_out(runs):
     assert list(runs["augmented"]) == [0]
     assert list(runs["baseline"]) == [0, 1]
     assert warnings == ["augmented, seed 1 is left out: fold(s) 1 are not trained yet."]
-    three = [RunTables(**{**vars(t), "cell": replace(t.run, folds=3)}) for t in folded]
+    three = [RunTables(**{**vars(t), "run": replace(t.run, folds=3)}) for t in folded]
     assert complete_runs(three)[0] == {}  # nobody has trained fold 2

@@ -1,7 +1,9 @@
-"""What training lesions are like: their size, shape, depth, place and conspicuity, fitted once."""
+"""The prior of lesions, fitted on all lesions of training patients: number, size, shape, place."""
 
 import dataclasses
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,7 +25,7 @@ from lesionforge.lesions.contrast import ContrastChange, as_contrast
 from lesionforge.lesions.growth_fit import Growth, fit_growth
 from lesionforge.lesions.host import Host
 from lesionforge.lesions.inpainting import inpaint_tissues
-from lesionforge.lesions.shape import describe_mask, largest_component
+from lesionforge.lesions.shape import describe_mask, label_lesions
 from lesionforge.lesions.spec import Side, Style
 from lesionforge.preprocessing.regions import REGIONS
 
@@ -38,6 +40,10 @@ class LesionConfig:
     """How lesion masks are modelled.
 
     Attributes:
+        min_volume_mm3: smaller lesions are not fitted; a patient whose lesions
+            are all smaller keeps the largest.
+        max_growths: how many lesions the growth parameters are searched for, spread evenly over
+            volumes; others take those of the nearest volume.
         style: how lesions grow: `ribbon` along the cortex, `blob` in the brain at large, `auto` as
             the training masks say.
         min_cortex_share: least share of a `ribbon` lesion in cortex or its junction.
@@ -51,6 +57,8 @@ class LesionConfig:
         attempts: seeds tried on a host before a lesion is refused.
     """
 
+    min_volume_mm3: float = 50.0
+    max_growths: int = 150
     style: Literal["auto", "ribbon", "blob"] = "auto"
     min_cortex_share: float = 0.5
     volume_margin: float = 1.25
@@ -66,6 +74,8 @@ class LesionConfig:
                 raise ConfigError(f"`{name}` must be in [0, 1], got {getattr(self, name)}.")
         if self.style not in ("auto", "ribbon", "blob"):
             raise ConfigError(f"`style` must be auto, ribbon or blob, got {self.style!r}.")
+        if self.min_volume_mm3 < 0 or self.max_growths < 1:
+            raise ConfigError("`min_volume_mm3` must be 0 or more, `max_growths` 1 or more.")
         if self.volume_margin < 1:
             raise ConfigError(f"`volume_margin` must be 1 or more, got {self.volume_margin}.")
         if self.smoothing <= 0 or self.spatial_sigma_mm <= 0 or self.attempts < 1:
@@ -79,7 +89,7 @@ class Lesion:
     Attributes:
         subject: id of the patient.
         site: scanner or hospital.
-        volume_mm3: of its largest component.
+        volume_mm3: its volume.
         centroid_mm: MNI mm.
         place: one of `lesionforge.lesions.shape.PLACES`.
         side: hemisphere.
@@ -107,13 +117,22 @@ class LesionPrior:
         config: how it was fitted.
         style: how lesions grow.
         volume_range_mm3: least and greatest volume that it gives.
-        lesions: the training lesions.
+        lesions: the training lesions, by patient.
     """
 
     config: LesionConfig
     style: Style
     volume_range_mm3: tuple[float, float]
     lesions: tuple[Lesion, ...]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Number of lesions of each training patient, in ascending order."""
+        return tuple(sorted(Counter(lesion.subject for lesion in self.lesions).values()))
+
+    def count(self, quantile: float) -> int:
+        """Return the number of lesions at a quantile in [0, 1] of the training patients'."""
+        return self.counts[min(int(quantile * len(self.counts)), len(self.counts) - 1)]
 
     def volume_mm3(self, quantile: float | np.ndarray) -> np.ndarray:
         """Return volumes at quantiles in [0, 1] of the smoothed log-volume distribution."""
@@ -166,22 +185,31 @@ def fit_prior(
         MaskError: there is no patient with a usable lesion.
     """
     patients = sorted((s for s in subjects if s.group == "patient"), key=lambda s: s.id)
-    described = {p: _describe(p) for p in tqdm(patients, desc="Lesion shapes", disable=None)}
-    known = {patient: found for patient, found in described.items() if found is not None}
-    if not known:
+    described = {
+        patient: _describe(patient, config)
+        for patient in tqdm(patients, desc="Lesion shapes", disable=None)
+    }
+    shapes = [shape for found in described.values() for shape in found]
+    if not shapes:
         raise MaskError("No training patient has a lesion mask in the brain; nothing to fit.")
-    style = config.style if config.style != "auto" else _style(list(known.values()))
-    lesions = []
+    style = config.style if config.style != "auto" else _style(shapes)
+    searched = _searched([shape["volume_mm3"] for shape in shapes], config.max_growths)
+    measured: list[tuple[Subject, dict[str, float], Conspicuity, Growth | None]] = []
+    number = -1
     # one head at a time in memory, read again rather than kept
-    for patient, found in tqdm(known.items(), desc="Mask prior", disable=None):
+    for patient in tqdm([p for p in patients if described[p]], desc="Lesion prior", disable=None):
         host, mask = read_healthy(patient)
-        try:
-            growth = fit_growth(largest_component(mask), host, style)
-        except MaskError as error:
-            _LOG.warning("Left out of the mask prior: %s", error)
-            continue
-        shown = _measure(patient, host, mask)
-        lesions.append(_lesion(patient, found, shown, growth))
+        labels, _ = label_lesions(mask, host.grid, config.min_volume_mm3)
+        for label, found in enumerate(described[patient], start=1):
+            own, number = labels == label, number + 1
+            try:
+                shown = _measure(patient, host, own, mask & ~own)
+                growth = fit_growth(own, host, style) if number in searched else None
+            except (MaskError, DataError) as error:
+                _LOG.warning("%s: a lesion is left out of the prior: %s", patient.id, error)
+                continue
+            measured.append((patient, found, shown, growth))
+    lesions = _with_growths(measured)
     if not lesions:
         raise MaskError("No lesion mask lies where lesions may be; check the masks' geometry.")
     volumes = [lesion.volume_mm3 for lesion in lesions]
@@ -208,6 +236,28 @@ def smooth_quantile(
     return np.asarray(np.interp(quantile, below, points))
 
 
+def _searched(volumes: Sequence[float], most: int) -> set[int]:
+    """Choose the lesions that growth parameters are searched for, evenly over their volumes."""
+    order = np.argsort(volumes, kind="stable")
+    if len(order) <= most:
+        return set(order.tolist())
+    return set(order[np.linspace(0, len(order) - 1, most).round().astype(int)].tolist())
+
+
+def _with_growths(
+    measured: Sequence[tuple[Subject, dict[str, float], Conspicuity, Growth | None]],
+) -> list[Lesion]:
+    """Give each lesion its growth, or that of the lesion of the nearest volume that has one."""
+    known = [(found["volume_mm3"], growth) for _, found, _, growth in measured if growth]
+    lesions = []
+    for patient, found, shown, own in measured:
+        volume = found["volume_mm3"]
+        growth = own or min(known, key=lambda k: abs(np.log(k[0] / volume)), default=(0, None))[1]
+        if growth is not None:
+            lesions.append(_lesion(patient, found, shown, growth))
+    return lesions
+
+
 def read_healthy(patient: Subject) -> tuple[Host, np.ndarray]:
     """Read a patient as a host without the lesion, and the lesion in the brain, (X, Y, Z) bool."""
     brain, grid = read_brain(patient), read_grid(patient)
@@ -216,10 +266,11 @@ def read_healthy(patient: Subject) -> tuple[Host, np.ndarray]:
     return Host(patient.id, healthy, brain, grid, np.zeros_like(mask)), mask
 
 
-def _describe(patient: Subject) -> dict[str, float] | None:
-    """Describe the largest part of a lesion mask; None where it has no voxel in the brain."""
+def _describe(patient: Subject, config: LesionConfig) -> list[dict[str, float]]:
+    """Describe the lesions of a patient; none where no voxel lies in the brain."""
     host, mask = read_healthy(patient)
-    return describe_mask(largest_component(mask), host) if mask.any() else None
+    labels, count = label_lesions(mask, host.grid, config.min_volume_mm3)
+    return [describe_mask(labels == number, host) for number in range(1, count + 1)]
 
 
 def _style(described: list[dict[str, float]]) -> Style:
@@ -235,10 +286,10 @@ def _style(described: list[dict[str, float]]) -> Style:
     return style
 
 
-def _measure(subject: Subject, host: Host, mask: np.ndarray) -> Conspicuity:
-    """Measure the whole lesion, as the generator does: its smaller parts are no healthy rim."""
-    images = read_images(subject)
-    return measure_conspicuity(images, mask, host.tissues, host.brain, host.grid.voxel_mm)
+def _measure(subject: Subject, host: Host, lesion: np.ndarray, others: np.ndarray) -> Conspicuity:
+    """Measure a lesion as the generator does: the patient's other lesions are no healthy rim."""
+    images, brain = read_images(subject), host.brain & ~others
+    return measure_conspicuity(images, lesion, host.tissues, brain, host.grid.voxel_mm)
 
 
 def _lesion(

@@ -61,6 +61,31 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     return labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
 
 
+def label_lesions(
+    mask: np.ndarray, grid: Grid, min_volume_mm3: float = 0.0
+) -> tuple[np.ndarray, int]:
+    """Number the lesions of a mask, its 26-connected components.
+
+    Components below `min_volume_mm3` are left out, unless all are: then the largest one is kept, so
+    that no patient is left without a lesion.
+
+    Args:
+        mask: (X, Y, Z) bool.
+        grid: of the mask.
+        min_volume_mm3: least volume of a lesion that counts.
+
+    Returns:
+        (X, Y, Z) int32, 0 outside lesions and 1 to n in them, and n.
+    """
+    labels, count = ndimage.label(mask, CONNECTIVITY)
+    if not count:
+        return labels.astype(np.int32), 0
+    sizes = np.bincount(labels.ravel())[1:] * grid.voxel_mm3
+    kept = sizes >= min(min_volume_mm3, sizes.max())
+    number = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
+    return number[labels], int(kept.sum())
+
+
 def _place(mask: np.ndarray, host: Host) -> int:
     codes = [REGIONS.index(name) for name in PLACES]
     counts = np.bincount(host.regions[mask], minlength=len(REGIONS))[codes]

@@ -65,7 +65,7 @@ def test_the_page_stands_alone_and_says_what_was_asked_and_made(root):
         if subject.group == "patient":
             assert f"{sidecar['QualityChecks']['LesionVolumeML']:.2f} mL" in item
             assert f"{sidecar['QualityChecks']['Conspicuity']['total']:.1f} SD" in item
-        assert ("bright spots in FLAIR" in item) == bool(sidecar["Spec"]["artifact"])
+        assert ("small spots in white matter" in item) == bool(sidecar["Spec"]["artifact"])
     assert page.count("artifact, on purpose") == 1
 
 

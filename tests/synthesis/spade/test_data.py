@@ -10,7 +10,6 @@ from lesionforge.data.volume import write_volume
 from lesionforge.errors import DataError
 from lesionforge.lesions.appearance import measure_conspicuity
 from lesionforge.lesions.blending import AROUND_MM, feather_weight
-from lesionforge.lesions.contrast import no_contrast
 from lesionforge.synthesis.spade.data import (
     PatchBatches,
     PatchSpec,
@@ -34,15 +33,16 @@ def test_a_scan_holds_the_brain_and_the_measured_lesion(toy_cohort, scans, toy_g
     lesion, brain = read_lesion(subject), read_brain(subject)
     assert len(scan.brain) == brain.sum()
     assert len(scan.lesion) == (lesion & brain).sum()
-    assert scan.contrast[1][0][0] > 1  # FLAIR, grey matter, in the mask
+    assert scan.contrasts[0][1][0][0] > 1  # FLAIR, grey matter, in the mask
     tissues = np.zeros((3, *toy_grid.shape), dtype=np.float32)
     box = tuple(slice(i.min(), i.max() + 1) for i in np.nonzero(brain))
     tissues[(slice(None), *box)] = scan.semantic[:3]
     again = measure_conspicuity(read_images(subject), lesion, tissues, brain, toy_grid.voxel_mm)
-    assert scan.contrast == pytest.approx(again.contrast, abs=0.03)
+    (own,) = scan.contrasts
+    np.testing.assert_allclose(own, again.contrast, atol=0.03)
     soft = scan.semantic[3].astype(np.float32)
-    effects = np.tensordot(np.reshape(scan.contrast[:4], (2, 2)).T, scan.semantic[1:3], 1)
-    beyond = np.tensordot(np.reshape(scan.contrast[4:], (2, 2)).T, scan.semantic[1:3], 1)
+    effects = np.tensordot(np.array(own)[..., 0], scan.semantic[1:3], 1)
+    beyond = np.tensordot(np.array(own)[..., 1], scan.semantic[1:3], 1)
     reach = feather_weight(lesion > 0, AROUND_MM, toy_grid.voxel_mm)[box]
     told = soft * effects + (1 - soft) * reach * beyond
     np.testing.assert_allclose(scan.semantic[4:], told, atol=5e-3)
@@ -50,7 +50,7 @@ def test_a_scan_holds_the_brain_and_the_measured_lesion(toy_cohort, scans, toy_g
 
 def test_a_control_has_no_lesion_channel(scans):
     assert len(scans[-1].lesion) == 0
-    assert scans[-1].contrast == no_contrast(2)
+    assert scans[-1].contrasts == ()
     assert (scans[-1].semantic[3:] == 0).all()
 
 

@@ -264,9 +264,10 @@ def test_lesions_of_opposite_signs_are_learnt_apart(toy_cohort, toy_grid, tmp_pa
         apply_generator(
             generator.network,
             conditioning_map(
+                2,
                 anatomy.inpainted,
-                anatomy.lesion,
-                in_rows(*(-0.5, sign) * 4),
+                anatomy.lesion.astype(int),
+                [in_rows(*(-0.5, sign) * 4)],
                 toy_grid.voxel_mm,
             ),
             generator.styles[subjects[0].id],

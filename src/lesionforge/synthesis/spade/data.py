@@ -12,7 +12,8 @@ from torch.utils.data import Dataset, Sampler
 from lesionforge.data.subject import Subject
 from lesionforge.errors import DataError
 from lesionforge.lesions.appearance import measure_conspicuity
-from lesionforge.lesions.contrast import ContrastChange, no_contrast
+from lesionforge.lesions.contrast import ContrastChange
+from lesionforge.lesions.shape import label_lesions
 from lesionforge.seeding import stream
 from lesionforge.synthesis.anatomy import Anatomy, read_anatomy
 from lesionforge.synthesis.spade.conditioning import conditioning_map
@@ -33,7 +34,7 @@ class Scan:
         semantic: (4 + C, X, Y, Z) float16, see `conditioning_map`; tissues are healed.
         brain: (N, 3) int16 indices of brain voxels.
         lesion: (M, 3) int16 indices of lesion voxels; M is 0 in controls.
-        contrast: of the lesion, measured; 0 in controls.
+        contrasts: of each lesion, measured; none in controls.
     """
 
     id: str
@@ -41,7 +42,7 @@ class Scan:
     semantic: np.ndarray
     brain: np.ndarray
     lesion: np.ndarray
-    contrast: ContrastChange
+    contrasts: tuple[ContrastChange, ...]
 
 
 @dataclass(frozen=True)
@@ -56,24 +57,26 @@ class PatchSpec:
 
 
 def read_scan(subject: Subject) -> Scan:
-    """Read a training subject, heal its tissues and measure its lesion.
+    """Read a training subject, inpaint its tissues and measure each of its lesions.
 
     Args:
         subject: prepared.
 
     Raises:
         DataError: the brain mask is empty, a patient has no lesion in the brain, or its
-            conspicuity cannot be measured.
+            lesions cannot be measured.
     """
     anatomy = read_anatomy(subject)
     if not anatomy.brain.any():
         raise DataError(f"{subject.brain} is empty. Prepare {subject.id} again or leave it out.")
-    contrast = _contrast(subject, anatomy)
+    labels, contrasts = _lesions(subject, anatomy)
     images = anatomy.images
     if images is None or not np.isfinite(images).all():
         named_files = " or ".join(map(str, subject.images))
         raise DataError(f"{named_files} is not finite. Prepare it again.")
-    semantic = conditioning_map(anatomy.inpainted, anatomy.lesion, contrast, anatomy.grid.voxel_mm)
+    semantic = conditioning_map(
+        len(subject.channels), anatomy.inpainted, labels, contrasts, anatomy.grid.voxel_mm
+    )
     box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(anatomy.brain))
     brain, lesion = anatomy.brain[box], (anatomy.lesion & anatomy.brain)[box]
     return Scan(
@@ -82,22 +85,41 @@ def read_scan(subject: Subject) -> Scan:
         np.ascontiguousarray(semantic[(slice(None), *box)], dtype=np.float16),
         np.argwhere(brain).astype(np.int16),
         np.argwhere(lesion).astype(np.int16),
-        contrast,
+        contrasts,
     )
 
 
-def _contrast(subject: Subject, anatomy: Anatomy) -> ContrastChange:
+def _lesions(subject: Subject, anatomy: Anatomy) -> tuple[np.ndarray, tuple[ContrastChange, ...]]:
+    """Number the lesions of a subject, (X, Y, Z) int32, and measure each one's contrast change.
+
+    A lesion that has no brain around it to compare with takes the change of all together.
+    """
+    labels, count = label_lesions(anatomy.lesion, anatomy.grid)
     if subject.group != "patient":
-        return no_contrast(len(subject.channels))
-    if anatomy.images is None:
-        raise DataError(f"{subject.id} has no images.")
+        return labels, ()
     try:
-        measured = measure_conspicuity(
-            anatomy.images, anatomy.lesion, anatomy.inpainted, anatomy.brain, anatomy.grid.voxel_mm
-        )
+        together = _contrast(anatomy, anatomy.lesion)
     except DataError as error:
         raise DataError(f"{subject.lesion}: {error}") from None
-    return measured.contrast
+    if count == 1:
+        return labels, (together,)
+    contrasts = []
+    for number in range(1, count + 1):
+        try:
+            contrasts.append(_contrast(anatomy, labels == number))
+        except DataError:
+            contrasts.append(together)
+    return labels, tuple(contrasts)
+
+
+def _contrast(anatomy: Anatomy, lesion: np.ndarray) -> ContrastChange:
+    """Measure a lesion; the patient's other lesions are no healthy surroundings."""
+    if anatomy.images is None:
+        raise DataError(f"{anatomy.id} has no images.")
+    brain = anatomy.brain & ~(anatomy.lesion & ~lesion)
+    return measure_conspicuity(
+        anatomy.images, lesion, anatomy.inpainted, brain, anatomy.grid.voxel_mm
+    ).contrast
 
 
 class PatchBatches(Dataset):

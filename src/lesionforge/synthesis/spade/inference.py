@@ -9,7 +9,6 @@ from lesionforge.errors import DataError
 from lesionforge.hardware import find_device
 from lesionforge.lesions.appearance import measure_conspicuity
 from lesionforge.lesions.blending import feather_weight, smooth_within
-from lesionforge.lesions.contrast import no_contrast
 from lesionforge.preprocessing.intensity import rescale_synthetic
 from lesionforge.synthesis.anatomy import Anatomy
 from lesionforge.synthesis.config import SynthesisConfig
@@ -44,13 +43,18 @@ class Passes:
         Styles (ids and weights) are the spec's unless others are given.
         """
         spec = self.spec
-        lesion = self.lesion if with_lesion else np.zeros_like(self.lesion)
-        contrast = (
-            no_contrast(len(self.anatomy.channels)) if spec.lesion is None else spec.lesion.contrast
-        )
+        lesion = (self.lesion & with_lesion).astype(np.int32)
+        anatomy = self.anatomy
+        contrasts = [] if spec.lesion is None else [spec.lesion.contrast]
         return apply_generator(
             self.trained.network,
-            conditioning_map(self.anatomy.inpainted, lesion, contrast, self.anatomy.grid.voxel_mm),
+            conditioning_map(
+                len(anatomy.channels),
+                anatomy.inpainted,
+                lesion,
+                contrasts,
+                anatomy.grid.voxel_mm,
+            ),
             self._style(*(styles or (spec.styles, spec.style_weights))),
             noise_seed,
             tile=self.config.tile,
