@@ -23,7 +23,7 @@ from lesionforge.lesions.shape import describe_mask, largest_component
 from lesionforge.provenance import write_tsv
 from lesionforge.study import runs
 from lesionforge.synthesis.plan import sample_requests
-from lesionforge.synthetic_qc.audit import SyntheticAuditConfig
+from lesionforge.synthetic_qc.config import SyntheticAuditConfig
 from lesionforge.synthetic_qc.mask_distribution import mask_findings, sample_shapes
 
 logger = logging.getLogger("mask_shapes")

@@ -20,7 +20,8 @@ from skimage.filters import threshold_multiotsu
 from lesionforge.data.volume import read_volume
 from lesionforge.lesions.contrast import as_contrast
 from lesionforge.synthesis.spade.conditioning import conditioning_map
-from lesionforge.synthesis.spade.module import GeneratorConfig, SpadeModel
+from lesionforge.synthesis.spade.config import GeneratorConfig
+from lesionforge.synthesis.spade.module import SpadeModel
 from lesionforge.synthesis.spade.network import Generator
 from lesionforge.synthesis.spade.tiling import apply_generator
 from lesionforge.synthesis.spade.training import load_generator

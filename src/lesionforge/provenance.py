@@ -1,4 +1,8 @@
-"""Where every file comes from: atomic writes, checksums, and the record of a stage's run."""
+"""Where every file comes from: atomic writes, checksums, and the record of a stage's run.
+
+Every configuration imports this module, so pandas, torch and filelock, which take seconds to load,
+are imported by the functions that use them.
+"""
 
 import hashlib
 import json
@@ -11,13 +15,12 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
-import torch
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any
 
 from lesionforge.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PATIENCE_S = 60.0  # for another process that is writing
 WRITERS = {  # what writes a folder of a study, by its name and that of the folder inside it
@@ -60,6 +63,8 @@ def alone(lock: Path, what: Path) -> Iterator[None]:
     Raises:
         DataError: another process holds the lock for long.
     """
+    from filelock import FileLock, Timeout
+
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, PATIENCE_S, mode=0o666):
@@ -124,13 +129,13 @@ def _remedy(path: Path) -> str:
     return "Is the path right?"
 
 
-def write_tsv(path: Path, table: pd.DataFrame) -> None:
+def write_tsv(path: Path, table: "pd.DataFrame") -> None:
     """Write a table as BIDS does: tab-separated, `n/a` for missing, no index; atomically."""
     with atomic(path) as part:
         table.to_csv(part, sep="\t", index=False, na_rep="n/a", float_format="%.6g")
 
 
-def write_tsv_once(path: Path, table: pd.DataFrame) -> bool:
+def write_tsv_once(path: Path, table: "pd.DataFrame") -> bool:
     """Write a table that is never changed; returns False if the file exists and holds another."""
     if not path.exists():
         write_tsv(path, table)
@@ -142,12 +147,14 @@ def write_tsv_once(path: Path, table: pd.DataFrame) -> bool:
     return same
 
 
-def read_tsv(path: Path, **columns: type) -> pd.DataFrame:
+def read_tsv(path: Path, **columns: type) -> "pd.DataFrame":
     """Read a BIDS table (`n/a` is missing); `columns` that must be there, with their types.
 
     Raises:
         DataError: the file is missing, unreadable or lacks one of `columns`.
     """
+    import pandas as pd
+
     try:
         table = pd.read_csv(
             path,
@@ -171,6 +178,8 @@ def read_tsv(path: Path, **columns: type) -> pd.DataFrame:
 
 def environment() -> dict[str, str]:
     """Describe the code and machine that run: package and library versions, commit, platform."""
+    import torch
+
     names = ("lesionforge", "lightning", "monai", "numpy", "scipy", "nibabel", "simpleitk")
     record = {name: _version(name) for name in names}
     record["torch"] = str(torch.__version__)  # with the build, which packages do not always name

@@ -1,13 +1,19 @@
-"""Named random streams: the same seed and names give the same numbers, whoever else draws."""
+"""Named random streams: the same seed and names give the same numbers, whoever else draws.
+
+PyTorch, which takes seconds to load, is imported by the functions that open its streams.
+"""
 
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from math import ceil, floor
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def _entropy(seed: int, names: tuple[str | int, ...]) -> int:
@@ -56,8 +62,10 @@ def assigned_turn(number: int, share: float, seed: int, *names: str | int) -> in
     return turn if number == drawn else None
 
 
-def torch_stream(seed: int, *names: str | int) -> torch.Generator:
+def torch_stream(seed: int, *names: str | int) -> "torch.Generator":
     """Open the PyTorch (CPU) stream of `seed` that is called `names`; see `stream`."""
+    import torch
+
     return torch.Generator().manual_seed(_entropy(seed, names) % 2**63)
 
 
@@ -67,6 +75,8 @@ def seeded_torch(seed: int, *names: str | int) -> Iterator[None]:
 
     For what cannot be handed a generator: the initial weights of modules.
     """
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(_entropy(seed, names) % 2**63)
         yield

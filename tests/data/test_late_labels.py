@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
+from lesionforge.data.config import SplitConfig
 from lesionforge.data.late_labels import Joined, join, with_joined
 from lesionforge.data.splits import (
-    SplitConfig,
     assign_folds,
     assign_splits,
     first_in_order,

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from lesionforge.data import splits
-from lesionforge.data.splits import SplitConfig, assign_folds, assign_splits, first_in_order
+from lesionforge.data.config import SplitConfig
+from lesionforge.data.splits import assign_folds, assign_splits, first_in_order
 from lesionforge.errors import ConfigError, DataError
 
 CONFIG = SplitConfig(validation_patients=1, validation_controls=1, test_patients=2, test_controls=1)

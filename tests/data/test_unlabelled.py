@@ -17,7 +17,8 @@ from lesionforge.preprocessing.confounding import measure_confounding
 from lesionforge.preprocessing.raw import read_raw
 from lesionforge.provenance import read_tsv
 from lesionforge.report.pages.quality import plot_strip
-from lesionforge.study.regimes import Regime, training_subjects
+from lesionforge.study.regimes import Regime
+from lesionforge.study.training_set import training_subjects
 from tests.conftest import write_toy_cohort
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lesionforge.data.subject import Subject
-from lesionforge.detection.module import DetectorConfig
+from lesionforge.detection.config import DetectorConfig
 from lesionforge.detection.training import train_detector
 
 TINY = DetectorConfig(

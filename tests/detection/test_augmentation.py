@@ -5,13 +5,13 @@ import pytest
 from scipy import ndimage
 
 from lesionforge.detection.augmentation import (
-    AugmentConfig,
     AugmentSpec,
     ChannelSpec,
     change_intensities,
     cut_patch,
     sample_augment,
 )
+from lesionforge.detection.config import AugmentConfig
 from lesionforge.errors import ConfigError
 from lesionforge.seeding import stream
 

@@ -23,8 +23,9 @@ from lesionforge.detection.candidates import (
 )
 from lesionforge.errors import DataError, LineageError
 from lesionforge.metrics.calibration import calibrate
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.metrics.evaluation import CANDIDATE_COLUMNS, LESION_COLUMNS, evaluate_subject
-from lesionforge.metrics.matching import CandidateRules, find_candidates
+from lesionforge.metrics.matching import find_candidates
 from lesionforge.seeding import stream
 
 PLANTED = CandidateScore("fitted", -6.0, (0.5, 1.0, 0.8))

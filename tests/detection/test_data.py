@@ -6,6 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from lesionforge.data.subject import read_brain, read_lesion
+from lesionforge.detection.config import DetectorConfig
 from lesionforge.detection.data import (
     PatchDataset,
     StepSampler,
@@ -13,7 +14,6 @@ from lesionforge.detection.data import (
     render_patch,
     standardise,
 )
-from lesionforge.detection.module import DetectorConfig
 from lesionforge.errors import DataError
 from lesionforge.seeding import stream
 

@@ -18,7 +18,7 @@ from lesionforge.detection.inference import (
     predict_subjects,
 )
 from lesionforge.errors import DataError, LineageError
-from lesionforge.metrics.matching import CandidateRules
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.provenance import read_json, read_tsv, write_json
 
 from .conftest import TINY

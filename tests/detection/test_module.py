@@ -7,12 +7,8 @@ from monai.losses import DiceCELoss
 from torch import nn
 from torch.nn import functional
 
-from lesionforge.detection.module import (
-    DetectorConfig,
-    DetectorModule,
-    learning_rate_factor,
-    supervision_loss,
-)
+from lesionforge.detection.config import DetectorConfig
+from lesionforge.detection.module import DetectorModule, learning_rate_factor, supervision_loss
 from lesionforge.detection.networks import (
     InstanceNorm,
     build_network,

@@ -13,8 +13,8 @@ from lesionforge.commands import inference
 from lesionforge.data.subject import read_brain, read_images, read_lesion
 from lesionforge.data.volume import grid, read_volume, write_volume
 from lesionforge.detection import new_scans
+from lesionforge.detection.config import DetectorConfig
 from lesionforge.detection.inference import load_detector
-from lesionforge.detection.module import DetectorConfig
 from lesionforge.detection.new_scans import detect_scan, find_pairs
 from lesionforge.detection.training import train_detector
 from lesionforge.errors import DataError

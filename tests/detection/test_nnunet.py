@@ -13,7 +13,7 @@ from lesionforge.data.volume import grid as make_grid
 from lesionforge.data.volume import read_volume, write_volume
 from lesionforge.detection.nnunet import FOLDS, assign_folds, export, import_maps
 from lesionforge.errors import DataError, GeometryError, LineageError
-from lesionforge.metrics.matching import CandidateRules
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.provenance import read_json, read_tsv
 
 RULES = CandidateRules()

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from lesionforge.detection import training as detection_training
-from lesionforge.detection.module import DetectorConfig
+from lesionforge.detection.config import DetectorConfig
 from lesionforge.detection.training import train_detector
 from lesionforge.errors import DataError, LesionForgeError, LineageError
 from lesionforge.provenance import read_json, read_tsv

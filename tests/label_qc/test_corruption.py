@@ -4,13 +4,8 @@ from scipy import ndimage
 
 from lesionforge.data.subject import read_lesion
 from lesionforge.errors import ConfigError, DataError
-from lesionforge.label_qc.corruption import (
-    CorruptConfig,
-    corrupt_labels,
-    move_mask,
-    read_region,
-    spoil,
-)
+from lesionforge.label_qc.config import CorruptConfig
+from lesionforge.label_qc.corruption import corrupt_labels, move_mask, read_region, spoil
 from lesionforge.seeding import stream
 
 CONFIG = CorruptConfig(rate=0.3)

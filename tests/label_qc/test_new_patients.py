@@ -3,7 +3,7 @@ import pytest
 
 from lesionforge.data.subject import read_brain
 from lesionforge.label_qc import new_patients
-from lesionforge.label_qc.next_cases import NextConfig
+from lesionforge.label_qc.config import NextConfig
 from lesionforge.label_qc.worth import Worth
 
 

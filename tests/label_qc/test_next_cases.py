@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 from lesionforge.errors import ConfigError, DataError
+from lesionforge.label_qc.config import NextConfig
 from lesionforge.label_qc.next_cases import (
     Action,
-    NextConfig,
     adjudicate_actions,
     inspect_actions,
     label_actions,

@@ -7,16 +7,16 @@ from lesionforge.data.labels import drawn_by_model, read_joined, read_labelled, 
 from lesionforge.data.subject import read_grid, read_lesion
 from lesionforge.data.volume import Volume, write_volume
 from lesionforge.errors import ConfigError, DataError
+from lesionforge.label_qc.config import Acceptance
 from lesionforge.label_qc.decision_log import Decision, DecisionLog, log_path
 from lesionforge.label_qc.decisions import apply_decisions, decide, last_verdicts
 from lesionforge.label_qc.prelabels import (
-    Acceptance,
     Prelabel,
     accept_prelabels,
     keep_prelabels,
     read_prelabels,
 )
-from lesionforge.metrics.matching import CandidateRules
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.provenance import read_json, read_tsv
 from lesionforge.seeding import stream
 from tests.conftest import toy_volumes, write_toy_cohort

@@ -7,10 +7,11 @@ from scipy import ndimage
 from lesionforge.data.labels import Label, read_labelled, write_label_set
 from lesionforge.data.subject import read_brain, read_lesion
 from lesionforge.errors import ConfigError, DataError
-from lesionforge.label_qc.corruption import CorruptConfig, corrupt_labels
+from lesionforge.label_qc.config import CorruptConfig, LabelAuditConfig
+from lesionforge.label_qc.corruption import corrupt_labels
 from lesionforge.label_qc.evidence import SIGNALS, label_signals, read_evidence
-from lesionforge.label_qc.risk import LabelAuditConfig, audit_labels
-from lesionforge.metrics.matching import CandidateRules
+from lesionforge.label_qc.risk import audit_labels
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.seeding import stream
 from tests.conftest import write_toy_cohort
 

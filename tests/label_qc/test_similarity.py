@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 from lesionforge.data.subject import read_brain, read_lesion
 from lesionforge.label_qc.evidence import read_evidence
 from lesionforge.label_qc.similarity import candidate_features, features, measure_likeness
-from lesionforge.metrics.matching import CandidateRules
+from lesionforge.metrics.config import CandidateRules
 
 NAMES = list(features(("T1w", "FLAIR")))
 

@@ -7,9 +7,10 @@ from nilearn import datasets
 from scipy import ndimage
 
 from lesionforge.data.volume import grid, mni_grid
+from lesionforge.lesions.config import LesionConfig
 from lesionforge.lesions.growth_fit import Growth
 from lesionforge.lesions.host import Host
-from lesionforge.lesions.prior import Lesion, LesionConfig, LesionPrior
+from lesionforge.lesions.prior import Lesion, LesionPrior
 from lesionforge.lesions.shape import PLACES
 from lesionforge.seeding import stream
 from tests.contrasts import in_rows

@@ -11,9 +11,10 @@ from lesionforge.data.cohort import write_subject
 from lesionforge.data.subject import Subject, read_images
 from lesionforge.errors import ConfigError, DataError, MaskError
 from lesionforge.lesions.appearance import FAINT, measure_conspicuity
+from lesionforge.lesions.config import LesionConfig
 from lesionforge.lesions.growth import render_mask
 from lesionforge.lesions.host import CLEARANCE_MM, keep_clear, read_host
-from lesionforge.lesions.prior import LesionConfig, LesionPrior, fit_prior, smooth_quantile
+from lesionforge.lesions.prior import LesionPrior, fit_prior, smooth_quantile
 from lesionforge.lesions.sampling import sample_spec
 from lesionforge.lesions.shape import describe_mask
 from lesionforge.seeding import stream

@@ -7,7 +7,8 @@ import pytest
 
 from lesionforge.metrics.bootstrap import resample, weighted_mean
 from lesionforge.metrics.comparison import compare_pair, regime_metrics
-from lesionforge.metrics.intervals import EvaluationConfig, quantiles
+from lesionforge.metrics.config import EvaluationConfig
+from lesionforge.metrics.intervals import quantiles
 from lesionforge.metrics.outcomes import NONE
 from lesionforge.metrics.replicates import UNVARIED, matched_replicates, sensitivity_replicates
 from lesionforge.seeding import stream

@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 from lesionforge.data.volume import grid
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.metrics.evaluation import (
     CANDIDATE_COLUMNS,
     LESION_COLUMNS,
@@ -12,7 +13,7 @@ from lesionforge.metrics.evaluation import (
     evaluate_subject,
 )
 from lesionforge.metrics.lesion_matching import Truth
-from lesionforge.metrics.matching import CandidateRules, find_candidates
+from lesionforge.metrics.matching import find_candidates
 from lesionforge.seeding import stream
 
 CUBE = grid((24, 24, 24), np.diag([2.0, 2.0, 2.0, 1.0]))

@@ -7,9 +7,9 @@ from scipy import stats
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.metrics.bootstrap import resample
 from lesionforge.metrics.comparison import compare_pair, regime_metrics
+from lesionforge.metrics.config import EvaluationConfig
 from lesionforge.metrics.intervals import (
     Estimate,
-    EvaluationConfig,
     gap_recovered,
     label_saving,
     mcnemar_exact,

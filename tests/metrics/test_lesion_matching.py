@@ -9,9 +9,10 @@ from scipy import ndimage
 
 from lesionforge.data.volume import grid
 from lesionforge.errors import DataError, GeometryError
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.metrics.evaluation import LESION_COLUMNS, evaluate_subject
 from lesionforge.metrics.lesion_matching import NOT_FOUND, Truth, found_scores, match_lesions
-from lesionforge.metrics.matching import CandidateRules, find_candidates
+from lesionforge.metrics.matching import find_candidates
 from lesionforge.seeding import stream
 
 CUBE = grid((24, 24, 24), np.diag([2.0, 2.0, 2.0, 1.0]))

@@ -9,8 +9,8 @@ from scipy import ndimage
 
 from lesionforge.data.volume import grid
 from lesionforge.errors import ConfigError, DataError, GeometryError
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.metrics.matching import (
-    CandidateRules,
     find_candidates,
     find_lesions,
     match_candidates,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lesionforge.metrics.bootstrap import resample
-from lesionforge.metrics.intervals import EvaluationConfig
+from lesionforge.metrics.config import EvaluationConfig
 from lesionforge.metrics.outcomes import NONE
 from lesionforge.metrics.ratios import RegimeOutcome, best_against_copies, label_curve, ratio_curves
 

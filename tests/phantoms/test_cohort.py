@@ -11,13 +11,8 @@ from scipy import ndimage
 
 from lesionforge.data.volume import read_volume
 from lesionforge.errors import DataError
-from lesionforge.phantoms.cohort import (
-    PhantomConfig,
-    read_spec,
-    render_phantom,
-    sample_cohort,
-    write_phantoms,
-)
+from lesionforge.phantoms.cohort import read_spec, render_phantom, sample_cohort, write_phantoms
+from lesionforge.phantoms.config import PhantomConfig
 from lesionforge.provenance import read_json, read_tsv, write_json
 
 CONFIG = PhantomConfig(patients=3, controls=2, seed=9200, voxel_mm=5.0)

@@ -6,7 +6,8 @@ import pytest
 from scipy import stats
 
 from lesionforge.errors import ConfigError
-from lesionforge.phantoms.cohort import PhantomConfig, sample_cohort
+from lesionforge.phantoms.cohort import sample_cohort
+from lesionforge.phantoms.config import PhantomConfig
 from lesionforge.phantoms.parameters import DIFFICULTY, SCANNERS, coded
 from lesionforge.phantoms.spec import sample_phantom, spec_from_json
 

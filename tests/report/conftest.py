@@ -13,12 +13,12 @@ from scipy import ndimage
 from lesionforge.data.cohort import write_subject
 from lesionforge.data.subject import Subject, read_brain, read_lesion
 from lesionforge.data.volume import Grid, write_volume
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.metrics.evaluation import (
     CANDIDATE_COLUMNS,
     SUBJECT_COLUMNS,
     evaluate_subject,
 )
-from lesionforge.metrics.matching import CandidateRules
 from lesionforge.provenance import write_json, write_tsv
 from lesionforge.report.runs import Run
 from lesionforge.seeding import stream

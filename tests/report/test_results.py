@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lesionforge.errors import DataError, LineageError
-from lesionforge.metrics.intervals import Estimate, EvaluationConfig, label_saving
-from lesionforge.metrics.matching import CandidateRules
+from lesionforge.metrics.config import CandidateRules, EvaluationConfig
+from lesionforge.metrics.intervals import Estimate, label_saving
 from lesionforge.provenance import read_json, read_tsv, write_json
 from lesionforge.report.results import compute_metrics, jsonable
 

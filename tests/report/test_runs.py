@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lesionforge.errors import DataError, LineageError
-from lesionforge.metrics.matching import CandidateRules
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.report.runs import RunTables, check_lineage, complete_runs, read_run
 
 RULES = CandidateRules()

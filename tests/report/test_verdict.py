@@ -4,8 +4,7 @@ import copy
 
 import pytest
 
-from lesionforge.metrics.intervals import EvaluationConfig
-from lesionforge.metrics.matching import CandidateRules
+from lesionforge.metrics.config import CandidateRules, EvaluationConfig
 from lesionforge.report.results import compute_metrics
 from lesionforge.report.tables import interval, p_value, percent, points, text_table
 from lesionforge.report.verdict import leading, side, verdict

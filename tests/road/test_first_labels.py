@@ -10,8 +10,9 @@ import pytest
 
 from lesionforge.cli import run
 from lesionforge.data.cohort import read_cohort
+from lesionforge.data.config import SplitConfig
 from lesionforge.data.labels import read_labelled
-from lesionforge.data.splits import SplitConfig, assign_splits, write_splits
+from lesionforge.data.splits import assign_splits, write_splits
 from lesionforge.data.subject import read_grid, read_lesion
 from lesionforge.data.volume import Volume, write_volume
 from lesionforge.detection import inference

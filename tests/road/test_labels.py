@@ -12,8 +12,9 @@ import pytest
 from scipy import ndimage
 
 from lesionforge.cli import run
+from lesionforge.data.config import SplitConfig
 from lesionforge.data.labels import read_labelled
-from lesionforge.data.splits import SplitConfig, assign_folds, write_splits
+from lesionforge.data.splits import assign_folds, write_splits
 from lesionforge.data.subject import read_brain, read_grid, read_lesion
 from lesionforge.data.volume import write_volume
 from lesionforge.provenance import read_tsv

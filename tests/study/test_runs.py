@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from lesionforge.commands.exchange import export_nnunet, import_predictions
-from lesionforge.data.splits import SplitConfig, assign_splits, write_splits
+from lesionforge.data.config import SplitConfig
+from lesionforge.data.splits import assign_splits, write_splits
 from lesionforge.errors import ConfigError, LineageError
 from lesionforge.study import runs
 from lesionforge.study.config import Study

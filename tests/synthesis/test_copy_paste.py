@@ -10,7 +10,7 @@ from lesionforge.data.cohort import read_cohort, sidecar_path
 from lesionforge.data.subject import read_brain, read_images, read_lesion
 from lesionforge.errors import DataError, MaskError
 from lesionforge.lesions.blending import feather_weight
-from lesionforge.lesions.prior import LesionConfig
+from lesionforge.lesions.config import LesionConfig
 from lesionforge.provenance import read_json, read_tsv
 from lesionforge.synthesis.anatomy import read_anatomy
 from lesionforge.synthesis.config import SynthesisConfig

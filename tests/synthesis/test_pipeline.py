@@ -14,8 +14,9 @@ from lesionforge.data.subject import read_brain, read_grid, read_images, read_le
 from lesionforge.data.volume import read_volume, write_volume
 from lesionforge.errors import ConfigError, DataError, LineageError
 from lesionforge.lesions.blending import feather_weight
+from lesionforge.lesions.config import LesionConfig
 from lesionforge.lesions.contrast import contrast_maps
-from lesionforge.lesions.prior import LesionConfig, fit_prior
+from lesionforge.lesions.prior import fit_prior
 from lesionforge.preprocessing.intensity import rescale_synthetic
 from lesionforge.preprocessing.tissues import tissue_maps
 from lesionforge.provenance import read_json, read_tsv, sha256, write_tsv
@@ -26,7 +27,7 @@ from lesionforge.synthesis.effect import expected_contrast
 from lesionforge.synthesis.pipeline import synthesize
 from lesionforge.synthesis.reference_set import ReferenceSet, gather, shrink
 from lesionforge.synthesis.rendering import render_synthetic
-from lesionforge.synthesis.spade.module import GeneratorConfig
+from lesionforge.synthesis.spade.config import GeneratorConfig
 from lesionforge.synthesis.spade.training import load_generator, train_generator
 from lesionforge.synthesis.spec import SynthesisSpec
 from lesionforge.synthesis.verification import verify_synthetic

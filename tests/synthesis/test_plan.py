@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from lesionforge.errors import ConfigError, DataError
-from lesionforge.lesions.prior import LesionConfig, LesionPrior, fit_prior
+from lesionforge.lesions.config import LesionConfig
+from lesionforge.lesions.prior import LesionPrior, fit_prior
 from lesionforge.lesions.spec import LesionRequest
 from lesionforge.preprocessing.regions import LOBES
 from lesionforge.provenance import write_tsv

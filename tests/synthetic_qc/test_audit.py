@@ -8,8 +8,9 @@ import pytest
 from lesionforge.errors import ConfigError
 from lesionforge.lesions.appearance import Conspicuity
 from lesionforge.preprocessing.regions import REGIONS
-from lesionforge.synthetic_qc.audit import AuditData, SyntheticAuditConfig, judge
+from lesionforge.synthetic_qc.audit import AuditData, judge
 from lesionforge.synthetic_qc.conditioning import asked_findings
+from lesionforge.synthetic_qc.config import SyntheticAuditConfig
 from lesionforge.synthetic_qc.diversity import density_coverage, variety_findings
 from lesionforge.synthetic_qc.features import around_names
 from lesionforge.synthetic_qc.finding import Finding, standing

@@ -9,11 +9,12 @@ import pytest
 from lesionforge.data.cohort import read_cohort
 from lesionforge.data.subject import Subject, read_images, read_lesion
 from lesionforge.errors import DataError, LineageError
-from lesionforge.lesions.prior import LesionConfig
+from lesionforge.lesions.config import LesionConfig
 from lesionforge.synthesis.config import SynthesisConfig
 from lesionforge.synthesis.pipeline import synthesize
-from lesionforge.synthetic_qc.audit import AuditData, SyntheticAuditConfig, judge, sample
+from lesionforge.synthetic_qc.audit import AuditData, judge, sample
 from lesionforge.synthetic_qc.audit_data import new_lesions, read_audit_data
+from lesionforge.synthetic_qc.config import SyntheticAuditConfig
 from lesionforge.synthetic_qc.subject_features import measure_subject
 from lesionforge.synthetic_qc.two_sample import classifier_test
 

@@ -7,7 +7,7 @@ import pytest
 from lesionforge.data.subject import Subject, read_brain, read_grid, read_lesion
 from lesionforge.data.volume import Volume
 from lesionforge.errors import DataError
-from lesionforge.metrics.matching import CandidateRules
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.synthetic_qc.false_positives import (
     TrainingLesions,
     candidate_place,

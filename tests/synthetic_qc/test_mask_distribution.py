@@ -6,9 +6,10 @@ import pytest
 
 from lesionforge.data.cohort import subject_volumes, write_subject
 from lesionforge.data.subject import read_brain, read_grid, read_images, read_lesion, read_tissues
+from lesionforge.lesions.config import LesionConfig
 from lesionforge.lesions.growth import render_mask
 from lesionforge.lesions.host import read_host
-from lesionforge.lesions.prior import LesionConfig, fit_prior
+from lesionforge.lesions.prior import fit_prior
 from lesionforge.lesions.sampling import sample_spec
 from lesionforge.lesions.shape import describe_mask
 from lesionforge.seeding import stream

@@ -17,7 +17,8 @@ from filelock import FileLock
 from lesionforge import provenance
 from lesionforge.cli import read_study, run, stage_parser
 from lesionforge.data.cohort import read_cohort, sidecar_path
-from lesionforge.data.splits import SplitConfig, assign_splits, write_splits
+from lesionforge.data.config import SplitConfig
+from lesionforge.data.splits import assign_splits, write_splits
 from lesionforge.data.subject import Subject
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.provenance import read_json, sha256, write_json, write_tsv

@@ -11,6 +11,7 @@ from lesionforge.data.subject import Subject, read_lesion
 from lesionforge.detection.inference import load_detector
 from lesionforge.errors import DataError
 from lesionforge.label_qc import next_cases as cases
+from lesionforge.label_qc.config import NextConfig
 from lesionforge.label_qc.new_patients import highest_probabilities, value_new_patients
 from lesionforge.label_qc.worth import Worth, measure_worth
 from lesionforge.provenance import read_json, read_tsv, write_json, write_tsv
@@ -29,7 +30,7 @@ SHOWN = 12
 
 def next_cases(
     study: Study,
-    costs: cases.NextConfig,
+    costs: NextConfig,
     minutes: float = 120.0,
     readers: tuple[str, ...] = (),
     set: str | None = None,
@@ -94,7 +95,7 @@ def _audited(study: Study) -> pd.DataFrame | None:
     return labels
 
 
-def _repeats(study: Study, worth: Worth, costs: cases.NextConfig) -> list[cases.Action]:
+def _repeats(study: Study, worth: Worth, costs: NextConfig) -> list[cases.Action]:
     """Find false positives, above each training's threshold, that several trainings share."""
     found, held_out = [], []
     for run in runs.finished_runs(study, "detector")[0]:
@@ -107,7 +108,7 @@ def _repeats(study: Study, worth: Worth, costs: cases.NextConfig) -> list[cases.
 
 
 def _adjudications(
-    study: Study, readers: tuple[str, ...], worth: Worth, costs: cases.NextConfig
+    study: Study, readers: tuple[str, ...], worth: Worth, costs: NextConfig
 ) -> list[cases.Action]:
     if not readers:
         return []
@@ -129,7 +130,7 @@ def _predicted(
     study: Study,
     set: str | None,
     worth: Worth,
-    costs: cases.NextConfig,
+    costs: NextConfig,
     labels: pd.DataFrame | None,
 ) -> list[cases.Action]:
     """Value what needs the baseline's detector: unlabelled patients, synthetic volumes."""

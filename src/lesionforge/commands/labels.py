@@ -12,9 +12,9 @@ from lesionforge.data.volume import read_volume
 from lesionforge.detection import inference
 from lesionforge.errors import DataError
 from lesionforge.label_qc import corruption, decisions, prelabels, risk
-from lesionforge.label_qc.decision_log import Decision, Verdict
+from lesionforge.label_qc.config import Acceptance, CorruptConfig, LabelAuditConfig, Verdict
+from lesionforge.label_qc.decision_log import Decision
 from lesionforge.label_qc.evidence import Evidence, read_evidence
-from lesionforge.label_qc.prelabels import Acceptance
 from lesionforge.provenance import write_tsv
 from lesionforge.report.pages import labels as label_page
 from lesionforge.report.pages import prelabels as prelabel_page
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 def corrupt_labels(
     study: Study,
     to: str,
-    errors: corruption.CorruptConfig,
+    errors: CorruptConfig,
     seed: int = 0,
 ) -> None:
     """Plant label errors of known kinds in training subjects, as a new label set.
@@ -56,7 +56,7 @@ def corrupt_labels(
 
 def audit_labels(
     study: Study,
-    audit: risk.LabelAuditConfig,
+    audit: LabelAuditConfig,
     regime: str = "baseline",
 ) -> Path:
     """Rank all labels by the risk that they are wrong, with reasons and slices.

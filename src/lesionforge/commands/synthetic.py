@@ -27,8 +27,9 @@ from lesionforge.study import runs as study_runs
 from lesionforge.study.config import Study
 from lesionforge.study.records import recorded
 from lesionforge.synthetic_qc import false_positives, reader_study, visual_review
-from lesionforge.synthetic_qc.audit import SyntheticAuditConfig, judge
+from lesionforge.synthetic_qc.audit import judge
 from lesionforge.synthetic_qc.audit_data import new_lesions, read_audit_data
+from lesionforge.synthetic_qc.config import SyntheticAuditConfig
 from lesionforge.synthetic_qc.finding import Finding
 from lesionforge.synthetic_qc.memorization import likest
 from lesionforge.synthetic_qc.visibility import NAME, found_finding

@@ -18,13 +18,14 @@ import numpy as np
 import pandas as pd
 
 from lesionforge.data.cohort import json_path, read_cohort
+from lesionforge.data.config import ORIGINAL
 from lesionforge.data.late_labels import Joined, join
 from lesionforge.data.subject import UNLABELLED, Group, Subject, read_grid, reader_suffix
 from lesionforge.data.volume import write_volume
 from lesionforge.errors import DataError, GeometryError
 from lesionforge.provenance import alone, read_tsv, sha256, write_json, write_tsv, write_tsv_once
 
-ORIGINAL, NONE = "original", "n/a"
+NONE = "n/a"
 LOCK = ".labels.lock"
 Source = Literal["human", "model", "synthetic"]
 

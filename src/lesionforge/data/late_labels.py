@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from lesionforge.data.splits import SplitConfig, scanners
+from lesionforge.data.config import SplitConfig
+from lesionforge.data.splits import scanners
 from lesionforge.data.subject import Group
 
 

@@ -12,68 +12,7 @@ import torch
 from scipy import ndimage
 from torch.nn import functional
 
-from lesionforge.errors import ConfigError
-
-Range = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """How strongly training patches are changed; probabilities are per patch, or per channel.
-
-    Attributes:
-        rotation_degrees: largest rotation about each axis.
-        rotation_probability: share of patches that are rotated.
-        scale: smallest and largest magnification.
-        scale_probability: share of patches that are scaled.
-        mirror_axes: axes that are mirrored in half of the patches each (x is left-right).
-        noise_sd: largest standard deviation of added Gaussian noise (brain's SD is 1).
-        noise_probability: share of patches with noise.
-        blur_sigma: smallest and largest Gaussian blur, voxels.
-        blur_probability: share of channels that are blurred.
-        brightness: smallest and largest factor on the intensities.
-        brightness_probability: share of channels.
-        contrast: smallest and largest factor on the deviation from the mean.
-        contrast_probability: share of channels.
-        zoom: smallest and largest factor of the simulated lower resolution.
-        zoom_probability: share of channels.
-        gamma: smallest and largest exponent on the intensities scaled to [0, 1].
-        gamma_probability: share of channels.
-        invert_probability: share of channels whose gamma acts on the inverted image.
-    """
-
-    rotation_degrees: float = 30.0
-    rotation_probability: float = 0.2
-    scale: Range = (0.7, 1.4)
-    scale_probability: float = 0.2
-    mirror_axes: str = "x"
-    noise_sd: float = 0.3
-    noise_probability: float = 0.1
-    blur_sigma: Range = (0.5, 1.0)
-    blur_probability: float = 0.1
-    brightness: Range = (0.75, 1.25)
-    brightness_probability: float = 0.15
-    contrast: Range = (0.75, 1.25)
-    contrast_probability: float = 0.15
-    zoom: Range = (0.5, 1.0)
-    zoom_probability: float = 0.125
-    gamma: Range = (0.7, 1.5)
-    gamma_probability: float = 0.3
-    invert_probability: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name, value in vars(self).items():
-            if name.endswith("_probability") and not 0 <= value <= 1:
-                raise ConfigError(f"`{name}` must be in [0, 1], got {value}.")
-            if isinstance(value, tuple) and not 0 < value[0] <= value[1]:
-                raise ConfigError(f"`{name}` must be two rising positive numbers, got {value}.")
-        if not 0 <= self.rotation_degrees <= 180:
-            raise ConfigError(
-                f"`rotation_degrees` must be in [0, 180], got {self.rotation_degrees}."
-            )
-        if not set(self.mirror_axes) <= set("xyz"):
-            raise ConfigError(f"`mirror_axes` must name axes of xyz, got {self.mirror_axes!r}.")
+from lesionforge.detection.config import AugmentConfig, Range
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 
 from lesionforge.errors import DataError, LineageError
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.metrics.lesion_matching import found_scores
-from lesionforge.metrics.matching import CandidateRules
 
 FEATURES = ("logit_max", "log_volume", "logit_mean")
 FEWEST = 50

@@ -15,7 +15,7 @@ from lesionforge.detection.augmentation import (
     cut_patch,
     sample_augment,
 )
-from lesionforge.detection.module import DetectorConfig
+from lesionforge.detection.config import DetectorConfig
 from lesionforge.errors import DataError
 from lesionforge.seeding import stream
 

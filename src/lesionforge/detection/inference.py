@@ -16,19 +16,18 @@ from tqdm import tqdm
 
 from lesionforge.data.subject import Subject, read_images, read_lesion
 from lesionforge.data.volume import Volume, read_volume, write_volume
-from lesionforge.detection.augmentation import AugmentConfig
+from lesionforge.detection.config import AugmentConfig, DetectorConfig
 from lesionforge.detection.data import brain_box, standardise
-from lesionforge.detection.module import DetectorConfig
 from lesionforge.detection.networks import LOGIT_LIMIT, build_network, load_network_state
 from lesionforge.errors import DataError, LineageError
 from lesionforge.hardware import exact_float32, find_device
+from lesionforge.metrics.config import NEGLIGIBLE, CandidateRules
 from lesionforge.metrics.evaluation import (
     CANDIDATE_COLUMNS,
     LESION_COLUMNS,
     SUBJECT_COLUMNS,
     evaluate_subject,
 )
-from lesionforge.metrics.matching import NEGLIGIBLE, CandidateRules
 from lesionforge.provenance import read_json, sha256, write_json, write_tsv
 
 WINDOWS_AT_ONCE = 4

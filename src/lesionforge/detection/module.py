@@ -1,99 +1,14 @@
 """The detector's configuration and its Lightning module: loss, optimiser, schedule, logging."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning import LightningModule
 from monai.losses import DiceCELoss
 
-from lesionforge.detection.augmentation import AugmentConfig
-from lesionforge.detection.networks import STRIDE, build_network
-from lesionforge.errors import ConfigError
-
-Precision = Literal["auto", "32-true", "bf16-mixed"]
-
-
-@dataclass(frozen=True)
-class DetectorConfig:
-    """The detector, the same in every regime: network, training and inference.
-
-    Attributes:
-        filters: channels of the network's four levels.
-        steps: optimiser steps, the same number in every regime; the last weights are kept.
-        batch_size: patches a step, over all devices.
-        patch: edge of the cubic patches, voxels, a multiple of 8.
-        learning_rate: its peak.
-        warmup: share of the steps over which the learning rate rises; then it falls to 0 as half a
-            cosine.
-        weight_decay: AdamW's.
-        gradient_clip: largest norm of the gradient.
-        foreground_share: share of patches that are centred near a lesion voxel (of a patient drawn
-            uniformly); the others lie anywhere in the brain of any patient or control.
-        synthetic_share: share of patches drawn from synthetic subjects where a regime has any; by
-            default their share among the training subjects.
-        epoch_steps: steps between two checkpoints.
-        workers: processes that prepare patches; the result does not depend on it. With few cores
-            they compete with the training, with a GPU they feed it.
-        precision: `auto` is bf16 on GPUs and on CPUs that multiply in it, else 32 bit.
-        accelerator: Lightning's accelerator.
-        devices: devices a node.
-        num_nodes: nodes.
-        overlap: of neighbouring windows at inference.
-        mirror: average the prediction with that of the left-right mirrored volume.
-        augment: augmentation of the training patches.
-    """
-
-    filters: tuple[int, int, int, int] = (8, 16, 32, 64)
-    steps: int = 900
-    batch_size: int = 8
-    patch: int = 24
-    learning_rate: float = 3.0e-3
-    warmup: float = 0.05
-    weight_decay: float = 0.01
-    gradient_clip: float = 1.0
-    foreground_share: float = 0.25
-    synthetic_share: float | None = None
-    epoch_steps: int = 100
-    workers: int = 0
-    precision: Precision = "auto"
-    accelerator: str = "auto"
-    devices: int = 1
-    num_nodes: int = 1
-    overlap: float = 0.25
-    mirror: bool = True
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name in ("steps", "batch_size", "epoch_steps", "devices", "num_nodes"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
-        if self.patch < 2 * STRIDE or self.patch % STRIDE:
-            raise ConfigError(
-                f"`patch` must be a multiple of {STRIDE}, at least {2 * STRIDE}, got {self.patch}."
-            )
-        if self.batch_size % (self.devices * self.num_nodes):
-            raise ConfigError(
-                f"`batch_size` ({self.batch_size}) must be a multiple of the "
-                f"{self.devices * self.num_nodes} devices, the same in every regime."
-            )
-        if len(self.filters) != 4 or min(self.filters) < 1:
-            raise ConfigError(f"`filters` must be four positive numbers, got {self.filters}.")
-        if not 0 < self.foreground_share <= 1:
-            raise ConfigError(f"`foreground_share` must be in (0, 1], got {self.foreground_share}.")
-        if self.synthetic_share is not None and not 0 <= self.synthetic_share <= 1:
-            raise ConfigError(f"`synthetic_share` must be in [0, 1], got {self.synthetic_share}.")
-        if not 0 <= self.overlap < 1 or not 0 <= self.warmup < 1:
-            raise ConfigError(
-                f"`overlap` and `warmup` must be in [0, 1), got {self.overlap} and {self.warmup}."
-            )
-        if self.workers < 0 or self.learning_rate <= 0 or self.gradient_clip <= 0:
-            raise ConfigError(
-                "`workers` must not be negative; `learning_rate` and `gradient_clip` must be "
-                f"positive, got {self.workers}, {self.learning_rate}, {self.gradient_clip}."
-            )
+from lesionforge.detection.config import DetectorConfig
+from lesionforge.detection.networks import build_network
 
 
 def learning_rate_factor(step: int, config: DetectorConfig) -> float:

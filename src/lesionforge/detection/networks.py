@@ -10,7 +10,6 @@ from torch.nn import functional
 from lesionforge.errors import DataError
 from lesionforge.seeding import seeded_torch
 
-STRIDE = 8
 SUPERVISED = 3
 PRIOR = 0.02
 LOGIT_LIMIT = 12.0

@@ -13,7 +13,8 @@ import pandas as pd
 from lesionforge.data.volume import Volume, write_volume
 from lesionforge.detection.inference import TrainedDetector, load_detector, predict_probability
 from lesionforge.errors import DataError
-from lesionforge.metrics.matching import Candidate, CandidateRules, find_candidates
+from lesionforge.metrics.config import CandidateRules
+from lesionforge.metrics.matching import Candidate, find_candidates
 from lesionforge.preprocessing.config import PrepareConfig
 from lesionforge.preprocessing.prepare import PreparedScan, prepare_scan
 from lesionforge.preprocessing.quality import unusual

@@ -14,7 +14,7 @@ from lesionforge.data.volume import Volume, read_volume, write_volume
 from lesionforge.detection.inference import write_tables
 from lesionforge.detection.training import lineage
 from lesionforge.errors import DataError, GeometryError
-from lesionforge.metrics.matching import CandidateRules
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.provenance import write_json
 from lesionforge.seeding import stream
 

@@ -18,8 +18,9 @@ from tqdm import tqdm
 from lesionforge.data.lineage import check_sources
 from lesionforge.data.subject import Subject
 from lesionforge.data.volume import read_volume
+from lesionforge.detection.config import DetectorConfig
 from lesionforge.detection.data import Case, PatchDataset, StepSampler, read_case
-from lesionforge.detection.module import DetectorConfig, DetectorModule
+from lesionforge.detection.module import DetectorModule
 from lesionforge.detection.networks import LOGIT_LIMIT, PRIOR, network_state
 from lesionforge.errors import LesionForgeError
 from lesionforge.hardware import find_device, resolve_precision

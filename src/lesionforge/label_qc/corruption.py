@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -10,37 +9,12 @@ from scipy import ndimage
 
 from lesionforge.data.labels import Label
 from lesionforge.data.subject import Subject, read_brain, read_grid, read_lesion, read_tissues
-from lesionforge.errors import ConfigError, DataError
+from lesionforge.errors import DataError
+from lesionforge.label_qc.config import CorruptConfig, ErrorKind
 from lesionforge.seeding import stream
 
-ErrorKind = Literal["missing", "shifted", "spurious", "small", "large", "swapped"]
 OF_PATIENTS = ("missing", "shifted", "small", "large", "swapped")
 TRIES = 400
-
-
-@dataclass(frozen=True)
-class CorruptConfig:
-    """Which errors, and how many.
-
-    Attributes:
-        rate: share of all labels, patients' and controls', that become wrong.
-        kinds: in equal parts: `missing` (a patient read as normal), `shifted` (beside the lesion),
-            `spurious` (a lesion drawn in a control), `small` and `large` (less than half, more than
-            twice the volume), `swapped` (two patients' masks exchanged; counts as two errors).
-        shift_mm: shortest and longest move of a shifted mask.
-    """
-
-    rate: float = 0.2
-    kinds: tuple[ErrorKind, ...] = ("missing", "shifted", "spurious")
-    shift_mm: tuple[float, float] = (15.0, 50.0)
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if not 0 < self.rate < 1:
-            raise ConfigError(f"`rate` must be in (0, 1), got {self.rate}.")
-        unknown = [kind for kind in self.kinds if kind not in get_args(ErrorKind)]
-        if unknown or not self.kinds:
-            raise ConfigError(f"`kinds` must be some of {', '.join(get_args(ErrorKind))}.")
 
 
 @dataclass(frozen=True, eq=False)

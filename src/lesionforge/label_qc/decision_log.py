@@ -7,16 +7,16 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import pandas as pd
 
 from lesionforge.data.labels import Source
 from lesionforge.errors import DataError
+from lesionforge.label_qc.config import Verdict
 from lesionforge.provenance import PATIENCE_S, atomic, busy, sha256
 
 SCHEMA = 2  # the first that knows the verdict `withdraw`
-Verdict = Literal["confirm", "replace", "healthy", "withdraw"]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from lesionforge.data.labels import (
 from lesionforge.data.subject import Subject, read_grid, read_lesion
 from lesionforge.data.volume import read_volume
 from lesionforge.errors import DataError, GeometryError, named
-from lesionforge.label_qc.decision_log import Decision, DecisionLog, Verdict, log_path
+from lesionforge.label_qc.config import Verdict
+from lesionforge.label_qc.decision_log import Decision, DecisionLog, log_path
 from lesionforge.provenance import sha256
 
 logger = logging.getLogger(__name__)

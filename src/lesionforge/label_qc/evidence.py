@@ -10,10 +10,10 @@ from lesionforge.data.subject import Subject, read_brain, read_grid, read_images
 from lesionforge.data.volume import Grid
 from lesionforge.errors import DataError
 from lesionforge.lesions.appearance import measure_conspicuity
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.metrics.matching import (
     DICE_THRESHOLD,
     Candidate,
-    CandidateRules,
     candidates_mask,
     find_candidates,
     match_candidates,

@@ -8,7 +8,8 @@ from tqdm import tqdm
 
 from lesionforge.data.subject import Subject, read_brain, read_images
 from lesionforge.detection.inference import TrainedDetector, predict_probability
-from lesionforge.label_qc.next_cases import Action, NextConfig, label_actions
+from lesionforge.label_qc.config import NextConfig
+from lesionforge.label_qc.next_cases import Action, label_actions
 from lesionforge.label_qc.worth import Worth
 
 

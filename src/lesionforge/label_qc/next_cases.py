@@ -7,16 +7,15 @@ label is worth: it is read from the study's own regimes (`lesionforge.label_qc.w
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from lesionforge.errors import ConfigError
+from lesionforge.label_qc.config import ActionKind, NextConfig
 from lesionforge.label_qc.worth import Worth
 
-ActionKind = Literal["label", "inspect", "adjudicate", "validate", "look"]
 WORDS: dict[ActionKind, str] = {
     "label": "label a new patient",
     "inspect": "inspect a label again",
@@ -35,37 +34,6 @@ FORMULAS: dict[ActionKind, str] = {
     "risk = (1 - chance) x reader's error x the same",
     "look": "gain = sensitivity per false positive a subject x its share of them; risk = 0",
 }
-
-
-@dataclass(frozen=True)
-class NextConfig:
-    """What an expert's time costs and how well it is spent.
-
-    Attributes:
-        minutes_each: of each action.
-        reader_error: chance that an expert who looks again is wrong.
-        harm: of a wrong label, in worths of a right one.
-    """
-
-    minutes_each: dict[ActionKind, float] = field(
-        default_factory=lambda: {
-            "label": 30.0,
-            "inspect": 6.0,
-            "adjudicate": 8.0,
-            "validate": 3.0,
-            "look": 4.0,
-        }
-    )
-    reader_error: float = 0.05
-    harm: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        unknown = set(self.minutes_each) ^ set(WORDS)
-        if unknown or min(self.minutes_each.values()) <= 0:
-            raise ConfigError(f"`minutes_each` must be above 0 for each of {', '.join(WORDS)}.")
-        if not 0 <= self.reader_error < 0.5 or self.harm < 0:
-            raise ConfigError("`reader_error` must be in [0, 0.5) and `harm` 0 or more.")
 
 
 @dataclass(frozen=True)

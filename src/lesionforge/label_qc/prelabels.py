@@ -12,9 +12,10 @@ from tqdm import tqdm
 from lesionforge.data.labels import Label, write_label_set
 from lesionforge.data.subject import Subject, read_grid
 from lesionforge.data.volume import Volume, write_volume
-from lesionforge.errors import ConfigError
+from lesionforge.label_qc.config import Acceptance
 from lesionforge.label_qc.decision_log import Decision, DecisionLog, log_path
-from lesionforge.metrics.matching import CandidateRules, candidates_mask, find_candidates
+from lesionforge.metrics.config import CandidateRules
+from lesionforge.metrics.matching import candidates_mask, find_candidates
 
 COLUMNS = (
     "participant_id",
@@ -46,26 +47,6 @@ class Prelabel:
     mask: np.ndarray | None
     centre_mm: tuple[float, float, float] | None = None
     volume_mm3: float = 0.0
-
-
-@dataclass(frozen=True)
-class Acceptance:
-    """Which pre-labels are taken, and how many of them a person looks at.
-
-    Attributes:
-        accept: the best candidate's score from which on it becomes the mask.
-        share: of the accepted that is sampled for a person, at least one.
-    """
-
-    accept: float = 0.9
-    share: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if not 0.5 <= self.accept <= 1:
-            raise ConfigError(f"`accept` must be in [0.5, 1], got {self.accept:g}.")
-        if not 0 <= self.share <= 1:
-            raise ConfigError(f"`share` must be between 0 and 1, got {self.share:g}.")
 
 
 @dataclass(frozen=True)

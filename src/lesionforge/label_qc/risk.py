@@ -8,7 +8,6 @@ it and elsewhere, a label without one by the candidate that looks most like a le
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,15 +18,9 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from lesionforge.data.subject import Subject, read_lesion
-from lesionforge.errors import ConfigError, DataError
-from lesionforge.label_qc.corruption import (
-    CorruptConfig,
-    ErrorKind,
-    Region,
-    move_mask,
-    read_region,
-    spoil,
-)
+from lesionforge.errors import DataError
+from lesionforge.label_qc.config import ErrorKind, LabelAuditConfig
+from lesionforge.label_qc.corruption import Region, move_mask, read_region, spoil
 from lesionforge.label_qc.evidence import Evidence, label_signals, signals, sort_candidates
 from lesionforge.label_qc.similarity import (
     PENALTY,
@@ -45,48 +38,6 @@ WORDS = {
     "small": "a mask that is too small",
     "large": "a mask that is too large",
 }
-
-
-@dataclass(frozen=True)
-class LabelAuditConfig:
-    """How labels are judged.
-
-    Attributes:
-        expected_rate: share of wrong labels that is assumed; it moves all risks up or down and
-            leaves their order.
-        kinds: errors that are planted to learn from.
-        size_weight: how common masks of the wrong size are assumed to be against each other kind.
-        copies: planted errors of each kind a subject.
-        neighbours: regions that are asked for `neighbours`.
-        candidates: of a label without a mask, the most probable ones that are compared with
-            lesions.
-        folds: of the cross-fitted classifier.
-        reasons: how many are named a label.
-        seed: of the planted errors.
-        shift_mm: shortest and longest move of a shifted mask.
-    """
-
-    expected_rate: float = 0.1
-    kinds: tuple[ErrorKind, ...] = ("missing", "shifted", "spurious", "small", "large")
-    size_weight: float = 0.25
-    copies: int = 2
-    neighbours: int = 10
-    candidates: int = 6
-    folds: int = 5
-    reasons: int = 3
-    seed: int = 0
-    shift_mm: tuple[float, float] = CorruptConfig.shift_mm
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if not 0 < self.expected_rate < 1:
-            raise ConfigError(f"`expected_rate` must be in (0, 1), got {self.expected_rate}.")
-        if self.candidates < 1:
-            raise ConfigError(f"`candidates` must be at least 1, got {self.candidates}.")
-        if set(self.kinds) - set(WORDS) or not self.kinds:
-            raise ConfigError(f"`kinds` must be some of {', '.join(WORDS)}.")
-
-
 Reader = Callable[[Subject], Evidence]
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from lesionforge.metrics.bootstrap import Resamples, over_seeds, weighted_mean
+from lesionforge.metrics.config import EvaluationConfig
 from lesionforge.metrics.froc import control_rate, mean_curve, sensitivity_at
 from lesionforge.metrics.intervals import (
-    EvaluationConfig,
     discordant,
     mcnemar_exact,
     minimum_detectable_difference,

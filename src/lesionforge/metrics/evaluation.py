@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from lesionforge.data.volume import Grid
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.metrics.lesion_matching import LesionMatches, Truth, match_lesions
 from lesionforge.metrics.matching import (
     DICE_THRESHOLD,
     Candidate,
-    CandidateRules,
     Match,
     find_candidates,
     match_candidates,

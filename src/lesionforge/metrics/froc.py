@@ -13,7 +13,8 @@ over the number of patients; those of controls are reported apart.
 import numpy as np
 import pandas as pd
 
-from lesionforge.metrics.marks import NONE, Marks, Unit, read_marks
+from lesionforge.metrics.config import Unit
+from lesionforge.metrics.marks import NONE, Marks, read_marks
 from lesionforge.metrics.outcomes import Outcome
 
 CHUNK = 256

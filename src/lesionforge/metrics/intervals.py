@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy import optimize, stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from lesionforge.errors import ConfigError, DataError
-from lesionforge.metrics.marks import MATCHED_RATE, Unit
+from lesionforge.errors import DataError
 
 GAP_DEFINITION = (
     "Gap recovered = (augmented - baseline) / (expanded - baseline), in sensitivity; the interval "
@@ -25,49 +24,6 @@ SAVING_DEFINITION = (
 
 ROUNDING = 1e-9
 """Fewer patients than this are none."""
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """Operating points and resampling.
-
-    Attributes:
-        false_positives_per_subject: what both operating points allow: the score threshold chosen on
-            validation subjects, and the reading of the test FROC curve.
-        bootstrap: replicates; each resamples patients, controls and seeds.
-        seed: of the bootstrap.
-        unit: what is found or missed in the headline: `patient`, `lesion`, or `auto` (lesions where
-            the median training patient has two or more). Both are always computed.
-        matched_rate: false positives a patient at which regimes are compared; the primary endpoint
-            is the mean sensitivity over rates from 0 to twice as many. By default 0.5 for patients
-            and 2 for lesions.
-    """
-
-    false_positives_per_subject: float = 0.5
-    bootstrap: int = 2000
-    seed: int = 0
-    unit: Literal["auto", "patient", "lesion"] = "auto"
-    matched_rate: float | None = None
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if not self.false_positives_per_subject >= 0:
-            raise ConfigError(
-                "`false_positives_per_subject` must be 0 or more, got "
-                f"{self.false_positives_per_subject}."
-            )
-        if self.bootstrap < 100:
-            raise ConfigError(
-                f"`bootstrap` must be at least 100 for a 95 % interval, got {self.bootstrap}."
-            )
-        if self.unit not in ("auto", "patient", "lesion"):
-            raise ConfigError(f"`unit` must be auto, patient or lesion, got {self.unit}.")
-        if self.matched_rate is not None and not self.matched_rate > 0:
-            raise ConfigError(f"`matched_rate` must be above 0, got {self.matched_rate}.")
-
-    def rate(self, unit: Unit) -> float:
-        """Return the matched rate of a unit."""
-        return MATCHED_RATE[unit] if self.matched_rate is None else self.matched_rate
 
 
 def wilson(k: float, n: int) -> tuple[float, float]:

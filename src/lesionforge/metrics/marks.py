@@ -6,16 +6,13 @@ weigh equally in both units: a lesion weighs one over the number of lesions of i
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from lesionforge.errors import DataError, named
+from lesionforge.metrics.config import Unit
 
-Unit = Literal["patient", "lesion"]
-MATCHED_RATE: dict[Unit, float] = {"patient": 0.5, "lesion": 2.0}
-"""Default rate of false positives a patient at which regimes are compared."""
 NONE = -np.inf
 """Score of what was not found; below every threshold."""
 

@@ -15,59 +15,18 @@ dropped, other candidates lose those voxels before score, volume, centre and ove
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 from scipy.spatial import KDTree
 
 from lesionforge.data.volume import Grid
-from lesionforge.errors import ConfigError, DataError, GeometryError
+from lesionforge.errors import DataError, GeometryError
+from lesionforge.metrics.config import CandidateRules
 
-CONNECTIVITY = 26
-NEGLIGIBLE = 0.005
-"""Probabilities below this are kept as 0, for small files."""
 DICE_THRESHOLD = 0.5
 _STRUCTURE = np.ones((3, 3, 3), dtype=bool)
-
-
-@dataclass(frozen=True)
-class CandidateRules:
-    """What counts as a candidate and as a hit; the same in every regime, seed and study.
-
-    Attributes:
-        candidate_threshold: probability above which voxels form candidates.
-        min_volume_mm3: smaller components are dropped.
-        tolerance_mm: how far beside the true lesion a candidate may lie and still hit it.
-        min_overlap: share of a candidate's volume that must lie within the tolerance.
-    """
-
-    candidate_threshold: float = 0.2
-    min_volume_mm3: float = 100.0
-    tolerance_mm: float = 5.0
-    min_overlap: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if not NEGLIGIBLE <= self.candidate_threshold < 1:
-            raise ConfigError(
-                f"`candidate_threshold` must be in [{NEGLIGIBLE:g}, 1), since maps hold nothing "
-                f"below; got {self.candidate_threshold}."
-            )
-        if not 0 <= self.min_overlap < 1:
-            raise ConfigError(f"`min_overlap` must be in [0, 1), got {self.min_overlap}.")
-        for name in ("min_volume_mm3", "tolerance_mm"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"`{name}` must be 0 or more, got {getattr(self, name)}.")
-
-    def describe(self) -> dict[str, Any]:
-        """Return the rules as `metrics.json` states them."""
-        hit = (
-            f"at least one voxel in the true lesion dilated by {self.tolerance_mm:g} mm and at "
-            f"least {100 * self.min_overlap:g} % of the candidate's volume there"
-        )
-        return {**asdict(self), "connectivity": CONNECTIVITY, "hit": hit}
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,13 +8,8 @@ import numpy as np
 
 from lesionforge.metrics.bootstrap import Resamples
 from lesionforge.metrics.comparison import compare_pair
-from lesionforge.metrics.intervals import (
-    Estimate,
-    EvaluationConfig,
-    gap_recovered,
-    label_saving,
-    quantiles,
-)
+from lesionforge.metrics.config import EvaluationConfig
+from lesionforge.metrics.intervals import Estimate, gap_recovered, label_saving, quantiles
 from lesionforge.metrics.replicates import Outcomes, difference, matched_replicates, with_interval
 
 CHOSEN = "highest sensitivity at the matched rate on the validation patients, mean over seeds"

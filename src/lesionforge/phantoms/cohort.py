@@ -16,7 +16,7 @@ from lesionforge import __version__
 from lesionforge.data.cohort import BIDS_VERSION
 from lesionforge.data.subject import TISSUES, Group
 from lesionforge.data.volume import Grid, write_volume
-from lesionforge.errors import ConfigError, DataError
+from lesionforge.errors import DataError
 from lesionforge.phantoms.acquisition import (
     Sampler,
     acquire,
@@ -26,8 +26,9 @@ from lesionforge.phantoms.acquisition import (
     scan_grid,
 )
 from lesionforge.phantoms.anatomy import Head, build_head, healthy_contrast
+from lesionforge.phantoms.config import PhantomConfig
 from lesionforge.phantoms.lesions import Signs, add_findings
-from lesionforge.phantoms.parameters import DIFFICULTY, SCANNERS, PhantomVersion
+from lesionforge.phantoms.parameters import DIFFICULTY, SCANNERS
 from lesionforge.phantoms.spec import PhantomSpec, sample_phantom, spec_from_json
 from lesionforge.provenance import atomic, read_json, write_json, write_tsv
 
@@ -43,39 +44,6 @@ __all__ = [
 ]
 SECONDS_EACH = 0.8  # of one core at 2.5 mm
 log = logging.getLogger("lesionforge.phantoms.cohort")
-
-
-@dataclass(frozen=True)
-class PhantomConfig:
-    """How many phantoms, and how fine.
-
-    Attributes:
-        patients: phantoms with a lesion.
-        controls: phantoms without.
-        seed: of the cohort; each phantom depends on it, its group and its number only.
-        voxel_mm: nominal voxel size of the scans; scanners differ around it.
-        version: how hard the lesions are to find (`phantom_knobs.DIFFICULTY`).
-    """
-
-    patients: int = 50
-    controls: int = 50
-    seed: int = 0
-    voxel_mm: float = 2.5
-    version: PhantomVersion = "1"
-
-    def __post_init__(self) -> None:
-        for name in ("patients", "controls"):
-            if not 0 <= getattr(self, name) <= 9999:
-                raise ConfigError(
-                    f"`{name}` must be in [0, 9999], got {getattr(self, name)}. "
-                    "Ids have four digits."
-                )
-        if self.patients + self.controls == 0:
-            raise ConfigError("`patients` and `controls` are both 0: nothing to write.")
-        if not 0.8 <= self.voxel_mm <= 5:
-            raise ConfigError(
-                f"`voxel_mm` must be in [0.8, 5], got {self.voxel_mm}. The template has 1 mm."
-            )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ its version in `DIFFICULTY`: a harder or easier cohort is a new version, never a
 from dataclasses import dataclass
 from typing import Literal
 
-PhantomVersion = Literal["1", "2", "3"]
+from lesionforge.phantoms.config import PhantomVersion
+
 LOBES = ("frontal", "temporal", "parietal", "occipital", "insula")
 LOBE_SHARES = (0.48, 0.23, 0.16, 0.07, 0.06)
 ConfounderKind = Literal["wm_spot", "cortical_spot", "vessel", "blurred_junction"]

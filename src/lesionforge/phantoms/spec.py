@@ -7,6 +7,7 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 import numpy as np
 
 from lesionforge.data.subject import Group
+from lesionforge.phantoms.config import PhantomVersion
 from lesionforge.phantoms.parameters import (
     DIFFICULTY,
     LOBE_SHARES,
@@ -15,7 +16,6 @@ from lesionforge.phantoms.parameters import (
     ConfounderKind,
     Difficulty,
     Look,
-    PhantomVersion,
     Protocol,
 )
 from lesionforge.seeding import stream

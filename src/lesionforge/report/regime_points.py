@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from lesionforge.metrics.config import EvaluationConfig
 from lesionforge.metrics.froc import sensitivity_at
-from lesionforge.metrics.intervals import EvaluationConfig, outlined
+from lesionforge.metrics.intervals import outlined
 from lesionforge.metrics.outcomes import outcome
 from lesionforge.metrics.ratios import RegimeOutcome
 from lesionforge.metrics.replicates import Outcomes

@@ -11,16 +11,15 @@ import pandas as pd
 from lesionforge.errors import DataError
 from lesionforge.metrics.bootstrap import Resamples, resample
 from lesionforge.metrics.comparison import compare_pair, regime_metrics
+from lesionforge.metrics.config import CandidateRules, EvaluationConfig
 from lesionforge.metrics.intervals import (
     GAP_DEFINITION,
     SAVING_DEFINITION,
     Estimate,
-    EvaluationConfig,
     gap_recovered,
     label_saving,
     outlined,
 )
-from lesionforge.metrics.matching import CandidateRules
 from lesionforge.metrics.outcomes import Outcome, choose_threshold, outcome
 from lesionforge.metrics.ratios import best_against_copies, label_curve, ratio_curves
 from lesionforge.metrics.replicates import Outcomes, matched_replicates, sensitivity_replicates

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lesionforge.errors import DataError, LineageError, named
-from lesionforge.metrics.matching import CandidateRules
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.provenance import read_json, read_tsv
 
 FREE = ("workers", "accelerator", "devices", "num_nodes", "precision")

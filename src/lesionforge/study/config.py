@@ -5,19 +5,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from lesionforge.data.labels import ORIGINAL
-from lesionforge.data.splits import SplitConfig
-from lesionforge.detection.module import DetectorConfig
+from lesionforge.data.config import ORIGINAL, SplitConfig
+from lesionforge.detection.config import DetectorConfig
 from lesionforge.errors import ConfigError
-from lesionforge.lesions.prior import LesionConfig
-from lesionforge.metrics.intervals import EvaluationConfig
-from lesionforge.metrics.matching import CandidateRules
-from lesionforge.phantoms.cohort import PhantomConfig
+from lesionforge.lesions.config import LesionConfig
+from lesionforge.metrics.config import CandidateRules, EvaluationConfig
+from lesionforge.phantoms.config import PhantomConfig
 from lesionforge.preprocessing.config import PrepareConfig
 from lesionforge.provenance import sha256_json
 from lesionforge.study.regimes import Regime
 from lesionforge.synthesis.config import SynthesisConfig
-from lesionforge.synthesis.spade.module import GeneratorConfig
+from lesionforge.synthesis.spade.config import GeneratorConfig
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 import pandas as pd
 
 from lesionforge.data import cohort, splits
-from lesionforge.data.labels import ORIGINAL, drawn_by_model, read_joined, read_labelled
+from lesionforge.data.config import ORIGINAL
+from lesionforge.data.labels import drawn_by_model, read_joined, read_labelled
 from lesionforge.data.late_labels import with_joined
 from lesionforge.data.subject import Subject
 from lesionforge.errors import ConfigError, DataError, LineageError, named
 from lesionforge.label_qc import decisions
 from lesionforge.provenance import read_json
 from lesionforge.report.runs import Run
-from lesionforge.study import regimes
 from lesionforge.study.config import Study
+from lesionforge.study.regimes import Regime
+from lesionforge.study.training_set import training_subjects
 from lesionforge.synthesis.verification import read_synthetic
 from lesionforge.synthetic_qc import visual_review
 
@@ -53,7 +55,7 @@ def run_subjects(study: Study, regime: str, seed: int, fold: int | None) -> RunS
         root = study.synthetic_root(chosen.synthetic, seed, fold)
         synthetic = read_synthetic(root)
         rejected = visual_review.rejected(root)
-    training = regimes.training_subjects(
+    training = training_subjects(
         chosen, study.regimes["baseline"], table, seed, real, synthetic, rejected
     )
     roles = dict(zip(table["participant_id"], table["role"], strict=True))
@@ -168,7 +170,7 @@ def model_labels(study: Study, regime: str, seed: int, fold: int | None) -> list
     return sorted(drawn & set(order))
 
 
-def _patients_behind(study: Study, regime: regimes.Regime) -> int:
+def _patients_behind(study: Study, regime: Regime) -> int:
     """Count the real patients behind a regime: its own, or the baseline's behind its set."""
     augmented = any(regime.synthetic_count(group) for group in ("patient", "control"))
     behind = study.regimes["baseline"].patients if augmented else 0
@@ -266,7 +268,7 @@ def baseline_subjects(study: Study, seed: int, fold: int | None) -> list[Subject
     real = read_labelled(study.cohort_root, study.labels)
     table = read_splits(study, fold)
     baseline = study.regimes["baseline"]
-    return regimes.training_subjects(baseline, baseline, table, seed, real, [])
+    return training_subjects(baseline, baseline, table, seed, real, [])
 
 
 def fresh_subjects(

@@ -15,7 +15,7 @@ Each channel is an acquisition of its own, so motion and field usually spoil one
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from monai.transforms import RandBiasField
@@ -27,8 +27,8 @@ from lesionforge.errors import DataError
 from lesionforge.lesions.blending import smoothstep
 from lesionforge.preprocessing.intensity import ROBUST_SD, rescale_synthetic
 from lesionforge.seeding import assigned_turn, stream
+from lesionforge.synthesis.config import ArtifactKind
 
-ArtifactKind = Literal["motion", "bias", "spots"]
 STRENGTHS: dict[ArtifactKind, tuple[float, float]] = {
     "motion": (2.0, 4.5),
     "bias": (0.06, 0.12),

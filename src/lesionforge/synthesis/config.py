@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from lesionforge.errors import ConfigError
-from lesionforge.synthesis.artifacts import ArtifactKind
 
+ArtifactKind = Literal["motion", "bias", "spots"]
 Mode = Literal["insert", "whole", "paste"]
 
 

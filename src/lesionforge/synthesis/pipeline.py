@@ -14,7 +14,7 @@ from lesionforge import __version__
 from lesionforge.data.cohort import is_complete, sidecar_path, write_participants, write_subject
 from lesionforge.data.subject import Subject
 from lesionforge.errors import ConfigError, DataError, LineageError, MaskError
-from lesionforge.lesions.prior import LesionConfig
+from lesionforge.lesions.config import LesionConfig
 from lesionforge.provenance import read_json, read_tsv, write_tsv
 from lesionforge.synthesis.acceptance import check_distance
 from lesionforge.synthesis.config import SynthesisConfig

@@ -11,7 +11,8 @@ from tqdm import tqdm
 from lesionforge.data.cohort import is_complete, sidecar_path, write_description
 from lesionforge.data.subject import Subject, read_grid, read_images
 from lesionforge.errors import DataError, LineageError
-from lesionforge.lesions.prior import LesionConfig, LesionPrior, fit_prior
+from lesionforge.lesions.config import LesionConfig
+from lesionforge.lesions.prior import LesionPrior, fit_prior
 from lesionforge.lesions.spec import LesionRequest
 from lesionforge.provenance import read_json, sha256_json, write_json, write_tsv
 from lesionforge.synthesis.anatomy import anatomy_reader

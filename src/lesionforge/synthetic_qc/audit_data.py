@@ -20,7 +20,8 @@ from lesionforge.synthesis.config import SynthesisConfig
 from lesionforge.synthesis.plan import sample_requests
 from lesionforge.synthesis.rendering import find_place
 from lesionforge.synthesis.spec import SynthesisSpec
-from lesionforge.synthetic_qc.audit import AuditData, SyntheticAuditConfig
+from lesionforge.synthetic_qc.audit import AuditData
+from lesionforge.synthetic_qc.config import SyntheticAuditConfig
 from lesionforge.synthetic_qc.mask_distribution import sample_shapes
 from lesionforge.synthetic_qc.subject_features import SubjectFeatures, measure_subject
 

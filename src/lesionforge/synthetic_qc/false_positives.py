@@ -16,8 +16,9 @@ from tqdm import tqdm
 from lesionforge.data.subject import Subject, read_brain, read_grid, read_lesion
 from lesionforge.data.volume import Volume
 from lesionforge.errors import DataError
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.metrics.intervals import quantiles
-from lesionforge.metrics.matching import CandidateRules, candidates_mask, find_candidates
+from lesionforge.metrics.matching import candidates_mask, find_candidates
 from lesionforge.seeding import stream
 from lesionforge.synthetic_qc.subject_features import measure_subject
 from lesionforge.synthetic_qc.two_sample import LIMIT

@@ -7,8 +7,9 @@ from tqdm import tqdm
 
 from lesionforge.data.subject import Subject, read_brain, read_grid, read_images
 from lesionforge.detection.inference import TrainedDetector, predict_probability
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.metrics.intervals import wilson
-from lesionforge.metrics.matching import CandidateRules, find_candidates, match_candidates
+from lesionforge.metrics.matching import find_candidates, match_candidates
 from lesionforge.synthetic_qc.finding import Finding
 
 NAME = "lesions that a detector of real data finds"

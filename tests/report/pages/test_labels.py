@@ -3,7 +3,7 @@ import pytest
 
 from lesionforge.data.subject import read_brain
 from lesionforge.label_qc.evidence import read_evidence
-from lesionforge.metrics.matching import CandidateRules
+from lesionforge.metrics.config import CandidateRules
 from lesionforge.report.pages import labels as label_page
 
 

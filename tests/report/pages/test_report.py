@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lesionforge.metrics.intervals import EvaluationConfig
-from lesionforge.metrics.matching import CandidateRules
+from lesionforge.metrics.config import CandidateRules, EvaluationConfig
 from lesionforge.provenance import read_json, read_tsv, write_json
 from lesionforge.report.pages import report as report_page
 from lesionforge.report.pages.report import write_report

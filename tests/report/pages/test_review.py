@@ -14,7 +14,7 @@ from matplotlib.image import imread
 
 from lesionforge.data.cohort import read_cohort, sidecar_path
 from lesionforge.data.subject import read_grid, read_lesion
-from lesionforge.lesions.prior import LesionConfig
+from lesionforge.lesions.config import LesionConfig
 from lesionforge.provenance import read_json, write_json
 from lesionforge.report.pages.review import _plotted_lesion, plot_lesion, write_inspection_page
 from lesionforge.report.strips import COLOURS

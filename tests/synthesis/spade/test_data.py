@@ -10,6 +10,7 @@ from lesionforge.data.volume import write_volume
 from lesionforge.errors import DataError
 from lesionforge.lesions.appearance import measure_conspicuity
 from lesionforge.lesions.blending import AROUND_MM, feather_weight
+from lesionforge.synthesis.spade.config import GeneratorConfig
 from lesionforge.synthesis.spade.data import (
     PatchBatches,
     PatchSpec,
@@ -18,7 +19,6 @@ from lesionforge.synthesis.spade.data import (
     read_scan,
     style_view,
 )
-from lesionforge.synthesis.spade.module import GeneratorConfig
 
 CONFIG = GeneratorConfig(steps=40, checkpoint_every=10, patch=16, batch_size=2)
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from lesionforge.synthesis.spade.network import STRIDES, Generator, halos, pool
+from lesionforge.synthesis.spade.config import STRIDES
+from lesionforge.synthesis.spade.network import Generator, halos, pool
 
 
 def make_generator(**options) -> Generator:

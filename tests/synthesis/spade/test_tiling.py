@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from lesionforge.errors import ConfigError
-from lesionforge.synthesis.spade.network import STRIDES, Generator, halos, pool
+from lesionforge.synthesis.spade.config import STRIDES
+from lesionforge.synthesis.spade.network import Generator, halos, pool
 from lesionforge.synthesis.spade.noise import position_noise
 from lesionforge.synthesis.spade.tiling import apply_generator
 

@@ -14,7 +14,8 @@ from lesionforge.errors import ConfigError, DataError
 from lesionforge.provenance import read_json, sha256, write_json
 from lesionforge.synthesis.anatomy import read_anatomy
 from lesionforge.synthesis.spade.conditioning import conditioning_map, map_channels
-from lesionforge.synthesis.spade.module import GeneratorConfig, GeneratorModule, reconstruct
+from lesionforge.synthesis.spade.config import GeneratorConfig
+from lesionforge.synthesis.spade.module import GeneratorModule, reconstruct
 from lesionforge.synthesis.spade.tiling import apply_generator
 from lesionforge.synthesis.spade.training import RECORD, load_generator, train_generator
 from lesionforge.training import identify

@@ -8,7 +8,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from lesionforge.data.subject import Subject, read_images
-from lesionforge.label_qc.prelabels import Acceptance, Prelabelling
+from lesionforge.label_qc.config import Acceptance
+from lesionforge.label_qc.prelabels import Prelabelling
 from lesionforge.report.html import write_page
 from lesionforge.report.pictures import cut, middle
 from lesionforge.report.strips import css_colours, join, outlined

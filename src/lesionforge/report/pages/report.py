@@ -9,8 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lesionforge.data.subject import Subject
-from lesionforge.metrics.intervals import EvaluationConfig
-from lesionforge.metrics.matching import CandidateRules
+from lesionforge.metrics.config import CandidateRules, EvaluationConfig
 from lesionforge.provenance import environment, read_json, write_json, write_tsv
 from lesionforge.report import figures, pictures, tables
 from lesionforge.report.html import write_page

@@ -17,7 +17,7 @@ from lesionforge.lesions.shape import label_lesions
 from lesionforge.seeding import stream
 from lesionforge.synthesis.anatomy import Anatomy, read_anatomy
 from lesionforge.synthesis.spade.conditioning import conditioning_map
-from lesionforge.synthesis.spade.module import GeneratorConfig
+from lesionforge.synthesis.spade.config import GeneratorConfig
 from lesionforge.synthesis.spade.network import TISSUE_CHANNELS
 
 PANEL_SIZE = 4

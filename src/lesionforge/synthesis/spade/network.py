@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from lesionforge.synthesis.spade.config import STRIDES
 from lesionforge.synthesis.spade.layers import SLOPE, SPADEBlock
 
-STRIDES = (4, 2, 1)
 ALIGNMENT = STRIDES[0]
 TISSUE_CHANNELS = 3
 EFFECT_LOGITS = 0.4  # a robust SD is 0.1, and the sigmoid's slope 1/4 at the brain's median, 0.5

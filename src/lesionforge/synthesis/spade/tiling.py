@@ -9,8 +9,9 @@ from torch import Tensor
 
 from lesionforge.errors import ConfigError
 from lesionforge.hardware import exact_float32
+from lesionforge.synthesis.spade.config import STRIDES
 from lesionforge.synthesis.spade.layers import SPADEBlock
-from lesionforge.synthesis.spade.network import ALIGNMENT, STRIDES, Crop, Generator, halos, pool
+from lesionforge.synthesis.spade.network import ALIGNMENT, Crop, Generator, halos, pool
 from lesionforge.synthesis.spade.noise import position_noise
 
 Window = tuple[tuple[int, int], ...]

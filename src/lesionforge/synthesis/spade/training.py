@@ -21,13 +21,9 @@ from lesionforge.errors import ConfigError, DataError, LesionForgeError
 from lesionforge.hardware import find_device, resolve_precision
 from lesionforge.provenance import atomic, read_json, sha256, write_json
 from lesionforge.seeding import torch_stream
+from lesionforge.synthesis.spade.config import GeneratorConfig
 from lesionforge.synthesis.spade.data import PatchBatches, Scan, StepSampler, read_scan, style_view
-from lesionforge.synthesis.spade.module import (
-    GeneratorConfig,
-    GeneratorModule,
-    SpadeModel,
-    reconstruct,
-)
+from lesionforge.synthesis.spade.module import GeneratorModule, SpadeModel, reconstruct
 from lesionforge.synthesis.spade.network import EFFECT_LOGITS, Generator
 from lesionforge.synthesis.spade.panel import plot_panel
 from lesionforge.synthesis.spade.style import StyleEncoder, encode_scan
