@@ -16,7 +16,7 @@ import logging
 import pandas as pd
 from tqdm import tqdm
 
-from lesionforge.cli import read_study, stage_parser
+from lesionforge.arguments import command_parser, parse, read_study
 from lesionforge.data.subject import Subject
 from lesionforge.lesions.prior import fit_prior, read_healthy
 from lesionforge.lesions.shape import describe_mask, largest_component
@@ -47,8 +47,7 @@ def main() -> None:
     parser.add_argument("--against", default="train,validation", help="roles of the fresh patients")
     parser.add_argument("--seed", type=int, default=0, help="whose training patients")
     own, rest = parser.parse_known_args()  # the rest is the study's: `--config` and its values
-    stage = stage_parser("train-generator")
-    study = read_study(stage.instantiate(stage.parse_args(rest)))
+    study = read_study(parse(command_parser("train-generator"), rest))
     config = SyntheticAuditConfig(against=tuple(own.against.split(",")))
     behind = runs.baseline_subjects(study, own.seed, None)
     fresh = runs.fresh_subjects(study, behind, config.against, None)

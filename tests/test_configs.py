@@ -16,7 +16,7 @@ import pytest
 import yaml
 from docstring_parser import parse
 
-from lesionforge import cli
+from lesionforge import arguments
 from lesionforge.data.splits import assign_splits
 from lesionforge.study.config import Study
 from lesionforge.study.regimes import Regime
@@ -100,9 +100,8 @@ def reference() -> str:
     return HEADER + "\n".join(commented(bids_study())) + "\n"
 
 
-def read_study(*arguments: str) -> Study:
-    parser = cli.stage_parser("prepare")
-    return cli.read_study(parser.instantiate(parser.parse_args(list(arguments))))
+def read_study(*argv: str) -> Study:
+    return arguments.read_study(arguments.parse(arguments.command_parser("prepare"), list(argv)))
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
@@ -154,8 +153,8 @@ def bonn() -> pd.DataFrame:
     ],
 )
 def test_the_bonn_splits_have_the_counts_that_the_data_page_states(options, patients, controls):
-    arguments = ["--config", str(CONFIGS / "bonn.yaml"), *(f"--splits.{o}" for o in options)]
-    table = assign_splits(bonn(), read_study(*arguments).splits, [0])
+    argv = ["--config", str(CONFIGS / "bonn.yaml"), *(f"--splits.{o}" for o in options)]
+    table = assign_splits(bonn(), read_study(*argv).splits, [0])
     counts = table.groupby(["group", "role"]).size()
     for group, expected in (("patient", patients), ("control", controls)):
         found = [counts.get((group, r), 0) for r in ("train", "validation", "test", "unused")]

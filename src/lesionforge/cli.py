@@ -1,199 +1,113 @@
-"""The command line: `lesionforge <stage>`, and the same stages for the files in `scripts/`."""
+"""The command line: `lesionforge COMMAND`, and the same commands for the files in `scripts/`.
+
+Nothing here imports what takes seconds (torch, scipy, pandas): the command that runs does.
+"""
 
 import difflib
-import inspect
+import gc
 import logging
 import sys
-import textwrap
-from collections.abc import Callable
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
-
-import docstring_parser
-from jsonargparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
 
 from lesionforge import __version__
-from lesionforge.commands import advice, exchange, inference, labels, synthetic
-from lesionforge.commands import study as commands_study
+from lesionforge.commands.table import COMMANDS
 from lesionforge.errors import LesionForgeError
-from lesionforge.study.config import Study
+from lesionforge.stopping import Stopped, end_workers, stoppable
 
-STAGES: dict[str, Callable[..., Any]] = {
-    "check": commands_study.check_data,
-    "prepare": commands_study.prepare,
-    "train-generator": commands_study.train_generator,
-    "synthesize": commands_study.synthesize,
-    "train-detector": commands_study.train_detector,
-    "compare": commands_study.compare,
-    "detect": inference.detect,
-    "audit-synthetic": synthetic.audit_synthetic,
-    "trace-false-positives": synthetic.trace_false_positives,
-    "audit-labels": labels.audit_labels,
-    "next-cases": advice.next_cases,
-    "pre-label": labels.pre_label,
-    "decide": labels.decide,
-    "apply-decisions": labels.apply_decisions,
-    "corrupt-labels": labels.corrupt_labels,
-    "inspect-synthetic": synthetic.inspect_synthetic,
-    "reading-kit": synthetic.reading_kit,
-    "score-reading": synthetic.score_reading,
-    "export-nnunet": exchange.export_nnunet,
-    "import-predictions": exchange.import_predictions,
-}
-WITHOUT_STUDY = ("check", "detect", "score-reading")
-POSITIONAL = {
-    "check": ("bids", None),
-    "detect": ("scans", "+"),
-    "import-predictions": ("predictions", None),
-    "inspect-synthetic": ("saved", None),
-    "score-reading": ("readings", "+"),
-}
-FLAGS = {"prepare": ("check",)}
-STUDY_VALUES = (
-    "Every value of a study's file is an option too, which wins over the file: --detector.steps "
-    "3000, --cohort.phantom.seed 7. What a synthetic set can be is told by --synthetic.help, a "
-    "regime by --regimes.help; --print_config prints the study as it would run."
-)
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
+DONE, FAILED, REFUSED = 0, 1, 2
 
 
-class _Parser(ArgumentParser):
-    """A parser that names the nearest option when one is not known."""
+def run(name: str, argv: list[str] | None = None, prog: str | None = None) -> int:
+    """Run a command; print one message where the user can help, and where it was stopped.
 
-    def error(self, message: str, ex: Exception | None = None) -> Any:
-        for word in message.split():
-            near = difflib.get_close_matches(word, self._option_string_actions, n=1, cutoff=0.7)
-            if word.startswith("--") and near and near[0] != word:
-                message += f". Did you mean {near[0]}?"
-        super().error(message, ex)
-
-
-def stage_parser(stage: str, prog: str | None = None) -> ArgumentParser:
-    """Build the parser of a stage: its own options, and every value of the study."""
-    function = STAGES[stage]
-    prog = prog or f"lesionforge {stage}"
-    parser = _Parser(
-        prog=prog,
-        usage=_usage(stage, prog),
-        description=(function.__doc__ or "").split("Args:")[0],
-        epilog=None if stage in WITHOUT_STUDY else STUDY_VALUES,
-        version=__version__,
-        allow_abbrev=False,
-    )
-    special: set[str | int] = {"study"}
-    if stage in POSITIONAL:
-        name, number = POSITIONAL[stage]
-        parser.add_argument(name, nargs=number, type=str, help=_help(function, name))
-        special.add(name)
-    for name in FLAGS.get(stage, ()):
-        parser.add_argument(f"--{name}", action="store_true", help=_help(function, name))
-        special.add(name)
-    if stage not in WITHOUT_STUDY:
-        parser.add_argument(
-            "--config",
-            action="config",
-            help="study file (YAML), e.g. configs/lgg.yaml; without one, the phantom study runs",
-        )
-    parser.add_function_arguments(function, skip=special)
-    if stage not in WITHOUT_STUDY:
-        parser.add_class_arguments(Study, None)
-        default = Study()
-        parser.set_defaults(
-            regimes={name: asdict(regime) for name, regime in default.regimes.items()},
-            synthetic={name: asdict(config) for name, config in default.synthetic.items()},
-        )
-    return parser
-
-
-def _usage(stage: str, prog: str) -> str:
-    """Return what the stage itself takes; the study's values, which are many, are named below."""
-    name, number = POSITIONAL.get(stage, ("", None))
-    words, flags = [prog], FLAGS.get(stage, ())
-    if stage not in WITHOUT_STUDY:
-        words.append("[--config configs/X.yaml]")
-    for own in inspect.signature(STAGES[stage]).parameters.values():
-        if is_dataclass(own.annotation) and own.name != "study":
-            words.append(f"[--{own.name}.VALUE ...]")
-        elif own.name not in ("study", name):
-            word = f"--{own.name}" if own.name in flags else f"--{own.name} {own.name.upper()}"
-            words.append(word if own.default is own.empty else f"[{word}]")
-    if stage not in WITHOUT_STUDY:
-        words.append("[--VALUE.OF.THE.STUDY ...]")
-    if name:
-        words.append(name.upper() + (" ..." if number else ""))
-    whole = " ".join(word.replace(" ", "\xa0") for word in words)  # options are not torn apart
-    return textwrap.fill(
-        whole, 72, subsequent_indent=" " * 7, break_long_words=False, break_on_hyphens=False
-    ).replace("\xa0", " ")
-
-
-def _help(function: Callable[..., Any], name: str) -> str | None:
-    parameters = docstring_parser.parse(function.__doc__ or "").params
-    return next(p.description for p in parameters if p.arg_name == name)
-
-
-def run(stage: str, argv: list[str] | None = None, prog: str | None = None) -> int:
-    """Parse `argv`, run a stage, and turn an error a user can mend into one clear message.
+    Args:
+        name: of the command.
+        argv: its arguments (default: those of the process).
+        prog: what it is called in messages.
 
     Returns:
-        Exit status: 0 done, 1 refused or failed with a message, 130 interrupted.
+        Exit status: 0 done; 2 the input or the call is wrong, and a message says what; 130 stopped
+        by Ctrl-C, 143 by SIGTERM (128 and the signal's number). Any other error is raised, which
+        ends a process with 1.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    prog = prog or f"lesionforge {name}"
+    with stoppable() as asked:
+        try:
+            status = _run(name, sys.argv[1:] if argv is None else argv, prog)
+        except Stopped:
+            pass
+        except (SystemExit, Exception):
+            if asked.stopped is None:
+                raise
+    if asked.stopped is None:
+        return status
+    asked.stopped.__traceback__ = asked.stopped.__context__ = None
+    gc.collect()  # what the stopped functions held, progress bars among it, ends before the message
+    end_workers()
+    sys.stderr.write(
+        f"{prog}: stopped by {asked.stopped.name}. The same command goes on from here.\n"
+    )
+    return asked.stopped.status
+
+
+def _run(name: str, argv: list[str], prog: str) -> int:
+    """Parse the arguments and call the command."""
+    from lesionforge.arguments import command_parser, parse
+
     try:
-        parser = stage_parser(stage, prog)
-        arguments = parser.instantiate(parser.parse_args(argv))
-        _call(stage, arguments)
+        _call(name, parse(command_parser(name, prog), argv))
     except LesionForgeError as error:
-        print(f"{prog or 'lesionforge'}: error: {error}", file=sys.stderr)
-        return 1
+        sys.stderr.write(f"{prog}: error: {error}\n")
+        return REFUSED
     except OSError as error:
-        print(f"{prog or 'lesionforge'}: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Interrupted. The same command goes on from here.", file=sys.stderr)
-        return 130
-    return 0
+        sys.stderr.write(f"{prog}: error: {error}\n")
+        return REFUSED if error.filename is not None else FAILED
+    return DONE
 
 
-def read_study(arguments: Namespace) -> Study:
-    """Return the study that a stage's parsed and instantiated arguments describe."""
-    values = vars(arguments)
-    return Study(**{name: values[name] for name in Study.__dataclass_fields__})
+def _call(name: str, arguments: "Namespace") -> None:
+    """Call a command with its parsed arguments, and the study where it needs one."""
+    from dataclasses import fields
 
+    from lesionforge.arguments import read_study
+    from lesionforge.study.config import Study
 
-def _call(stage: str, arguments: Namespace) -> None:
-    values = {k: v for k, v in vars(arguments).items() if k != "config"}
-    if stage in WITHOUT_STUDY:
-        STAGES[stage](**values)
+    command = COMMANDS[name]
+    values = {key: value for key, value in vars(arguments).items() if key != "config"}
+    if not command.needs_study:
+        command.function(**values)
         return
     study = read_study(arguments)
-    values = {k: v for k, v in values.items() if k not in Study.__dataclass_fields__}
-    STAGES[stage](study, **values)
-    if stage == "compare":
-        print(commands_study.regime_table(study, values["model"]))
-        print(f"Report: {study.report_root(values['model']) / 'index.html'}")
+    own = {key: v for key, v in values.items() if key not in {f.name for f in fields(Study)}}
+    command.function(study, **own)
 
 
 def main() -> int:
-    """Entry point of the `lesionforge` command."""
-    arguments = sys.argv[1:]
-    if arguments and arguments[0] in STAGES:
-        return run(arguments[0], arguments[1:])
-    width = max(map(len, STAGES))
-    lines = [f"  {n:<{width}}  {(f.__doc__ or '').splitlines()[0]}" for n, f in STAGES.items()]
-    text = "usage: lesionforge STAGE [options]\n\nStages, in this order:\n" + "\n".join(lines)
-    text += "\n\n`lesionforge STAGE --help` explains a stage. Research use only."
-    if arguments in (["--version"],):
-        text = f"lesionforge {__version__}"
-    elif arguments and arguments[0] not in ("-h", "--help"):
-        near = difflib.get_close_matches(arguments[0], STAGES, n=1)
-        hint = f" Did you mean `{near[0]}`?" if near else ""
-        print(f"lesionforge: error: unknown stage `{arguments[0]}`.{hint}", file=sys.stderr)
-        return 2
-    print(text)
-    return 0 if arguments else 2
+    """Entry point of the `lesionforge` program."""
+    words = sys.argv[1:]
+    if words and words[0] in COMMANDS:
+        return run(words[0], words[1:])
+    if words == ["--version"]:
+        print(f"lesionforge {__version__}")
+        return DONE
+    if words and words[0] not in ("-h", "--help"):
+        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+        hint = f" Did you mean `{near[0]}`?" if near else " `lesionforge --help` lists them."
+        print(f"lesionforge: error: unknown command `{words[0]}`.{hint}", file=sys.stderr)
+        return REFUSED
+    width = max(map(len, COMMANDS))
+    print("usage: lesionforge COMMAND [options]\n\nCommands:")
+    for name, command in COMMANDS.items():
+        print(f"  {name:<{width}}  {command.summary}")
+    print("\n`lesionforge COMMAND --help` explains a command. Research use only.")
+    return DONE if words else REFUSED
 
 
-def script(stage: str) -> None:
-    """Run a stage as the script that was called (the files in `scripts/`)."""
-    sys.exit(run(stage, sys.argv[1:], Path(sys.argv[0]).name))
+def script(name: str) -> None:
+    """Run a command as the script that was called (the files in `scripts/`)."""
+    sys.exit(run(name, sys.argv[1:], Path(sys.argv[0]).name))

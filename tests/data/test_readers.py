@@ -172,7 +172,7 @@ def test_a_set_of_a_reader_is_kept_and_never_changed(raw: Path, runs: Path, caps
     kept = mask_of(raw, "sub-1", "A").read_bytes()
     draw(raw, "sub-1", "A", 3)
     try:
-        assert prepare(raw, runs) == 1
+        assert prepare(raw, runs) == 2
     finally:
         mask_of(raw, "sub-1", "A").write_bytes(kept)
     assert "the masks of reader A are others now" in capsys.readouterr().err

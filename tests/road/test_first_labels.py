@@ -101,7 +101,7 @@ def test_a_persons_first_label_trains_behind_everybody_else(root, tmp_path):
     mask = tmp_path / "mask.nii.gz"
     write_volume(mask, truth(known["sub-u04"]), read_grid(known["sub-u04"]))
     options = ["--subject", "sub-u04", "--by", "R", "--reason", "seen"]
-    assert call(root, "decide", *options) == 1
+    assert call(root, "decide", *options) == 2
     assert call(root, "decide", *options, "--mask", str(mask)) == 0
     assert call(root, "next-cases") == 0
     named = read_tsv(study / "audit/next.tsv").query("action == 'label'")["subject"]
@@ -157,13 +157,13 @@ def test_a_models_labels_are_marked_and_counted_apart(root, monkeypatch):
 def test_a_model_that_is_not_sure_makes_no_set(root, monkeypatch, capsys):
     sure(monkeypatch)
     options = ["--regime", "expanded", "--to", "none"]
-    assert call(root, "pre-label", *options, "--accept", "0.99") == 1
+    assert call(root, "pre-label", *options, "--accept", "0.99") == 2
     said = capsys.readouterr().err
     assert "No set `none` was made: the best of 3 best candidates scores 0.970, below 0.99" in said
     assert not (root / "runs/late/cohort/labels/none.tsv").exists()
-    assert call(root, "pre-label", *options, "--accept", "1.2") == 1
-    assert call(root, "pre-label", "--regime", "none", "--to", "none") == 1
-    assert call(root, "pre-label", "--regime", "expanded", "--to", "wrong") == 1
+    assert call(root, "pre-label", *options, "--accept", "1.2") == 2
+    assert call(root, "pre-label", "--regime", "none", "--to", "none") == 2
+    assert call(root, "pre-label", "--regime", "expanded", "--to", "wrong") == 2
     assert "never changed" in capsys.readouterr().err
 
 

@@ -102,11 +102,11 @@ def test_label_sets_and_decisions_are_valid_bids(study):
 
 
 def test_without_predictions_it_says_what_to_do(study, capsys):
-    assert call(study, "audit-labels") == 1
+    assert call(study, "audit-labels") == 2
     assert "Train it first, best with --folds 3" in capsys.readouterr().err
-    assert call(study, "audit-labels", "--labels", "none") == 1
+    assert call(study, "audit-labels", "--labels", "none") == 2
     assert "no predictions" in capsys.readouterr().err
     options = ["--subject", "sub-x", "--by", "R", "--reason", "seen"]
-    assert call(study, "decide", *options) == 1
+    assert call(study, "decide", *options) == 2
     assert "no subject sub-x" in capsys.readouterr().err
-    assert call(study, "apply-decisions", "--to", "original") == 1
+    assert call(study, "apply-decisions", "--to", "original") == 2

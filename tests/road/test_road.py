@@ -88,7 +88,7 @@ def test_the_synthetic_set_is_audited_on_a_page_and_in_the_report(road):
     seen = audit["findings"][-1]
     assert seen["counts"][1] == 2
     assert "of 1 real validation patients" in seen["sentence"]
-    assert _run(road, "audit-synthetic", "--regime", "augmented") == 1
+    assert _run(road, "audit-synthetic", "--regime", "augmented") == 2
     page = (root / "audit.html").read_text()
     assert page.count("data:image/jpeg") == 4  # of each lesion, by its tissue and by its effect
     assert "undefined" in page
@@ -96,7 +96,7 @@ def test_the_synthetic_set_is_audited_on_a_page_and_in_the_report(road):
     assert copied["counts"][1] == 2
     assert _run(road, "compare") == 0
     assert "under audit" in (road / "runs/tiny/report/index.html").read_text()
-    assert _run(road, "audit-synthetic", "--set", "spode") == 1
+    assert _run(road, "audit-synthetic", "--set", "spode") == 2
 
 
 def test_false_positives_are_traced(road):
@@ -105,7 +105,7 @@ def test_false_positives_are_traced(road):
     folder = road / "runs/tiny/detector/augmented/seed-0"
     assert "esearch use only" in (folder / "false_positives.html").read_text()
     assert (folder / "false_positives.tsv").exists()
-    assert _run(road, "trace-false-positives", "--regime", "expanded") == 1
+    assert _run(road, "trace-false-positives", "--regime", "expanded") == 2
     for name in ("false_positives.tsv", "false_positives.html"):
         (folder / name).unlink()
 
@@ -184,7 +184,7 @@ def test_a_test_subject_behind_a_synthetic_volume_is_refused(road, capsys):
     rows.loc[0, "sources"] += f",{leak}"
     rows.to_csv(root, sep="\t", index=False, na_rep="n/a")
     try:
-        assert _run(road, "train-detector", "--regime", "augmented") == 1
+        assert _run(road, "train-detector", "--regime", "augmented") == 2
     finally:
         root.write_text(kept)
     assert f"goes back to {leak} (test)" in capsys.readouterr().err

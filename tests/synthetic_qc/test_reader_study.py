@@ -154,6 +154,6 @@ def test_the_command_scores_and_refuses(kit, tmp_path, capsys):
     kept = (folder / "scores.json").read_text()
     assert json.loads(kept)["readers"]["One"]["T1w"]["right"] == 6
     saved(reading, cases[1:], promised)
-    assert run("score-reading", ["--kit", str(folder), str(reading)]) == 1
+    assert run("score-reading", ["--kit", str(folder), str(reading)]) == 2
     assert f"has no answer for {cases[0].name}" in capsys.readouterr().err
     assert (folder / "scores.json").read_text() == kept

@@ -15,7 +15,8 @@ import yaml
 from filelock import FileLock
 
 from lesionforge import provenance
-from lesionforge.cli import read_study, run, stage_parser
+from lesionforge.arguments import command_parser, parse, read_study
+from lesionforge.cli import run
 from lesionforge.data.cohort import read_cohort, sidecar_path
 from lesionforge.data.config import SplitConfig
 from lesionforge.data.splits import assign_splits, write_splits
@@ -123,9 +124,8 @@ def call(runs, stage, *options):
 
 
 def study_of(runs):
-    parser = stage_parser("prepare")
     arguments = ["--config", str(runs / "toy.yaml"), "--runs", str(runs)]
-    return read_study(parser.instantiate(parser.parse_args(arguments)))
+    return read_study(parse(command_parser("prepare"), arguments))
 
 
 def set_of(runs):
@@ -175,7 +175,7 @@ def test_what_is_rejected_never_trains_and_is_made_up_for(runs, capsys, caplog):
     assert "2 of 3 patients inspected, 1 rejected (50 %)" in caplog.text
     capsys.readouterr()
 
-    assert call(runs, "train-detector", "--regime", "augmented") == 1
+    assert call(runs, "train-detector", "--regime", "augmented") == 2
     error = capsys.readouterr().err
     assert "asks for 3 synthetic patients, the set `paste` has 2 besides 1 subject(s)" in error
     assert "Synthesize more" in error
@@ -188,7 +188,7 @@ def test_what_is_rejected_never_trains_and_is_made_up_for(runs, capsys, caplog):
     assert "sub-syn0002" not in chosen
     assert [n for n in chosen if "syn" in n] == ["sub-syn0001", "sub-syn0003", "sub-syn0004"]
 
-    assert call(runs, "train-detector", "--regime", "augmented") == 1
+    assert call(runs, "train-detector", "--regime", "augmented") == 2
     assert "another configuration, seed or training set" in capsys.readouterr().err
     finished = study_runs.finished_runs(study_of(runs), "detector")[0]
     (note,) = study_runs.outdated(study_of(runs), finished)
@@ -206,7 +206,7 @@ def test_what_is_rejected_is_not_shown_to_readers(runs, capsys):
     assert "sub-syn0002" not in ids(accepted(set_of(runs)))
     assert len(accepted(set_of(runs))) == len(read_cohort(set_of(runs))) - 1
     options = ["--set", "paste", "--n", "3", "--out", str(runs / "kit")]
-    assert call(runs, "reading-kit", *options) == 1
+    assert call(runs, "reading-kit", *options) == 2
     assert "3 synthetic patients were asked for, the set has 2" in capsys.readouterr().err
     assert not (runs / "kit").exists()
 
@@ -258,7 +258,7 @@ def test_who_waits_too_long_for_another_process_is_told(runs, monkeypatch, capsy
     file = saved(runs, {"sub-syn0001": ""})
     monkeypatch.setattr(provenance, "PATIENCE_S", 0.1)
     with FileLock(set_of(runs) / visual_review.LOCK):
-        assert record(runs, file) == 1
+        assert record(runs, file) == 2
     assert "Another process has been writing" in capsys.readouterr().err
     assert read_inspections(set_of(runs)) == []
     (set_of(runs) / visual_review.LOCK).unlink()
@@ -365,12 +365,12 @@ def test_the_commands_say_what_is_wrong(prepared, capsys):
         ([str(prepared / "none.json"), "--set", "paste"], "none.json is missing"),
         ([str(prepared / "half.json"), "--set", "paste"], "is not JSON"),
     ):
-        assert call(prepared, "inspect-synthetic", *options, "--by", "R") == 1
+        assert call(prepared, "inspect-synthetic", *options, "--by", "R") == 2
         assert message in capsys.readouterr().err
     for nobody in (" ", "n/a"):
-        assert record(prepared, file, by=nobody) == 1
+        assert record(prepared, file, by=nobody) == 2
         assert "give a name" in capsys.readouterr().err
-    assert call(prepared, "synthesize", "--set", "paste", "--inspect", "2") == 1
+    assert call(prepared, "synthesize", "--set", "paste", "--inspect", "2") == 2
     assert "`inspect` must be a share" in capsys.readouterr().err
     assert not (set_of(prepared) / "inspected.tsv").exists()
 

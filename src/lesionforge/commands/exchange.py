@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from lesionforge.detection import nnunet
 from lesionforge.errors import ConfigError
-from lesionforge.study import runs as study_runs
-from lesionforge.study.config import Study
+from lesionforge.study.config import Study, check_name
 
 OURS = ("detector", "generator", "synthetic", "stages", "cohort", "raw", "truth")
 """Folders of a study that no other tool's predictions may be written to."""
@@ -29,6 +27,9 @@ def export_nnunet(
         out: the folder that nnU-Net knows as `nnUNet_raw`.
         number: of the study's first seed and fold; the others follow, whichever are written.
     """
+    from lesionforge.detection import nnunet
+    from lesionforge.study import runs as study_runs
+
     wanted = set(study.seeds_and_folds(seed, fold))
     for index, (one_seed, one_fold) in enumerate(study.seeds_and_folds(None, None)):
         if (one_seed, one_fold) not in wanted:
@@ -61,6 +62,11 @@ def import_predictions(
     """
     if model in OURS:
         raise ConfigError(f"`model` must not be {', '.join(OURS)}: those folders are ours.")
+    check_name("model", model)
+
+    from lesionforge.detection import nnunet
+    from lesionforge.study import runs as study_runs
+
     runs = list(study.seeds_and_folds(seed, fold))
     for one_seed, one_fold in runs:
         people = study_runs.run_subjects(study, regime, one_seed, one_fold)

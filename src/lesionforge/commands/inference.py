@@ -3,9 +3,7 @@
 import logging
 from pathlib import Path
 
-from lesionforge.detection.new_scans import detect_scan, find_pairs, is_detected
 from lesionforge.errors import OF_ONE_SUBJECT, DataError
-from lesionforge.report.pages import scan as scan_page
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +22,9 @@ def detect(weights: str, scans: list[str], out: str = "detected") -> None:
         out: folder for candidates.tsv, the probability map on the T1w's grid and a page, for each
             scan.
     """
+    from lesionforge.detection.new_scans import detect_scan, find_pairs, is_detected
+    from lesionforge.report.pages import scan as scan_page
+
     failed = []
     for name, (t1w, flair) in find_pairs([Path(scan) for scan in scans]).items():
         folder = Path(out) / name

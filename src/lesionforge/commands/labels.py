@@ -2,26 +2,17 @@
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from lesionforge.data import splits
-from lesionforge.data.labels import new_set_path, write_label_set
-from lesionforge.data.subject import Subject
-from lesionforge.data.volume import read_volume
-from lesionforge.detection import inference
 from lesionforge.errors import DataError
-from lesionforge.label_qc import corruption, decisions, prelabels, risk
 from lesionforge.label_qc.config import Acceptance, CorruptConfig, LabelAuditConfig, Verdict
-from lesionforge.label_qc.decision_log import Decision
-from lesionforge.label_qc.evidence import Evidence, read_evidence
 from lesionforge.provenance import write_tsv
-from lesionforge.report.pages import labels as label_page
-from lesionforge.report.pages import prelabels as prelabel_page
-from lesionforge.seeding import stream
-from lesionforge.study import runs
 from lesionforge.study.config import Study
 from lesionforge.study.records import recorded
+
+if TYPE_CHECKING:
+    from lesionforge.data.subject import Subject
+    from lesionforge.label_qc.evidence import Evidence
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +34,11 @@ def corrupt_labels(
         errors: which, and how many.
         seed: of the draw.
     """
+    from lesionforge.data import splits
+    from lesionforge.data.labels import new_set_path, write_label_set
+    from lesionforge.label_qc import corruption
+    from lesionforge.study import runs
+
     pool = runs.real_subjects(study)
     if not study.folds:
         training = splits.members(runs.read_splits(study, None), "train")
@@ -71,13 +67,22 @@ def audit_labels(
         audit: how labels are judged.
         regime: whose predictions are used, all seeds of it together.
     """
+    study.check_regime(regime)
+
+    import numpy as np
+
+    from lesionforge.data.volume import read_volume
+    from lesionforge.label_qc import risk
+    from lesionforge.label_qc.evidence import read_evidence
+    from lesionforge.report.pages import labels as label_page
+    from lesionforge.study import runs
+
     with recorded(study, "audit_labels"):
-        runs.check_regime(study, regime)
         maps = _out_of_fold(study, regime)
         subjects = [s for s in runs.real_subjects(study) if s.id in maps]
         rules = study.rules
 
-        def read(subject: Subject) -> Evidence:
+        def read(subject: "Subject") -> "Evidence":
             volumes = [read_volume(path).data for path in maps[subject.id]]
             mean = np.asarray(np.mean(volumes, axis=0), dtype=np.float32)
             return read_evidence(subject, mean, rules)
@@ -97,6 +102,8 @@ def audit_labels(
 
 def _out_of_fold(study: Study, regime: str) -> dict[str, list[Path]]:
     """Return the probability maps of every subject by detectors that were not trained on it."""
+    from lesionforge.data import splits
+
     maps: dict[str, list[Path]] = {}
     for seed, fold in study.seeds_and_folds(None, None):
         table = splits.read_splits(study.splits_path(fold))
@@ -140,6 +147,9 @@ def decide(  # noqa: PLR0913 (each is an option of the command)
         minutes: that it took.
         reviewed_by: a second person.
     """
+    from lesionforge.label_qc import decisions
+    from lesionforge.label_qc.decision_log import Decision
+
     made = Decision(subject, verdict, by, reason, minutes, reviewed_by=reviewed_by)
     drawn = None if mask is None else Path(mask)
     number, written = decisions.decide(study.cohort_root, study.labels, made, drawn)
@@ -153,6 +163,8 @@ def apply_decisions(study: Study, to: str) -> None:
         study: the study.
         to: name of the new label set; train on it with `--labels NAME`.
     """
+    from lesionforge.label_qc import decisions
+
     changed = decisions.apply_decisions(study.cohort_root, study.labels, to)
     logger.info("Label set %s: %d labels are new (%s)", to, len(changed), ", ".join(changed))
 
@@ -183,8 +195,16 @@ def pre_label(
         fold: of the detector, with --folds (default: the first).
     """
     rule = Acceptance(accept, share)
+    study.check_regime(regime)
+
+    from lesionforge.data.labels import new_set_path
+    from lesionforge.detection import inference
+    from lesionforge.label_qc import decisions, prelabels
+    from lesionforge.report.pages import prelabels as prelabel_page
+    from lesionforge.seeding import stream
+    from lesionforge.study import runs
+
     with recorded(study, "pre_label"):
-        runs.check_regime(study, regime)
         new_set_path(study.cohort_root, to)
         seen = decisions.last_verdicts(study.cohort_root)
         waiting = runs.unlabelled_people(study)

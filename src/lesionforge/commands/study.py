@@ -2,27 +2,15 @@
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from lesionforge.data import cohort as data_cohort
-from lesionforge.data import splits
-from lesionforge.detection import inference, training
 from lesionforge.errors import ConfigError, DataError
-from lesionforge.phantoms.cohort import sample_cohort, write_phantoms
-from lesionforge.preprocessing.checks import check_raw
-from lesionforge.preprocessing.confounding import measure_confounding
-from lesionforge.preprocessing.prepare import prepare_cohort, prepare_one
 from lesionforge.provenance import read_json, write_json
-from lesionforge.report import results, tables
-from lesionforge.report.pages import quality as quality_page
-from lesionforge.report.pages import report as report_page
-from lesionforge.report.pages import review as inspection_page
-from lesionforge.study import runs as study_runs
-from lesionforge.study.config import Study
-from lesionforge.study.records import recorded
-from lesionforge.synthesis import pipeline as synthesis
-from lesionforge.synthesis.spade import training as generator_training
-from lesionforge.synthetic_qc.visual_review import accepted, is_of_now
+from lesionforge.study.config import Study, check_name
+from lesionforge.study.records import clock, recorded
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +19,14 @@ def check_data(bids: str, exclude: tuple[str, ...] = ()) -> None:
     """Look a BIDS-like folder through: layout, tables and headers. Nothing is written.
 
     Lists every problem of every subject with what to do, and what would be used. The exit status is
-    1 if a subject cannot be used.
+    2 if a subject cannot be used.
 
     Args:
         bids: folder of the data set.
         exclude: participant ids that are left out on purpose.
     """
+    from lesionforge.preprocessing.checks import check_raw
+
     found = check_raw(Path(bids), exclude)
     sys.stdout.write(f"{found}\n")
     if found.unusable:
@@ -44,6 +34,36 @@ def check_data(bids: str, exclude: tuple[str, ...] = ()) -> None:
             f"{len(found.unusable)} subject(s) of {bids} cannot be used (see above). Fix them, or "
             "exclude them: --exclude '[ID, ...]' here, `cohort.prepare.exclude` in a study."
         )
+
+
+def run(study: Study) -> None:
+    """Run all stages of a study, and go on where it stopped.
+
+    Prepares the cohort, trains the generators, makes the synthetic sets, trains the detectors and
+    compares the regimes. What is finished is kept, what was stopped is resumed. Ends with the time
+    of each stage.
+
+    Args:
+        study: the study.
+    """
+    if study.detector.devices * study.detector.num_nodes > 1:
+        raise ConfigError(
+            "`run` trains on one device. With more `detector.devices` or `num_nodes` run the "
+            "stages one by one, or the Snakefile."
+        )
+    stages: dict[str, Callable[[Study], Any]] = {"prepare": prepare}
+    if study.synthetic_used:
+        if study.generator_used:
+            stages["train-generator"] = train_generator
+        stages["synthesize"] = synthesize
+    stages |= {"train-detector": train_detector, "compare": compare}
+    times = {}
+    for name, stage in stages.items():
+        start = time.monotonic()
+        stage(study)
+        times[name] = time.monotonic() - start
+    for name, seconds in {**times, "all stages": sum(times.values())}.items():
+        logger.info("%-15s %s", name, clock(seconds))
 
 
 def prepare(study: Study, check: bool = False, subject: str | None = None) -> None:
@@ -59,39 +79,61 @@ def prepare(study: Study, check: bool = False, subject: str | None = None) -> No
         raise ConfigError("Phantoms are made together. Name a data set with --cohort.bids DIR.")
     if check:
         check_data(str(study.cohort.bids), study.cohort.prepare.exclude)
-        return
-    if subject:
-        knobs = study.cohort.prepare
-        prepare_one(Path(str(study.cohort.bids)), study.cohort_root, knobs, subject)
-        return
-    with recorded(study, "prepare"):
-        raw = study.root / "raw"
-        if study.cohort.bids is None:
-            phantoms, workers = sample_cohort(study.cohort.phantom), study.cohort.prepare.workers
-            write_phantoms(phantoms, raw, study.root / "truth", workers)
-        else:
-            raw = Path(study.cohort.bids)
-        try:
-            prepare_cohort(raw, study.cohort_root, study.cohort.prepare)
-        finally:  # those that could be prepared, and why others could not
-            _judge_cohort(study.cohort_root)
-        people, seeds = data_cohort.read_people(study.cohort_root), list(study.seeds)
-        if study.folds:
-            drawn = splits.assign_folds(people, study.splits, seeds, study.folds)
-        else:
-            drawn = [splits.assign_splits(people, study.splits, seeds)]
-        for fold, table in zip(study.fold_numbers, drawn, strict=True):
-            splits.write_splits(study.splits_path(fold), table)
+    elif subject:
+        from lesionforge.preprocessing.prepare import prepare_one
+
+        bids, settings = Path(str(study.cohort.bids)), study.cohort.prepare
+        with recorded(study, f"prepare_{subject}"):
+            prepare_one(bids, study.cohort_root, settings, subject)
+    else:
+        with recorded(study, "prepare"):
+            _prepare_all(study)
+
+
+def _prepare_all(study: Study) -> None:
+    """Prepare every subject, measure what may mislead a study, and assign the roles."""
+    from lesionforge.phantoms.cohort import sample_cohort, write_phantoms
+    from lesionforge.preprocessing.prepare import prepare_cohort
+
+    raw = study.root / "raw"
+    if study.cohort.bids is None:
+        phantoms, workers = sample_cohort(study.cohort.phantom), study.cohort.prepare.workers
+        write_phantoms(phantoms, raw, study.root / "truth", workers)
+    else:
+        raw = Path(study.cohort.bids)
+    try:
+        prepare_cohort(raw, study.cohort_root, study.cohort.prepare)
+    finally:  # those that could be prepared, and why others could not
+        _judge_cohort(study.cohort_root)
+    _assign_roles(study)
 
 
 def _judge_cohort(cohort: Path) -> None:
     """Measure what may mislead a study of this cohort, and draw its quality page."""
+    from lesionforge.data.cohort import read_people
+    from lesionforge.preprocessing.confounding import measure_confounding
+    from lesionforge.report.pages import quality as quality_page
+
     if not (cohort / "problems.tsv").exists():
         return  # preparation stopped before any subject
-    found = measure_confounding(data_cohort.read_people(cohort))
+    found = measure_confounding(read_people(cohort))
     write_json(cohort / "confounding.json", found.to_json())
     logger.log(logging.WARNING if found.is_high else logging.INFO, "%s", found)
     logger.info("Look at %s", quality_page.write_quality_page(cohort))
+
+
+def _assign_roles(study: Study) -> None:
+    """Write `splits.tsv`, or one a fold."""
+    from lesionforge.data import splits
+    from lesionforge.data.cohort import read_people
+
+    people, seeds = read_people(study.cohort_root), list(study.seeds)
+    if study.folds:
+        drawn = splits.assign_folds(people, study.splits, seeds, study.folds)
+    else:
+        drawn = [splits.assign_splits(people, study.splits, seeds)]
+    for fold, table in zip(study.fold_numbers, drawn, strict=True):
+        splits.write_splits(study.splits_path(fold), table)
 
 
 def train_generator(study: Study, seed: int | None = None, fold: int | None = None) -> None:
@@ -102,10 +144,13 @@ def train_generator(study: Study, seed: int | None = None, fold: int | None = No
         seed: only this seed (default: all of the study's).
         fold: only this fold (default: all, with --folds).
     """
+    from lesionforge.study import runs
+    from lesionforge.synthesis.spade import training
+
     for one_seed, one_fold in study.seeds_and_folds(seed, fold):
-        with recorded(study, study_runs.run_name("train_generator", one_seed, one_fold)):
-            generator_training.train_generator(
-                study_runs.baseline_subjects(study, one_seed, one_fold),
+        with recorded(study, runs.run_name("train_generator", one_seed, one_fold)):
+            training.train_generator(
+                runs.baseline_subjects(study, one_seed, one_fold),
                 study.generator_root(one_seed, one_fold),
                 study.generator,
                 one_seed,
@@ -144,9 +189,12 @@ def synthesize(
     names = study.synthetic_used if set is None else (set,)
     if not names:
         raise ConfigError("No regime of this study uses a synthetic set. Name one with --set.")
+
+    from lesionforge.study.runs import run_name
+
     for one_seed, one_fold in study.seeds_and_folds(seed, fold):
         for name in names:
-            with recorded(study, study_runs.run_name(f"synthesize_{name}", one_seed, one_fold)):
+            with recorded(study, run_name(f"synthesize_{name}", one_seed, one_fold)):
                 _synthesize_set(study, name, (n, n_controls), one_seed, one_fold)
                 if inspect:
                     _ask_a_person(study, name, one_seed, one_fold, inspect)
@@ -159,12 +207,15 @@ def _synthesize_set(
     seed: int,
     fold: int | None,
 ) -> None:
-    """Make one set of one cell, of as many patients and controls as were `asked` for."""
-    patients, controls = study_runs.synthetic_counts(study, name, seed, fold)
+    """Make one set of one run, of as many patients and controls as were `asked` for."""
+    from lesionforge.study import runs
+    from lesionforge.synthesis import pipeline
+
+    patients, controls = runs.synthetic_counts(study, name, seed, fold)
     if asked[0] is not None:
         patients = controls = asked[0]
-    synthesis.synthesize(
-        study_runs.baseline_subjects(study, seed, fold),
+    pipeline.synthesize(
+        runs.baseline_subjects(study, seed, fold),
         study.generator_root(seed, fold),
         study.synthetic_root(name, seed, fold),
         study.synthetic[name],
@@ -177,11 +228,13 @@ def _synthesize_set(
 
 def _ask_a_person(study: Study, set: str, seed: int, fold: int | None, share: float) -> None:
     """Write the page of a set that a person looks at, and say what to do with it."""
+    from lesionforge.report.pages import review
+
     root = study.synthetic_root(set, seed, fold)
     name = f"{set}, seed {seed}" + ("" if fold is None else f", fold {fold}")
-    report_page, asked = inspection_page.write_inspection_page(root, share, seed, name)
+    page, asked = review.write_inspection_page(root, share, seed, name)
     which = f"--set {set} --seed {seed}" + ("" if fold is None else f" --fold {fold}")
-    logger.info("%d subjects to look at in %s", asked, report_page)
+    logger.info("%d subjects to look at in %s", asked, page)
     logger.info("Then: lesionforge inspect-synthetic FILE %s --by NAME", which)
 
 
@@ -198,26 +251,32 @@ def train_detector(
         fold: only this fold (default: all, with --folds).
     """
     if regime is not None:
-        study_runs.check_regime(study, regime)
-    runs = list(study.seeds_and_folds(seed, fold))
+        study.check_regime(regime)
+    pairs = list(study.seeds_and_folds(seed, fold))
     names = tuple(study.regimes) if regime is None else (regime,)
-    if study.detector.devices * study.detector.num_nodes > 1 and len(runs) * len(names) > 1:
+    if study.detector.devices * study.detector.num_nodes > 1 and len(pairs) * len(names) > 1:
         raise ConfigError(
             "With more than one device each cell is a run of its own: name its --regime and --seed"
             + (" and --fold." if study.folds else ".")
         )
-    for one_seed, one_fold in runs:
+
+    from lesionforge.study import runs
+
+    for one_seed, one_fold in pairs:
         for name in names:
-            why_not = study_runs.shortage(study, name, one_fold)
+            why_not = runs.shortage(study, name, one_fold)
             if why_not and regime is None:
                 logger.warning("Regime %s is left out: %s", name, why_not)
                 continue
-            with recorded(study, study_runs.run_name(f"train_detector_{name}", one_seed, one_fold)):
+            with recorded(study, runs.run_name(f"train_detector_{name}", one_seed, one_fold)):
                 _train_run(study, name, one_seed, one_fold)
 
 
 def _train_run(study: Study, regime: str, seed: int, fold: int | None) -> None:
-    people = study_runs.run_subjects(study, regime, seed, fold)
+    from lesionforge.detection import inference, training
+    from lesionforge.study import runs
+
+    people = runs.run_subjects(study, regime, seed, fold)
     folder = study.detector_root(regime, seed, fold)
     training.train_detector(people.training, folder, study.detector, seed)
     inference.predict_subjects(folder, people.held_out, people.roles, study.rules)
@@ -231,51 +290,67 @@ def compare(study: Study, model: str = "detector") -> Path:
         model: whose predictions: `detector`, or what `import-predictions` was given (its report is
             in `report-<model>`).
     """
+    check_name("model", model)
     with recorded(study, "compare"):
-        runs, missing = study_runs.finished_runs(study, model)
-        notes = study_runs.why_missing(study, missing)
-        confounding = study.cohort_root / "confounding.json"
-        if confounding.exists() and read_json(confounding)["is_high"]:
-            notes.append(read_json(confounding)["text"])
-        notes += study_runs.outdated(study, runs)
-        notes += study_runs.labelled_by_model(study, runs)
-        notes += study_runs.changed_tests(study)
-        roots = {
-            (name, one): study.synthetic_root(name, one, study.fold_numbers[0])
-            for name in study.synthetic
-            for one in study.seeds
-        }
-        judged = {
-            key: read_json(root / "audit.json")
-            for key, root in roots.items()
-            if (root / "audit.json").exists()
-        }
-        notes += [
-            f"The audit of `{name}`, seed {one}, is of another state of the set. Run `lesionforge "
-            f"audit-synthetic --set {name} --seed {one}` again."
-            for (name, one), audit in judged.items()
-            if not is_of_now(audit, roots[name, one])
-        ]
-        for note in notes:
-            logger.warning("%s", note)
-        metrics = results.compute_metrics(
-            study.name, study.sha256, study.data, runs, study.rules, study.evaluation, notes
-        )
-        return report_page.write_report(
-            metrics,
-            runs,
-            study_runs.real_subjects(study),
-            {
-                name: accepted(root)
-                for (name, one), root in roots.items()
-                if one == study.seeds[0] and (root / "participants.tsv").exists()
-            },
-            list(judged.values()),
-            study.report_root(model),
-            (study.rules, study.evaluation),
-        )
+        page = _write_report(study, model)
+    from lesionforge.report.tables import text_table
+
+    sys.stdout.write(text_table(read_json(study.report_root(model) / "metrics.json")) + "\n")
+    sys.stdout.write(f"Report: {page}\n")
+    return page
 
 
-def regime_table(study: Study, model: str) -> str:
-    """Return the table of the regimes as text, from the report's metrics."""
-    return tables.text_table(read_json(study.report_root(model) / "metrics.json"))
+def _write_report(study: Study, model: str) -> Path:
+    """Compute the metrics of a model's finished runs, and write tables, figures and pages."""
+    from lesionforge.report import results
+    from lesionforge.report.pages.report import write_report
+    from lesionforge.study import runs
+    from lesionforge.synthetic_qc.visual_review import accepted
+
+    finished, missing = runs.finished_runs(study, model)
+    audits, outdated = _audits(study)
+    notes = runs.why_missing(study, missing)
+    confounding = study.cohort_root / "confounding.json"
+    if confounding.exists() and read_json(confounding)["is_high"]:
+        notes.append(read_json(confounding)["text"])
+    notes += runs.outdated(study, finished)
+    notes += runs.labelled_by_model(study, finished)
+    notes += runs.changed_tests(study)
+    notes += outdated
+    for note in notes:
+        logger.warning("%s", note)
+    metrics = results.compute_metrics(
+        study.name, study.sha256, study.data, finished, study.rules, study.evaluation, notes
+    )
+    first = {
+        name: study.synthetic_root(name, study.seeds[0], study.fold_numbers[0])
+        for name in study.synthetic
+    }
+    return write_report(
+        metrics,
+        finished,
+        runs.real_subjects(study),
+        {n: accepted(root) for n, root in first.items() if (root / "participants.tsv").exists()},
+        audits,
+        study.report_root(model),
+        (study.rules, study.evaluation),
+    )
+
+
+def _audits(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
+    """Read the audits of the synthetic sets, and name those of another state of their set."""
+    from lesionforge.synthetic_qc.visual_review import is_of_now
+
+    audits, outdated = [], []
+    for name in study.synthetic:
+        for seed in study.seeds:
+            root = study.synthetic_root(name, seed, study.fold_numbers[0])
+            if not (root / "audit.json").exists():
+                continue
+            audits.append(read_json(root / "audit.json"))
+            if not is_of_now(audits[-1], root):
+                outdated.append(
+                    f"The audit of `{name}`, seed {seed}, is of another state of the set. Run "
+                    f"`lesionforge audit-synthetic --set {name} --seed {seed}` again."
+                )
+    return audits, outdated

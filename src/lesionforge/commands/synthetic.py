@@ -3,42 +3,16 @@
 import logging
 import secrets
 import sys
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-import pandas as pd
-
-from lesionforge.data import cohort
-from lesionforge.data.subject import Subject, read_lesion
-from lesionforge.data.volume import Volume, read_volume
-from lesionforge.detection.inference import load_detector
 from lesionforge.errors import ConfigError, DataError
-from lesionforge.metrics.outcomes import outcome
-from lesionforge.provenance import read_json, write_json, write_tsv
-from lesionforge.report.pages import false_positives as trace_page
-from lesionforge.report.pages import reading as reading_page
-from lesionforge.report.pages import synthetic as synthetic_page
-from lesionforge.report.results import jsonable, score_threshold
-from lesionforge.report.runs import Run, read_run
-from lesionforge.study import runs as study_runs
+from lesionforge.provenance import read_json, write_json
 from lesionforge.study.config import Study
 from lesionforge.study.records import recorded
-from lesionforge.synthetic_qc import false_positives, reader_study, visual_review
-from lesionforge.synthetic_qc.audit import judge
-from lesionforge.synthetic_qc.audit_data import new_lesions, read_audit_data
 from lesionforge.synthetic_qc.config import SyntheticAuditConfig
-from lesionforge.synthetic_qc.finding import Finding
-from lesionforge.synthetic_qc.memorization import likest
-from lesionforge.synthetic_qc.visibility import NAME, found_finding
-from lesionforge.synthetic_qc.visual_review import accepted
 
 logger = logging.getLogger(__name__)
-
-# What an audit counts of the scene it judged.
-COUNTED = ("patients", "controls", "fresh", "healthy", "trained", "hosts", "masks")
 
 
 def audit_synthetic(
@@ -65,70 +39,16 @@ def audit_synthetic(
     """
     if set not in study.synthetic:
         raise ConfigError(f"`set` must be one of {', '.join(study.synthetic)}, got {set}.")
-    study_runs.check_regime(study, regime)
+    study.check_regime(regime)
     if study.regimes[regime].synthetic is not None:
         raise ConfigError(f"`regime` must be one without synthetic data, got {regime}.")
+
+    from lesionforge.study.runs import run_name
+    from lesionforge.study.synthetic_audit import audit_set
+
     for one_seed, one_fold in study.seeds_and_folds(seed, fold):
-        with recorded(study, study_runs.run_name(f"audit_synthetic_{set}", one_seed, one_fold)):
-            _audit_set(study, audit, (set, regime), (one_seed, one_fold))
-
-
-def _audit_set(
-    study: Study,
-    config: SyntheticAuditConfig,
-    names: tuple[str, str],
-    run: tuple[int, int | None],
-) -> None:
-    name, regime = names
-    root = study.synthetic_root(name, *run)
-    behind = study_runs.baseline_subjects(study, *run)
-    fresh = study_runs.fresh_subjects(study, behind, config.against, run[1])
-    made = visual_review.accepted(root)
-    audit_data = read_audit_data(made, behind, fresh, study.synthetic[name], config)
-    findings, matches = judge(audit_data, config.seed)
-    ill = [s for s in made if s.group == "patient"]
-    place = new_lesions(behind, study.synthetic[name])
-    findings.append(_found(study, regime, run, ill, place))
-    audit: dict[str, Any] = {
-        "schema": 1,
-        "set": name,
-        "seed": run[0],
-        "against": list(config.against),
-        "counts": {part: len(getattr(audit_data, part)) for part in COUNTED}
-        | {"with_artifact": audit_data.with_artifact},
-        "subjects": {s.id: visual_review.digest(s) for s in made},
-        "findings": [finding.to_json() for finding in findings],
-    }
-    audit = jsonable(audit)
-    cohort.write_bidsignore(root)  # the set may be older than what is listed there
-    write_json(root / "audit.json", audit)
-    write_tsv(root / "nearest.tsv", pd.DataFrame([asdict(m) for m in matches]))
-    known = {s.id: s for s in [*behind, *made]}
-    worst = likest(matches, config.pictures)
-    page = synthetic_page.write_synthetic_page(root / "audit.html", audit, worst, known)
-    logger.info("%s Look at %s", synthetic_page.headline(audit["findings"]), page)
-
-
-def _found(
-    study: Study,
-    regime: str,
-    where: tuple[int, int | None],
-    patients: list[Subject],
-    place: Callable[[Subject], np.ndarray],
-) -> Finding:
-    """Look for the synthetic lesions with a regime's detector, if it is trained."""
-    folder = study.detector_root(regime, *where)
-    if not (folder / "subjects.tsv").exists():
-        why = f"regime {regime} is not trained yet"
-        return Finding("conditioning", NAME, None, "higher", "", why=why)
-    done = study_runs.finished_runs(study, "detector")[0]
-    run = next(c for c in done if (c.regime, c.seed, c.fold) == (regime, *where))
-    tables = read_run(run, study.rules)
-    threshold = score_threshold(tables, study.rules, study.evaluation)
-    members = tables.subjects[tables.subjects["role"] == "validation"]
-    seen = outcome(tables.candidates, members, dict.fromkeys(members["participant_id"], threshold))
-    usual = int(seen.detected.sum()), len(seen.patients)
-    return found_finding(load_detector(folder), patients, study.rules, threshold, usual, place)
+        with recorded(study, run_name(f"audit_synthetic_{set}", one_seed, one_fold)):
+            audit_set(study, audit, (set, regime), (one_seed, one_fold))
 
 
 def trace_false_positives(
@@ -152,6 +72,9 @@ def trace_false_positives(
         seed: only this seed (default: all that both regimes have).
         fold: only this fold (default: all, with --folds).
     """
+    from lesionforge.study import runs as study_runs
+    from lesionforge.study.false_positive_trace import trace_run
+
     wanted = list(study.seeds_and_folds(seed, fold))
     done = {(c.regime, c.seed, c.fold): c for c in study_runs.finished_runs(study, "detector")[0]}
     runs = [run for run in wanted if all((r, *run) in done for r in (regime, against))]
@@ -159,42 +82,7 @@ def trace_false_positives(
         raise DataError(f"Train `{regime}` and `{against}` first; no seed has both.")
     for run in runs:
         with recorded(study, study_runs.run_name(f"trace_{regime}", *run)):
-            _trace_run(study, done[regime, *run], done[against, *run], role)
-
-
-def _trace_run(study: Study, run: Run, other: Run, role: str) -> None:
-    both = [read_run(one, study.rules) for one in (run, other)]
-    thresholds = [score_threshold(one, study.rules, study.evaluation) for one in both]
-    members = both[0].ids(role)
-    mine, theirs = (t.candidates[t.candidates["participant_id"].isin(members)] for t in both)
-    false = false_positives.false_candidates(mine, theirs, (thresholds[0], thresholds[1]))
-    training = study_runs.trained_subjects(study, run, both[0].training)
-    place_of: Callable[[Subject], np.ndarray] = read_lesion
-    if run.source:
-        behind = study_runs.baseline_subjects(study, run.seed, run.fold)
-        place_of = new_lesions(behind, study.synthetic[run.source])
-    lesions = false_positives.read_training_lesions(training, place_of)
-    held_out = [s for s in study_runs.real_subjects(study) if s.id in members]
-
-    def read(name: str) -> Volume:
-        return read_volume(run.probability(name))
-
-    def place(name: str, number: int) -> np.ndarray:
-        return false_positives.candidate_place(read(name), study.rules, number)
-
-    found = false_positives.trace(false, held_out, read, study.rules, lesions)
-    write_tsv(run.folder / "false_positives.tsv", found)
-    summary = false_positives.summarise(found, lesions, len(false) - len(found))
-    known = {s.id: s for s in [*training, *held_out]}
-    page = trace_page.write_trace_page(
-        run.folder / "false_positives.html",
-        found,
-        summary,
-        known,
-        place,
-        (run.regime, other.regime, role),
-    )
-    logger.info("%s Look at %s", summary, page)
+            trace_run(study, done[regime, *run], done[against, *run], role)
 
 
 def inspect_synthetic(
@@ -226,6 +114,10 @@ def inspect_synthetic(
             f"The study has {len(runs)} sets `{set}`, verdicts belong to one: name its --seed"
             + (" and --fold." if study.folds else ".")
         )
+
+    from lesionforge.data import cohort
+    from lesionforge.synthetic_qc import visual_review
+
     root = study.synthetic_root(set, *runs[0])
     subjects = cohort.read_cohort(root)
     written = visual_review.record_inspection(Path(saved), subjects, by)
@@ -254,13 +146,18 @@ def reading_kit(
         seed: of choice and order.
         out: folder of the kit.
     """
+    from lesionforge.report.pages.reading import write_reading_page
+    from lesionforge.study.runs import real_subjects
+    from lesionforge.synthetic_qc import reader_study
+    from lesionforge.synthetic_qc.visual_review import accepted
+
     one_seed, one_fold = next(study.seeds_and_folds(None, None))
     made = accepted(study.synthetic_root(set, one_seed, one_fold))
-    real = study_runs.real_subjects(study)
+    real = real_subjects(study)
     cases = reader_study.sample_cases(real, made, n, seed)
     promised = reader_study.seal(cases, secrets.token_bytes(reader_study.SALT_BYTES), Path(out))
     known = {s.id: s for s in [*real, *made]}
-    page = reading_page.write_reading_page(Path(out) / "reading.html", cases, known, promised)
+    page = write_reading_page(Path(out) / "reading.html", cases, known, promised)
     logger.info("%d volumes to read in %s; keep %s to yourself", len(cases), page, Path(out, "key"))
     return page
 
@@ -274,6 +171,8 @@ def score_reading(kit: str, readings: list[str]) -> None:
         kit: folder that `reading-kit` made.
         readings: files that the page has saved, one a reader.
     """
+    from lesionforge.synthetic_qc import reader_study
+
     folder = Path(kit)
     cases = reader_study.open_key(folder)
     promised = read_json(folder / "commitment.json")["sha256"]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lesionforge.errors import ConfigError
+from lesionforge.ranges import check_finite
 
 ORIGINAL = "original"
 """The label set that preparation found."""
@@ -40,6 +41,7 @@ class SplitConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_finite(self)
         counts = ("validation_patients", "validation_controls", "test_patients", "test_controls")
         negative = [name for name in counts if getattr(self, name) < 0]
         if negative:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lesionforge.errors import ConfigError
+from lesionforge.ranges import check_finite
 
 STRIDE = 8
 Precision = Literal["auto", "32-true", "bf16-mixed"]
@@ -56,6 +57,7 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_finite(self)
         for name, value in vars(self).items():
             if name.endswith("_probability") and not 0 <= value <= 1:
                 raise ConfigError(f"`{name}` must be in [0, 1], got {value}.")
@@ -121,6 +123,7 @@ class DetectorConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_finite(self)
         for name in ("steps", "batch_size", "epoch_steps", "devices", "num_nodes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"`{name}` must be at least 1, got {getattr(self, name)}.")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from lesionforge.errors import ConfigError
+from lesionforge.ranges import check_finite
 
 ErrorKind = Literal["missing", "shifted", "spurious", "small", "large", "swapped"]
 ActionKind = Literal["label", "inspect", "adjudicate", "validate", "look"]
@@ -30,6 +31,7 @@ class CorruptConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_finite(self)
         if not 0 < self.rate < 1:
             raise ConfigError(f"`rate` must be in (0, 1), got {self.rate}.")
         unknown = [kind for kind in self.kinds if kind not in get_args(ErrorKind)]
@@ -69,6 +71,7 @@ class LabelAuditConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_finite(self)
         if not 0 < self.expected_rate < 1:
             raise ConfigError(f"`expected_rate` must be in (0, 1), got {self.expected_rate}.")
         if self.candidates < 1:
@@ -91,6 +94,7 @@ class Acceptance:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_finite(self)
         if not 0.5 <= self.accept <= 1:
             raise ConfigError(f"`accept` must be in [0.5, 1], got {self.accept:g}.")
         if not 0 <= self.share <= 1:
@@ -121,6 +125,7 @@ class NextConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_finite(self)
         actions = get_args(ActionKind)
         if set(self.minutes_each) != set(actions) or min(self.minutes_each.values()) <= 0:
             raise ConfigError(f"`minutes_each` must be above 0 for each of {', '.join(actions)}.")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lesionforge.errors import ConfigError
+from lesionforge.ranges import check_finite
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class LesionConfig:
     attempts: int = 40
 
     def __post_init__(self) -> None:
+        check_finite(self)
         for name in ("min_cortex_share", "place_floor", "spatial_floor"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"`{name}` must be in [0, 1], got {getattr(self, name)}.")

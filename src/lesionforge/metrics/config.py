@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from lesionforge.errors import ConfigError
+from lesionforge.ranges import check_finite
 
 CONNECTIVITY = 26
 NEGLIGIBLE = 0.005
@@ -31,6 +32,7 @@ class CandidateRules:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_finite(self)
         if not NEGLIGIBLE <= self.candidate_threshold < 1:
             raise ConfigError(
                 f"`candidate_threshold` must be in [{NEGLIGIBLE:g}, 1), since maps hold nothing "
@@ -75,6 +77,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_finite(self)
         if not self.false_positives_per_subject >= 0:
             raise ConfigError(
                 "`false_positives_per_subject` must be 0 or more, got "

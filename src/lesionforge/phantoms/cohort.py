@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import delayed
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
@@ -31,6 +31,7 @@ from lesionforge.phantoms.lesions import Signs, add_findings
 from lesionforge.phantoms.parameters import DIFFICULTY, SCANNERS
 from lesionforge.phantoms.spec import PhantomSpec, sample_phantom, spec_from_json
 from lesionforge.provenance import atomic, read_json, write_json, write_tsv
+from lesionforge.stopping import worker_pool
 
 __all__ = [
     "DIFFICULTY",
@@ -163,7 +164,7 @@ def write_phantoms(specs: list[PhantomSpec], raw: Path, truth: Path, workers: in
         cost = SECONDS_EACH * (2.5 / specs[0].voxel_mm) ** 3 * len(todo) / max(workers, 1)
         log.info("%d phantoms to make, about %.0f s", len(todo), cost)
     start = time.monotonic()
-    jobs = Parallel(n_jobs=workers, return_as="generator_unordered")(
+    jobs = worker_pool(workers, return_as="generator_unordered")(
         delayed(_write_phantom)(spec, raw, truth) for spec in todo
     )
     for _ in tqdm(jobs, total=len(todo), desc="phantoms", disable=not todo):

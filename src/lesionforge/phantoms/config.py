@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lesionforge.errors import ConfigError
+from lesionforge.ranges import check_finite
 
 PhantomVersion = Literal["1", "2", "3"]
 
@@ -27,6 +28,7 @@ class PhantomConfig:
     version: PhantomVersion = "1"
 
     def __post_init__(self) -> None:
+        check_finite(self)
         for name in ("patients", "controls"):
             if not 0 <= getattr(self, name) <= 9999:
                 raise ConfigError(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lesionforge.errors import ConfigError
+from lesionforge.ranges import check_finite
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class PrepareConfig:
     workers: int = 2
 
     def __post_init__(self) -> None:
+        check_finite(self)
         if not 0.5 <= self.voxel_mm <= 5:
             raise ConfigError(f"`voxel_mm` must be in [0.5, 5], got {self.voxel_mm}.")
         if not 1 <= self.n4_voxel_mm <= 10:

@@ -22,6 +22,7 @@ from lesionforge.preprocessing.quality import COLUMNS
 from lesionforge.preprocessing.raw import Problem
 from lesionforge.preprocessing.scan import PreparedScan
 from lesionforge.provenance import write_tsv
+from lesionforge.stopping import worker_pool
 
 PROBLEM_COLUMNS = ("participant_id", "file", "what", "remedy", "fatal")
 _log = logging.getLogger("lesionforge.prepare")
@@ -64,9 +65,8 @@ def prepare_cohort(bids: Path, cohort: Path, config: PrepareConfig) -> list[Subj
     write_description(cohort, "Prepared cohort", ("T1w", "FLAIR"))
     begun = time.perf_counter()
     jobs = (joblib.delayed(prepare_subject)(raw, bids, cohort, config) for raw in raws)
-    parallel = joblib.Parallel(
-        n_jobs=min(config.workers, max(len(raws), 1)), return_as="generator", batch_size=1
-    )
+    workers = min(config.workers, max(len(raws), 1))
+    parallel = worker_pool(workers, return_as="generator", batch_size=1)
     outcomes = list(tqdm(parallel(jobs), total=len(raws), desc="prepare", unit="subject"))
     done = [(s, f) for s, f, _ in outcomes if s is not None]
     problems += [problem for _, _, found in outcomes for problem in found]

@@ -1,5 +1,6 @@
 """One study: its configuration (the table of contents of everything) and its folders."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +17,36 @@ from lesionforge.provenance import sha256_json
 from lesionforge.study.regimes import Regime
 from lesionforge.synthesis.config import SynthesisConfig
 from lesionforge.synthesis.spade.config import GeneratorConfig
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+RENAMED = {
+    "arms": "regimes",
+    "discriminator_rate": "discriminator_learning_rate",
+    "dose": "ratio",
+    "flaw_kinds": "artifact_kinds",
+    "flaw_share": "artifact_share",
+    "generator_rate": "generator_learning_rate",
+}
+"""Keys of version 0.1 and what they are called now. None is read: a message names the new one."""
+REMOVED = {"decoy_share": "Decoys gained nothing and were removed: delete the line."}
+"""Keys of version 0.1 that are gone, and what to do."""
+
+
+def check_name(what: str, name: str) -> None:
+    """Refuse a name that could leave its folder, hide a file or be read as an option or command.
+
+    Args:
+        what: is named, for the message, e.g. `name` or `regimes`.
+        name: becomes part of folder names.
+
+    Raises:
+        ConfigError: see above.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ConfigError(
+            f"`{what}`: {name!r} cannot be a name. Use 1 to 64 letters (a to z), digits, `-`, `_` "
+            "and `.`, the first one neither `-` nor `.`."
+        )
 
 
 @dataclass(frozen=True)
@@ -83,7 +114,12 @@ class Study:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
-        """Check what belongs together."""
+        """Check the names, and what belongs together."""
+        check_name("name", self.name)
+        check_name("labels", self.labels)
+        for block in ("regimes", "synthetic"):
+            for name in getattr(self, block):
+                check_name(block, name)
         if "baseline" not in self.regimes:
             raise ConfigError(
                 "`regimes` must contain `baseline`, the regime others are compared with."
@@ -102,6 +138,15 @@ class Study:
                     f"Regime `{name}` uses the synthetic set `{regime.synthetic}`, which is not in "
                     f"`synthetic` ({', '.join(self.synthetic) or 'empty'})."
                 )
+
+    def check_regime(self, name: str) -> None:
+        """Refuse the name of a regime that the study does not have.
+
+        Raises:
+            ConfigError: see above.
+        """
+        if name not in self.regimes:
+            raise ConfigError(f"`regime` must be one of {', '.join(self.regimes)}, got {name}.")
 
     @property
     def root(self) -> Path:
@@ -182,6 +227,11 @@ class Study:
         """The synthetic sets that a regime uses, in the order of `synthetic`."""
         used = {regime.synthetic for regime in self.regimes.values()}
         return tuple(name for name in self.synthetic if name in used)
+
+    @property
+    def generator_used(self) -> bool:
+        """Whether one of these sets is made by a trained generator."""
+        return any(self.synthetic[name].mode != "paste" for name in self.synthetic_used)
 
     def synthetic_count(self, name: str, group: str) -> int:
         """Return how many `patient`s or `control`s of a set its largest ratio asks for."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lesionforge.errors import ConfigError
+from lesionforge.ranges import check_finite
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Regime:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_finite(self)
         if self.patients < 1 or self.controls < 0:
             raise ConfigError(
                 "A regime needs `patients` of at least 1 and `controls` of at least 0, got "

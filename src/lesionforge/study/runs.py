@@ -45,7 +45,7 @@ def run_subjects(study: Study, regime: str, seed: int, fold: int | None) -> RunS
         ConfigError: the study has no such regime, or too few subjects for it.
         LineageError: a subject who must not stands behind a training volume.
     """
-    check_regime(study, regime)
+    study.check_regime(regime)
     real = [s for s in read_labelled(study.cohort_root, study.labels) if s.has_label]
     table = read_splits(study, fold)
     chosen = study.regimes[regime]
@@ -114,16 +114,6 @@ def read_splits(study: Study, fold: int | None) -> pd.DataFrame:
     if not joined:
         return table
     return with_joined(table, joined, cohort.read_people(study.cohort_root), study.splits)
-
-
-def check_regime(study: Study, regime: str) -> None:
-    """Refuse the name of a regime that the study does not have.
-
-    Raises:
-        ConfigError: see above.
-    """
-    if regime not in study.regimes:
-        raise ConfigError(f"`regime` must be one of {', '.join(study.regimes)}, got {regime}.")
 
 
 def run_name(what: str, seed: int, fold: int | None) -> str:

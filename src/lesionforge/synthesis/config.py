@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from lesionforge.errors import ConfigError
+from lesionforge.ranges import check_finite
 
 ArtifactKind = Literal["motion", "bias", "spots"]
 Mode = Literal["insert", "whole", "paste"]
@@ -76,6 +77,7 @@ class SynthesisConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        check_finite(self)
         if self.mode not in get_args(Mode):
             raise ConfigError(f"`mode` must be insert, whole or paste, got {self.mode!r}.")
         _within("feather_mm", self.feather_mm, 0, 50)

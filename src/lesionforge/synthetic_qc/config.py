@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lesionforge.errors import ConfigError
+from lesionforge.ranges import check_finite
 
 ROLES = ("train", "validation", "test")
 
@@ -29,6 +30,7 @@ class SyntheticAuditConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_finite(self)
         if not self.against or set(self.against) - set(ROLES):
             raise ConfigError(f"`against` must be some of {', '.join(ROLES)}, got {self.against}.")
         if self.masks < 0 or self.pictures < 0:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lesionforge.errors import ConfigError
+from lesionforge.ranges import check_finite
 
 STRIDES = (4, 2, 1)
 PATCH_MULTIPLE = 8
@@ -70,6 +71,7 @@ class GeneratorConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_finite(self)
         counts = ("hidden", "style_dim", "discriminator_width", "steps", "checkpoint_every")
         for name in (*counts, "batch_size", "log_every", "panel_every"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
