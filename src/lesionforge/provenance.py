@@ -4,12 +4,16 @@ Every configuration imports this module, so pandas, torch and filelock, which ta
 are imported by the functions that use them.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import platform
 import subprocess
 import tempfile
+import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +26,9 @@ from lesionforge.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+PART = ".part-"
+FOREIGN_S = 24 * 3600.0
+"""Temporary files of other machines are left alone for so long: their locks may be invisible."""
 PATIENCE_S = 60.0  # for another process that is writing
 WRITERS = {  # what writes a folder of a study, by its name and that of the folder inside it
     "cohort": "prepare",
@@ -37,19 +44,85 @@ WRITERS = {  # what writes a folder of a study, by its name and that of the fold
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write to; rename it to `path` when all went well.
 
-    The temporary name keeps the suffixes of `path` (NIfTI writers choose their format by them).
-    A process killed at any moment leaves either the old file or the new one, never half of it.
+    The temporary name keeps the suffixes of `path` (NIfTI writers choose their format by them). It
+    is hidden (readers leave out what begins with a dot) and locked, so that `sweep` knows whether
+    its writer still lives. File and folder are on disk when the name appears: a process killed at
+    any moment, or a machine that loses power, leaves either the old file or the new one, never half
+    of it.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix="-" + path.name)
-    os.close(handle)
+    _make(path.parent)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_own_prefix(), suffix=f"-{path.name}")
     try:
+        with contextlib.suppress(OSError):  # not every file system has locks
+            _lock(handle)
         yield Path(name)
         os.chmod(name, 0o666 & ~_umask())  # noqa: PTH101 (mkstemp's 0600 would outlive the rename)
+        _sync(Path(name))
         os.replace(name, path)  # noqa: PTH105 (atomic on one file system)
+        _sync(path.parent)
     finally:
+        os.close(handle)
         Path(name).unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Delete the temporary files that killed processes have left in a folder and those below it.
+
+    A file whose writer lives is locked and stays. Locks of other machines may be invisible: their
+    files stay for a day. Links are not followed.
+
+    Returns:
+        What was deleted.
+    """
+    swept = []
+    for above, _, names in os.walk(folder):
+        for path in (Path(above, name) for name in names if name.startswith(PART)):
+            with contextlib.suppress(OSError):  # locked, gone meanwhile, or no right to delete it
+                young = time.time() - path.stat().st_mtime < FOREIGN_S
+                if young and not path.name.startswith(_own_prefix()):
+                    continue
+                with path.open("rb") as file:
+                    _lock(file.fileno())
+                    path.unlink()
+                swept.append(path)
+    return swept
+
+
+def is_hidden(path: Path, root: Path) -> bool:
+    """Tell whether a file below `root`, or a folder above it, has a name that begins with a dot.
+
+    Such files are no data: temporary files, and what other systems leave (`._sub-01_T1w.nii.gz`).
+    """
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def _own_prefix() -> str:
+    """Return how temporary files of this machine begin."""
+    return f"{PART}{zlib.crc32(platform.node().encode()):08x}-"
+
+
+def _lock(handle: int) -> None:
+    """Lock an open file; raises OSError if another process has locked it."""
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it, each one on disk before it is used."""
+    if folder.is_dir():
+        return
+    _make(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or folder is on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -102,7 +175,7 @@ def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically; NaN is refused (use None)."""
     text = json.dumps(value, indent=1, default=str, allow_nan=False) + "\n"
     with atomic(path) as part:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
@@ -112,7 +185,7 @@ def read_json(path: Path) -> Any:
         DataError: the file is missing or is not JSON.
     """
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path} is missing. {_remedy(Path(path))}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -131,8 +204,14 @@ def _remedy(path: Path) -> str:
 
 def write_tsv(path: Path, table: "pd.DataFrame") -> None:
     """Write a table as BIDS does: tab-separated, `n/a` for missing, no index; atomically."""
+    text = _tsv(table)
     with atomic(path) as part:
-        table.to_csv(part, sep="\t", index=False, na_rep="n/a", float_format="%.6g")
+        part.write_text(text, encoding="utf-8")
+
+
+def _tsv(table: "pd.DataFrame") -> str:
+    text: str = table.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.6g")
+    return text
 
 
 def write_tsv_once(path: Path, table: "pd.DataFrame") -> bool:
@@ -140,11 +219,7 @@ def write_tsv_once(path: Path, table: "pd.DataFrame") -> bool:
     if not path.exists():
         write_tsv(path, table)
         return True
-    again = path.with_suffix(".new")
-    write_tsv(again, table)
-    same = path.read_bytes() == again.read_bytes()
-    again.unlink()
-    return same
+    return path.read_bytes() == _tsv(table).encode()
 
 
 def read_tsv(path: Path, **columns: type) -> "pd.DataFrame":

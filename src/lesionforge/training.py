@@ -1,26 +1,28 @@
 """What every training shares: its identity on disk, its one checkpoint, its progress bar."""
 
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.plugins.environments import LightningEnvironment
 from tqdm import tqdm
 
 from lesionforge.data.cohort import expected_files
 from lesionforge.data.subject import Subject
 from lesionforge.errors import DataError
 from lesionforge.hardware import find_device, peak_gpu_gib, resolve_precision
-from lesionforge.provenance import environment, read_json, sha256, sha256_json
+from lesionforge.provenance import atomic, environment, read_json, sha256, sha256_json
 
 logger = logging.getLogger(__name__)
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advertisements
 TIMED_STEPS = 20
 IDENTITY = "training.json"
+CHECKPOINT = "checkpoint.ckpt"
 
 
 def identify(record: dict[str, Any], subjects: Sequence[Subject]) -> str:
@@ -106,10 +108,46 @@ class Checkpoint(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the checkpoint."""
-        part = self.path.with_suffix(".part")
-        trainer.save_checkpoint(part, weights_only=False)
-        if trainer.is_global_zero:
-            os.replace(part, self.path)  # noqa: PTH105 (atomic on one file system)
+        first = trainer.is_global_zero  # the one process that writes; all take part
+        with atomic(self.path) if first else nullcontext(self.path) as part:
+            trainer.save_checkpoint(part, weights_only=False)
+
+
+def cluster_plugins(devices: int) -> list[Any]:
+    """Return what Lightning needs to know of a cluster: with one device, that there is none.
+
+    Else it would take the variables of a SLURM allocation for a training on all its tasks.
+    """
+    return [LightningEnvironment()] if devices == 1 else []
+
+
+def find_checkpoint(folder: Path, module: LightningModule) -> Path | None:
+    """Return the checkpoint of a training that was stopped; None if there is none.
+
+    Args:
+        folder: of the training.
+        module: is to go on from there.
+
+    Raises:
+        DataError: the file is damaged, or of another network.
+    """
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return None
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        found = {name: tensor.shape for name, tensor in weights.items()}
+    except Exception as error:  # noqa: BLE001 (zip, pickle, file: each damage has its own)
+        raise DataError(
+            f"{path} is damaged ({' '.join(str(error).split())[:200]}). Delete it to begin this "
+            "training anew, or put a whole copy there."
+        ) from None
+    if found != {name: tensor.shape for name, tensor in module.state_dict().items()}:
+        raise DataError(
+            f"{path} holds the weights of another network. Delete it to begin this training anew, "
+            "or put the right file there."
+        )
+    return path
 
 
 class Progress(Callback):

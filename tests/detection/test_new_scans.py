@@ -201,6 +201,7 @@ def test_pairs_are_found_in_folders_and_by_name(scan_files):
     (scan_files / "sub-y_ses-1_T1w.nii").touch()
     (scan_files / "sub-y_ses-1_FLAIR.nii.gz").touch()
     (scan_files / "sub-y_ses-1_bold.nii.gz").touch()
+    (scan_files / "._sub-z_T1w.nii.gz").touch()
     pairs = find_pairs([scan_files])
     assert list(pairs) == ["sub-x", "sub-y_ses-1"]
     assert pairs["sub-y_ses-1"][0].name == "sub-y_ses-1_T1w.nii"

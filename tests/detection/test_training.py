@@ -111,6 +111,29 @@ def test_a_training_is_not_resumed_in_another_precision(training, tmp_path, monk
     assert (tmp_path / "checkpoint.ckpt").read_bytes() == before
 
 
+@pytest.mark.parametrize("damage", ["cut", "empty", "foreign", "another network"])
+def test_a_damaged_checkpoint_is_named_and_kept(training, tmp_path, monkeypatch, damage):
+    train_until(6, training, tmp_path, monkeypatch)
+    path = tmp_path / "checkpoint.ckpt"
+    whole = path.read_bytes()
+    if damage == "another network":
+        torch.save({"state_dict": {"a": torch.zeros(1)}}, path)
+    else:
+        path.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "foreign": b"x"}[damage])
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"checkpoint.ckpt .*[Dd]elete it"):
+        train_detector(training, tmp_path, CONFIG, 0)
+    assert path.read_bytes() == before
+
+
+def test_one_device_is_trained_on_whatever_a_cluster_says(trained, training, tmp_path, monkeypatch):
+    slurm = {"NTASKS": 4, "JOB_ID": 1, "PROCID": 0, "LOCALID": 0, "NODEID": 0, "NODELIST": "n1"}
+    for name, value in (slurm | {"JOB_NAME": "train"}).items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    train_detector(training, tmp_path, CONFIG, 0)
+    assert same_weights(trained, tmp_path)
+
+
 def test_workers_do_not_change_the_weights(trained, training, tmp_path):
     train_detector(training, tmp_path, replace(CONFIG, workers=2), 0)
     assert same_weights(trained, tmp_path)

@@ -97,3 +97,13 @@ def test_the_scanner_of_a_sidecar_stands_in_for_the_site(tmp_path: Path) -> None
 def test_a_folder_without_subjects_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no `sub-"):
         read_raw(tmp_path)
+
+
+@pytest.mark.parametrize("hidden", [".part-0-x-sub-a_T1w.nii.gz", "._sub-a_T1w.nii.gz"])
+def test_hidden_files_are_no_images(tmp_path: Path, hidden: str) -> None:
+    _touch(tmp_path, "sub-a", "T1w", "FLAIR")
+    (tmp_path / "sub-a" / "anat" / hidden).touch()
+    (subject,), problems = read_raw(tmp_path)
+    assert subject.t1w.name == "sub-a_T1w.nii.gz"
+    assert subject.notes == ()
+    assert not problems

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from lesionforge.errors import OF_ONE_SUBJECT, DataError
+from lesionforge.provenance import sweep
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ def detect(weights: str, scans: list[str], out: str = "detected") -> None:
     from lesionforge.detection.new_scans import detect_scan, find_pairs, is_detected
     from lesionforge.report.pages import scan as scan_page
 
+    sweep(Path(out))
     failed = []
     for name, (t1w, flair) in find_pairs([Path(scan) for scan in scans]).items():
         folder = Path(out) / name

@@ -18,7 +18,7 @@ from lesionforge.metrics.matching import Candidate, find_candidates
 from lesionforge.preprocessing.config import PrepareConfig
 from lesionforge.preprocessing.prepare import PreparedScan, prepare_scan
 from lesionforge.preprocessing.quality import unusual
-from lesionforge.provenance import environment, read_json, sha256, write_json, write_tsv
+from lesionforge.provenance import environment, is_hidden, read_json, sha256, write_json, write_tsv
 
 logger = logging.getLogger(__name__)
 COLUMNS = (
@@ -93,7 +93,9 @@ def find_pairs(scans: Iterable[Path]) -> dict[str, tuple[Path, Path]]:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    return sorted(p for p in path.rglob("*.nii*") if _SCAN.fullmatch(p.name))
+    return sorted(
+        p for p in path.rglob("*.nii*") if _SCAN.fullmatch(p.name) and not is_hidden(p, path)
+    )
 
 
 def is_detected(weights: Path, t1w: Path, flair: Path, out: Path) -> bool:

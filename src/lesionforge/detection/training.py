@@ -26,7 +26,17 @@ from lesionforge.errors import LesionForgeError
 from lesionforge.hardware import find_device, resolve_precision
 from lesionforge.preprocessing.quality import usual_figures
 from lesionforge.provenance import atomic, read_tsv, sha256, write_json, write_tsv
-from lesionforge.training import IDENTITY, Checkpoint, Progress, identify, is_finished, machine
+from lesionforge.training import (
+    CHECKPOINT,
+    IDENTITY,
+    Checkpoint,
+    Progress,
+    cluster_plugins,
+    find_checkpoint,
+    identify,
+    is_finished,
+    machine,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +120,6 @@ def _fit(
     cases: list[Case], folder: Path, config: DetectorConfig, seed: int
 ) -> tuple[DetectorModule, float]:
     """Train to the last step; return the module and the seconds that all its steps took."""
-    checkpoint = folder / "checkpoint.ckpt"
     module = DetectorModule(config, len(cases[0].volume) - 1, seed)
     # By epochs, not by `max_steps`: Lightning 2.6 never ends a resumed training that counts steps.
     precision = resolve_precision(config.precision, config.accelerator)
@@ -120,11 +129,12 @@ def _fit(
         devices=config.devices,
         num_nodes=config.num_nodes,
         precision=precision,  # type: ignore[arg-type]
+        plugins=cluster_plugins(config.devices * config.num_nodes),
         max_epochs=math.ceil(config.steps / config.epoch_steps),
         gradient_clip_val=config.gradient_clip,
         logger=TensorBoardLogger(folder, name="logs", version=""),
         log_every_n_steps=min(10, config.epoch_steps),
-        callbacks=[Checkpoint(checkpoint, precision), progress],
+        callbacks=[Checkpoint(folder / CHECKPOINT, precision), progress],
         enable_progress_bar=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -133,7 +143,7 @@ def _fit(
     trainer.fit(
         module,
         PatchData(cases, config, seed),
-        ckpt_path=checkpoint if checkpoint.exists() else None,
+        ckpt_path=find_checkpoint(folder, module),
         weights_only=True,
     )
     if not trainer.is_global_zero:
@@ -151,7 +161,7 @@ def _write_result(folder: Path, module: DetectorModule, record: dict[str, Any]) 
     curve = pd.DataFrame(module.curve, columns=["step", "loss", "learning_rate"])
     final_loss = float(curve["loss"].tail(50).mean())
     if not math.isfinite(final_loss):
-        for name in ("checkpoint.ckpt", IDENTITY):  # nothing of it is worth going on with
+        for name in (CHECKPOINT, IDENTITY):  # nothing of it is worth going on with
             (folder / name).unlink(missing_ok=True)
         raise LesionForgeError(
             f"{folder}: the training diverged (its last losses are {final_loss}). Lower "
@@ -170,7 +180,7 @@ def _write_result(folder: Path, module: DetectorModule, record: dict[str, Any]) 
             **machine(module.config.precision, module.config.accelerator),
         },
     )
-    (folder / "checkpoint.ckpt").unlink(missing_ok=True)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 class PatchData(LightningDataModule):

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lesionforge.data.subject import UNLABELLED, Group
 from lesionforge.errors import DataError
-from lesionforge.provenance import read_json, read_tsv
+from lesionforge.provenance import is_hidden, read_json, read_tsv
 
 CONTROL_WORDS = ("control", "hc", "healthy", "con", "ctrl", "normal")
 UNLABELLED_WORDS = ("unlabelled", "unlabeled")
@@ -132,7 +132,11 @@ def _participants(bids: Path) -> tuple[dict[str, dict[str, str]], list[Problem]]
 def _read_subject(folder: Path, row: dict[str, str]) -> RawSubject | list[Problem]:
     """Read one subject's folder; its problems if it cannot be used."""
     group = row.get("group", "")
-    files = sorted(p for p in folder.rglob("*.nii*") if p.name.endswith((".nii", ".nii.gz")))
+    files = sorted(
+        p
+        for p in folder.rglob("*.nii*")
+        if p.name.endswith((".nii", ".nii.gz")) and not is_hidden(p, folder)
+    )
     masks, readers = _by_reader([p for p in files if _is_lesion(p)])
     brains = [p for p in files if _stem(p).endswith("_desc-brain_mask")]
     images = {kind: [p for p in files if _stem(p).endswith(f"_{kind}")] for kind in _KINDS}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionforge.errors import DataError
-from lesionforge.provenance import environment, read_json, write_json
+from lesionforge.provenance import environment, read_json, sweep, write_json
 from lesionforge.study.config import Study
 
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
@@ -50,6 +50,8 @@ def recorded(study: Study, stage: str) -> Iterator[None]:
         "status": "running",
     }
     with _alone(path):
+        if swept := sweep(study.root):
+            logger.info("%d temporary file(s) of a killed process were deleted", len(swept))
         write_json(path, record)
         start = time.monotonic()
         status = "stopped"

@@ -27,7 +27,17 @@ from lesionforge.synthesis.spade.module import GeneratorModule, SpadeModel, reco
 from lesionforge.synthesis.spade.network import EFFECT_LOGITS, Generator
 from lesionforge.synthesis.spade.panel import plot_panel
 from lesionforge.synthesis.spade.style import StyleEncoder, encode_scan
-from lesionforge.training import IDENTITY, Checkpoint, Progress, identify, is_finished, machine
+from lesionforge.training import (
+    CHECKPOINT,
+    IDENTITY,
+    Checkpoint,
+    Progress,
+    cluster_plugins,
+    find_checkpoint,
+    identify,
+    is_finished,
+    machine,
+)
 
 logger = logging.getLogger(__name__)
 WEIGHTS = "generator.safetensors"
@@ -197,7 +207,6 @@ def _fit(
     batches: PatchBatches, folder: Path, config: GeneratorConfig, seed: int
 ) -> tuple[GeneratorModule, float]:
     """Train to the last step; return the module and the seconds that all its steps took."""
-    checkpoint = folder / "checkpoint.ckpt"
     module = GeneratorModule(config, len(batches.scans[0].images), seed)
     epochs = config.steps // config.checkpoint_every
     precision = resolve_precision(config.precision, config.accelerator)
@@ -206,10 +215,11 @@ def _fit(
         accelerator=config.accelerator,
         devices=1,
         precision=precision,  # type: ignore[arg-type]
+        plugins=cluster_plugins(1),
         max_epochs=epochs,  # two optimizers count every step twice: never `max_steps`
         logger=TensorBoardLogger(folder, name="logs", version=""),
         log_every_n_steps=config.log_every,
-        callbacks=[Panel(batches, config), Checkpoint(checkpoint, precision), progress],
+        callbacks=[Panel(batches, config), Checkpoint(folder / CHECKPOINT, precision), progress],
         enable_progress_bar=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -224,9 +234,7 @@ def _fit(
         persistent_workers=config.workers > 0,
         pin_memory=find_device(config.accelerator) != "cpu",
     )
-    trainer.fit(
-        module, loader, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True
-    )
+    trainer.fit(module, loader, ckpt_path=find_checkpoint(folder, module), weights_only=True)
     if trainer.current_epoch < epochs or trainer.interrupted:
         raise LesionForgeError(
             f"{folder}: the training stopped in epoch {trainer.current_epoch} of {epochs}. "
@@ -254,7 +262,7 @@ def _write_result(
             **machine(module.config.precision, module.config.accelerator),
         },
     )
-    (folder / "checkpoint.ckpt").unlink(missing_ok=True)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 class Panel(Callback):
