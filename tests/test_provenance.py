@@ -12,6 +12,7 @@ import pytest
 from lesionforge import provenance
 from lesionforge.errors import DataError
 from lesionforge.provenance import (
+    alone,
     atomic,
     is_hidden,
     read_json,
@@ -132,6 +133,15 @@ def test_sweeping_follows_no_link_and_deletes_nothing_else(tmp_path):
 def test_a_dot_hides(tmp_path, name, hidden):
     root = tmp_path / ".above" / "root"
     assert is_hidden(root / name, root) is hidden
+
+
+def test_a_folder_that_another_process_writes_is_named(tmp_path):
+    lock = tmp_path / "new" / ".lock"
+    second = alone(lock, tmp_path, 0)
+    with alone(lock, tmp_path), pytest.raises(DataError, match=str(tmp_path)):
+        second.__enter__()
+    with alone(lock, tmp_path, 0):  # it is free again
+        pass
 
 
 def test_a_table_that_is_never_changed(tmp_path):

@@ -53,8 +53,35 @@ sys.exit(cli.run("toy"))
 """
 
 
+TRAINING = """
+import numpy as np
+from lesionforge.data.volume import grid
+from lesionforge.detection.config import DetectorConfig
+from lesionforge.detection.training import train_detector
+from tests.conftest import TOY_SHAPE, write_toy_cohort
+
+def toy(study: Study) -> None:
+    '''Train for hours.
+
+    Args:
+        study: the study.
+    '''
+    subjects = write_toy_cohort(study.root / "toy", grid(TOY_SHAPE, np.diag([5.0, 5, 5, 1])), 2, 0)
+    config = DetectorConfig(
+        filters=(2, 2, 2, 2), patch=16, batch_size=2, steps=10**6, epoch_steps=2, workers=2,
+        accelerator="cpu", precision="32-true",
+    )
+    with recorded(study, "toy"):
+        train_detector(subjects, study.root / "detector", config, 0)
+"""
+"""Takes the place of the toy command."""
+
+
 def start(runs: Path, way: str, *more: str) -> subprocess.Popen:
-    command = [sys.executable, "-c", TOY, "--runs", str(runs), "--name", "x", "--way", way, *more]
+    program, options = TOY, ["--way", way]
+    if way == "training":
+        program, options = TOY.replace("table.COMMANDS", f"{TRAINING}\ntable.COMMANDS"), []
+    command = [sys.executable, "-c", program, "--runs", str(runs), "--name", "x", *options, *more]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -79,6 +106,14 @@ def lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def group(number: int) -> list[int]:
+    """Return the processes of a process group that live."""
+    found = subprocess.run(
+        ["pgrep", "-g", str(number)], capture_output=True, text=True, check=False
+    )
+    return [pid for pid in map(int, found.stdout.split()) if lives(pid)]
 
 
 @pytest.mark.parametrize(
@@ -113,6 +148,21 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     process.kill()
     assert wait_until(lambda: not any(map(lives, workers(tmp_path))), 10)
     process.communicate(timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_a_training_ends_with_its_workers_and_its_status(tmp_path, number, status):
+    process = start(tmp_path, "training")
+    assert wait_until((tmp_path / "x/detector/checkpoint.ckpt").exists, 120)
+    assert len(group(process.pid)) > 1
+    process.send_signal(number)
+    assert process.wait(60) == status
+    assert wait_until(lambda: not group(process.pid), 15), "workers look for their parent every 5 s"
+    output = process.communicate(timeout=30)[0]
+    assert "Traceback" not in output
+    assert number == signal.SIGKILL or "same command" in output.splitlines()[-1]
 
 
 def test_a_second_process_of_a_stage_is_refused_and_told_which_one_runs(tmp_path):

@@ -126,31 +126,33 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def alone(lock: Path, what: Path) -> Iterator[None]:
+def alone(lock: Path, what: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
     """Keep other processes out while a file that grows or must not be made twice is written.
 
     Args:
         lock: beside it; anybody may take it.
         what: is written, for the message.
+        patience_s: how long to wait for another process.
 
     Raises:
-        DataError: another process holds the lock for long.
+        DataError: another process holds the lock for longer.
     """
     from filelock import FileLock, Timeout
 
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(lock, PATIENCE_S, mode=0o666):
+        with FileLock(lock, patience_s, mode=0o666):
             yield
     except Timeout:
-        raise DataError(busy(what)) from None
+        raise DataError(busy(what, patience_s)) from None
 
 
-def busy(what: Path) -> str:
+def busy(what: Path, patience_s: float = PATIENCE_S) -> str:
     """Say that another process has been writing a file for too long."""
+    for_long = f" for {patience_s:g} s" if patience_s else ""
     return (
-        f"Another process has been writing {what} for {PATIENCE_S:g} s. Nothing was recorded: try "
-        "again when it has ended."
+        f"Another process has been writing {what}{for_long}. Nothing was written here: try again "
+        "when it has ended."
     )
 
 

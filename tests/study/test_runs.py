@@ -64,5 +64,5 @@ def test_a_seed_has_its_own_number_in_another_tools_folder(study, tmp_path):
     (written,) = (tmp_path / "raw").iterdir()
     assert written.name == "Dataset502_toy_baseline_seed-1"
     for name in ("detector", "cohort"):
-        with pytest.raises(ConfigError, match="those folders are ours"):
+        with pytest.raises(ConfigError, match="keeps its own files"):
             import_predictions(study, str(tmp_path), "baseline", model=name)

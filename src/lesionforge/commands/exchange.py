@@ -4,9 +4,13 @@ from pathlib import Path
 
 from lesionforge.errors import ConfigError
 from lesionforge.study.config import Study, check_name
+from lesionforge.study.records import recorded
 
-OURS = ("detector", "generator", "synthetic", "stages", "cohort", "raw", "truth")
-"""Folders of a study that no other tool's predictions may be written to."""
+OURS = (
+    *("audit", "cohort", "detector", "fold", "generator", "labels", "pre-labels", "raw", "report"),
+    *("stages", "synthetic", "truth"),
+)
+"""Folders of a study, or how they begin, that no other tool's predictions may be written to."""
 
 
 def export_nnunet(
@@ -60,9 +64,9 @@ def import_predictions(
         fold: only this fold (default: all, with --folds).
         model: name of the tool; `compare_regimes.py --model NAME` compares its regimes.
     """
-    if model in OURS:
-        raise ConfigError(f"`model` must not be {', '.join(OURS)}: those folders are ours.")
     check_name("model", model)
+    if model in OURS or model.startswith(("fold-", "labels-", "report-")):
+        raise ConfigError(f"`model` must not be {model}: a study keeps its own files there.")
 
     from lesionforge.detection import nnunet
     from lesionforge.study import runs as study_runs
@@ -71,9 +75,9 @@ def import_predictions(
     for one_seed, one_fold in runs:
         people = study_runs.run_subjects(study, regime, one_seed, one_fold)
         folder = study.detector_root(regime, one_seed, one_fold, model)
-        where = Path(predictions)
-        if len(runs) > 1:
-            where /= study_runs.run_name(regime, one_seed, one_fold)
-        nnunet.import_maps(
-            where, folder, people.training, people.held_out, people.roles, study.rules
-        )
+        name = study_runs.run_name(regime, one_seed, one_fold)
+        where = Path(predictions) / name if len(runs) > 1 else Path(predictions)
+        with recorded(study, f"import_{model}_{name}"):
+            nnunet.import_maps(
+                where, folder, people.training, people.held_out, people.roles, study.rules
+            )
