@@ -52,6 +52,9 @@ def test_a_wrong_argument_stops_with_exit_status_2(arguments, message, capsys):
         ),
         ("prepare", ["--cohort.bids", "nowhere"], "nowhere"),
         ("prepare", ["--regimes", "{}"], "`regimes` must contain `baseline`"),
+        ("prepare", ["--channels", "[]"], "`channels` must be one or more"),
+        ("prepare", ["--channels", "[T1w, t1w]"], "`channels` must be one or more different"),
+        ("prepare", ["--channels", "[T1w, T2w]"], "Phantoms have T1w and FLAIR alone"),
     ],
 )
 def test_what_a_user_can_mend_is_one_message_and_exit_status_1(
@@ -63,9 +66,15 @@ def test_what_a_user_can_mend_is_one_message_and_exit_status_1(
     assert "Traceback" not in error
 
 
-def test_detect_takes_scans_by_position():
-    arguments = cli.stage_parser("detect").parse_args(["--weights", "W", "a_T1w.nii", "b"])
+def test_predict_takes_scans_by_position():
+    arguments = cli.stage_parser("predict").parse_args(["--weights", "W", "a_T1w.nii", "b"])
     assert (arguments.weights, arguments.scans) == ("W", ["a_T1w.nii", "b"])
+
+
+def test_the_former_name_of_a_stage_is_told_and_runs_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lesionforge", "detect", "a_T1w.nii.gz"])
+    assert cli.main() == 2
+    assert "It is called `predict` now" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

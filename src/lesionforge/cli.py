@@ -26,7 +26,7 @@ STAGES: dict[str, Callable[..., Any]] = {
     "synthesize": commands_study.synthesize,
     "train-detector": commands_study.train_detector,
     "compare": commands_study.compare,
-    "detect": inference.detect,
+    "predict": inference.predict,
     "audit-synthetic": synthetic.audit_synthetic,
     "trace-false-positives": synthetic.trace_false_positives,
     "audit-labels": labels.audit_labels,
@@ -41,10 +41,11 @@ STAGES: dict[str, Callable[..., Any]] = {
     "export-nnunet": exchange.export_nnunet,
     "import-predictions": exchange.import_predictions,
 }
-WITHOUT_STUDY = ("check", "detect", "score-reading")
+WITHOUT_STUDY = ("check", "predict", "score-reading")
+RENAMED = {"detect": "predict"}
 POSITIONAL = {
     "check": ("bids", None),
-    "detect": ("scans", "+"),
+    "predict": ("scans", "+"),
     "import-predictions": ("predictions", None),
     "inspect-synthetic": ("saved", None),
     "score-reading": ("readings", "+"),
@@ -188,6 +189,8 @@ def main() -> int:
     elif arguments and arguments[0] not in ("-h", "--help"):
         near = difflib.get_close_matches(arguments[0], STAGES, n=1)
         hint = f" Did you mean `{near[0]}`?" if near else ""
+        if arguments[0] in RENAMED:
+            hint = f" It is called `{RENAMED[arguments[0]]}` now."
         print(f"lesionforge: error: unknown stage `{arguments[0]}`.{hint}", file=sys.stderr)
         return 2
     print(text)

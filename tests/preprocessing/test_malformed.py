@@ -19,6 +19,7 @@ from lesionforge.preprocessing.config import PrepareConfig
 from lesionforge.preprocessing.prepare import prepare_cohort
 from lesionforge.preprocessing.resample import resample
 from lesionforge.preprocessing.tissues import template
+from tests.conftest import CHANNELS
 
 CONFIG = PrepareConfig(
     voxel_mm=5.0, n4=False, levels_mm=(10.0,), tilts_deg=(0.0,), brain_mask="given", workers=1
@@ -57,7 +58,7 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(heads: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cohort with both heads, to be kept."""
     cohort = tmp_path_factory.mktemp("prepared") / "cohort"
-    prepare_cohort(heads, cohort, CONFIG)
+    prepare_cohort(heads, cohort, CONFIG, CHANNELS)
     return cohort
 
 
@@ -260,7 +261,7 @@ REMARKS: dict[str, tuple[Plant, str]] = {
         _data(LESION, lambda d: (d * (1 + np.indices(d.shape)[0] % 3)).astype(np.uint8)),
         "not binary",
     ),
-    "a mask on another grid": (_data(LESION, lambda d: d[:, :, :-2]), "neither the T1w nor"),
+    "a mask on another grid": (_data(LESION, lambda d: d[:, :, :-2]), "on the grid of no image"),
     "a mirrored array": (
         _edit("T1w", lambda i: nib.Nifti1Image(np.asarray(i.dataobj)[::-1], i.affine @ _mirror(i))),
         "",
@@ -312,7 +313,7 @@ def test_what_cannot_be_used_is_said_and_costs_nothing(
     plant(raw)
     before = _state(prepared, "sub-good"), _state(prepared, "sub-bad")
     with pytest.raises(DataError) as caught:
-        prepare_cohort(raw, prepared, CONFIG)
+        prepare_cohort(raw, prepared, CONFIG, CHANNELS)
     message = str(caught.value)
     assert words in message
     assert "sub-bad" in message
@@ -327,7 +328,7 @@ def test_what_can_be_used_is_prepared_and_remarked(
     plant, words = REMARKS[kind]
     plant(raw)
     (raw / "sub-good").rename(tmp_path / "aside")
-    (subject,) = prepare_cohort(raw, tmp_path / "cohort", CONFIG)
+    (subject,) = prepare_cohort(raw, tmp_path / "cohort", CONFIG, CHANNELS)
     notes = (tmp_path / "cohort" / "quality.tsv").read_text()
     problems = (tmp_path / "cohort" / "problems.tsv").read_text()
     assert words in notes + problems
@@ -347,5 +348,5 @@ def test_a_disk_that_refuses_is_named(
     before = _state(prepared, "sub-good")
     monkeypatch.setattr(bids_files, "write_volume", refuse)
     with pytest.raises(DataError, match=os.strerror(number)):
-        prepare_cohort(raw, prepared, CONFIG)
+        prepare_cohort(raw, prepared, CONFIG, CHANNELS)
     assert _state(prepared, "sub-good") == before

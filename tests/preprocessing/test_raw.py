@@ -7,6 +7,7 @@ import pytest
 
 from lesionforge.errors import DataError
 from lesionforge.preprocessing.raw import read_raw
+from tests.conftest import CHANNELS
 
 
 def _touch(root: Path, subject: str, *endings: str) -> None:
@@ -24,13 +25,13 @@ def test_a_published_layout_with_a_bom(tmp_path: Path) -> None:
     (tmp_path / "participants.tsv").write_bytes(
         "\ufeffparticipant_id\tgroup\tsite\nsub-1\tfcd\tB\nsub-2\thc\tn/a\n".encode()
     )
-    subjects, problems = read_raw(tmp_path)
+    subjects, problems = read_raw(tmp_path, CHANNELS)
     assert problems == []
     assert [(s.id, s.group, s.site) for s in subjects] == [
         ("sub-1", "patient", "B"),
         ("sub-2", "control", "n/a"),
     ]
-    assert subjects[0].flair.name.endswith("acq-T2sel_FLAIR.nii.gz")
+    assert subjects[0].images["FLAIR"].name.endswith("acq-T2sel_FLAIR.nii.gz")
     assert subjects[0].lesion is not None
     assert subjects[0].lesion.name.endswith("_roi.nii.gz")
     assert subjects[1].lesion is None
@@ -40,7 +41,7 @@ def test_the_group_defaults_to_the_presence_of_a_mask(tmp_path: Path) -> None:
     _touch(tmp_path, "sub-a", "T1w", "FLAIR", "label-lesion_mask")
     _touch(tmp_path, "sub-b", "T1w", "FLAIR", "desc-brain_mask")
     (tmp_path / "participants.tsv").write_text("participant_id\tage\na\t4\nb\t5\n")
-    subjects, problems = read_raw(tmp_path)
+    subjects, problems = read_raw(tmp_path, CHANNELS)
     assert [s.group for s in subjects] == ["patient", "control"]
     assert subjects[1].brain is not None
     assert subjects[1].lesion is None
@@ -53,8 +54,8 @@ def test_without_tables_and_with_sessions(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         for kind in ("T1w", "FLAIR"):
             (folder / f"sub-x_{session}_{kind}.nii").touch()
-    (subject,), problems = read_raw(tmp_path)
-    assert subject.t1w.name == "sub-x_ses-1_T1w.nii"
+    (subject,), problems = read_raw(tmp_path, CHANNELS)
+    assert subject.images["T1w"].name == "sub-x_ses-1_T1w.nii"
     assert any("2 T1w files" in note for note in subject.notes)
     assert not problems
 
@@ -69,7 +70,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         "participant_id\tgroup\nsub-1\tcontrol\nsub-2\tpatient\nsub-3\tpatient\n"
         "sub-4\thealthy\nsub-5\tpatient\nsub-6\tpatient\n"
     )
-    subjects, problems = read_raw(tmp_path)
+    subjects, problems = read_raw(tmp_path, CHANNELS)
     assert [s.id for s in subjects] == ["sub-5"]
     found = {p.subject: p.what for p in problems}
     assert found["sub-1"] == "has no FLAIR"
@@ -89,11 +90,11 @@ def test_the_scanner_of_a_sidecar_stands_in_for_the_site(tmp_path: Path) -> None
     (tmp_path / "participants.tsv").write_text(
         "participant_id\tsite\tsplit\nsub-1\tn/a\ttest\nsub-2\tB\tn/a\nsub-3\tn/a\ttrain\n"
     )
-    subjects, _ = read_raw(tmp_path)
+    subjects, _ = read_raw(tmp_path, CHANNELS)
     assert [s.site for s in subjects] == ["TrioTim 35083", "B", "n/a"]
     assert [s.split for s in subjects] == ["test", "n/a", "train"]
 
 
 def test_a_folder_without_subjects_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no `sub-"):
-        read_raw(tmp_path)
+        read_raw(tmp_path, CHANNELS)

@@ -8,6 +8,7 @@ import pytest
 from lesionforge.data.volume import Grid, grid, write_volume
 from lesionforge.preprocessing.raw import RawSubject
 from lesionforge.preprocessing.single import lesion_space, single_threaded
+from tests.conftest import CHANNELS
 
 T1W = grid((10, 10, 10), np.diag([1.0, 1.0, 1.0, 1.0]))
 FLAIR = grid((10, 10, 5), np.diag([1.0, 1.0, 2.0, 1.0]))
@@ -35,7 +36,13 @@ def paths(tmp_path: Path) -> tuple[Path, Path]:
 def test_the_space_of_a_mask(
     paths: tuple[Path, Path], name: str, area: Grid, space: str, remark: bool
 ) -> None:
-    raw = RawSubject("sub-1", "patient", "A", *paths, paths[0].with_name(f"sub-1_{name}.nii.gz"))
+    raw = RawSubject(
+        "sub-1",
+        "patient",
+        "A",
+        dict(zip(CHANNELS, paths, strict=True)),
+        paths[0].with_name(f"sub-1_{name}.nii.gz"),
+    )
     found, why = lesion_space(raw, area)
     assert found == space
     assert bool(why) == remark

@@ -3,14 +3,15 @@
 import logging
 from pathlib import Path
 
-from lesionforge.detection.new_scans import detect_scan, find_pairs, is_detected
+from lesionforge.detection.inference import load_detector
+from lesionforge.detection.new_scans import find_scans, is_predicted, predict_scan
 from lesionforge.errors import OF_ONE_SUBJECT, DataError
 from lesionforge.report.pages import scan as scan_page
 
 logger = logging.getLogger(__name__)
 
 
-def detect(weights: str, scans: list[str], out: str = "detected") -> None:
+def predict(weights: str, scans: list[str], out: str = "predicted") -> None:
     """Look for lesions in new scans with a trained detector. Research use only.
 
     Every candidate is listed with its score; the thresholds that a study chose on its validation
@@ -19,22 +20,23 @@ def detect(weights: str, scans: list[str], out: str = "detected") -> None:
 
     Args:
         weights: folder of a trained detector (`runs/<study>/detector/<regime>/seed-<S>`).
-        scans: files (`*_T1w.nii.gz` and `*_FLAIR.nii.gz`, paired by the name before the last `_`)
-            or BIDS-like folders.
-        out: folder for candidates.tsv, the probability map on the T1w's grid and a page, for each
-            scan.
+        scans: BIDS-like folders, or files that end in the detector's channels (`*_T1w.nii.gz`, say)
+            and belong together by participant and session.
+        out: folder for candidates.tsv, the probability map on the reference scan's grid and a page,
+            for each scan.
     """
-    failed = []
-    for name, (t1w, flair) in find_pairs([Path(scan) for scan in scans]).items():
+    detector = load_detector(Path(weights))
+    heads, failed = find_scans([Path(scan) for scan in scans], detector.channels)
+    for name, images in heads.items():
         folder = Path(out) / name
         page = folder / scan_page.PAGE
-        if page.exists() and is_detected(Path(weights), t1w, flair, folder):
+        if page.exists() and is_predicted(Path(weights), images, folder):
             logger.info("%s is done already: %s", name, page)
             continue
         page.unlink(missing_ok=True)
-        logger.info("%s: %s, %s", name, t1w, flair)
+        logger.info("%s: %s", name, ", ".join(map(str, images.values())))
         try:
-            found = detect_scan(Path(weights), t1w, flair, folder)
+            found = predict_scan(detector, Path(weights), images, folder)
         except OF_ONE_SUBJECT as error:
             failed.append(f"{name}: {error}")
         else:

@@ -18,7 +18,7 @@ from lesionforge.report.pages import quality as quality_page
 from lesionforge.report.pages import report as report_page
 from lesionforge.report.pages import review as inspection_page
 from lesionforge.study import runs as study_runs
-from lesionforge.study.config import Study
+from lesionforge.study.config import CHANNELS, Study
 from lesionforge.study.records import recorded
 from lesionforge.synthesis import pipeline as synthesis
 from lesionforge.synthesis.spade import training as generator_training
@@ -27,7 +27,9 @@ from lesionforge.synthetic_qc.visual_review import accepted, is_of_now
 logger = logging.getLogger(__name__)
 
 
-def check_data(bids: str, exclude: tuple[str, ...] = ()) -> None:
+def check_data(
+    bids: str, channels: tuple[str, ...] = CHANNELS, exclude: tuple[str, ...] = ()
+) -> None:
     """Look a BIDS-like folder through: layout, tables and headers. Nothing is written.
 
     Lists every problem of every subject with what to do, and what would be used. The exit status is
@@ -35,9 +37,10 @@ def check_data(bids: str, exclude: tuple[str, ...] = ()) -> None:
 
     Args:
         bids: folder of the data set.
+        channels: BIDS suffixes of the images, the reference first.
         exclude: participant ids that are left out on purpose.
     """
-    found = check_raw(Path(bids), exclude)
+    found = check_raw(Path(bids), channels, exclude)
     sys.stdout.write(f"{found}\n")
     if found.unusable:
         raise DataError(
@@ -58,11 +61,12 @@ def prepare(study: Study, check: bool = False, subject: str | None = None) -> No
     if study.cohort.bids is None and (check or subject):
         raise ConfigError("Phantoms are made together. Name a data set with --cohort.bids DIR.")
     if check:
-        check_data(str(study.cohort.bids), study.cohort.prepare.exclude)
+        check_data(str(study.cohort.bids), study.channels, study.cohort.prepare.exclude)
         return
     if subject:
         knobs = study.cohort.prepare
-        prepare_one(Path(str(study.cohort.bids)), study.cohort_root, knobs, subject)
+        bids = Path(str(study.cohort.bids))
+        prepare_one(bids, study.cohort_root, knobs, study.channels, subject)
         return
     with recorded(study, "prepare"):
         raw = study.root / "raw"
@@ -72,7 +76,7 @@ def prepare(study: Study, check: bool = False, subject: str | None = None) -> No
         else:
             raw = Path(study.cohort.bids)
         try:
-            prepare_cohort(raw, study.cohort_root, study.cohort.prepare)
+            prepare_cohort(raw, study.cohort_root, study.cohort.prepare, study.channels)
         finally:  # those that could be prepared, and why others could not
             _judge_cohort(study.cohort_root)
         people, seeds = data_cohort.read_people(study.cohort_root), list(study.seeds)
@@ -88,7 +92,8 @@ def _judge_cohort(cohort: Path) -> None:
     """Measure what may mislead a study of this cohort, and draw its quality page."""
     if not (cohort / "problems.tsv").exists():
         return  # preparation stopped before any subject
-    found = measure_confounding(data_cohort.read_people(cohort))
+    people, channels = data_cohort.read_people(cohort), data_cohort.read_channels(cohort)
+    found = measure_confounding(people, channels)
     write_json(cohort / "confounding.json", found.to_json())
     logger.log(logging.WARNING if found.is_high else logging.INFO, "%s", found)
     logger.info("Look at %s", quality_page.write_quality_page(cohort))

@@ -84,7 +84,8 @@ def _usual_figures(training: Sequence[Subject]) -> dict[str, tuple[float, float]
     if table is None or not table.exists():
         return {}
     figures = read_tsv(table, participant_id=str)
-    return usual_figures(figures[figures["participant_id"].isin([s.id for s in real])])
+    own = figures["participant_id"].isin([s.id for s in real])
+    return usual_figures(figures[own], real[0].channels)
 
 
 def lineage(training: Sequence[Subject]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from lesionforge.data.subject import UNLABELLED
 from lesionforge.data.volume import Volume, read_volume
 from lesionforge.errors import DataError
 from lesionforge.preprocessing.headers import Header, check_header
-from lesionforge.preprocessing.raw import Problem, RawSubject, entity, read_raw
+from lesionforge.preprocessing.raw import Problem, RawSubject, entity, read_raw, stem
 
 SHOWN_REMARKS = 10
 """Remarks of one kind that are shown one by one."""
@@ -25,7 +26,7 @@ class Check:
     Attributes:
         subjects: those that can be used, their remarks among their notes.
         table: one row each: participant_id, group, site, and of each file its name and voxel size;
-            columns T1w, FLAIR, lesion.
+            columns of the channels, and lesion.
         problems: everything that was found, by subject.
     """
 
@@ -71,17 +72,18 @@ def sum_up(remarks: list[Problem]) -> list[str]:
     return lines
 
 
-def check_raw(bids: Path, exclude: tuple[str, ...] = ()) -> Check:
+def check_raw(bids: Path, channels: Sequence[str], exclude: Sequence[str] = ()) -> Check:
     """Check a BIDS-like folder by its layout, tables and headers; no voxels are read.
 
     Args:
         bids: the data set.
+        channels: BIDS suffixes of the images, the reference first.
         exclude: ids that are left out on purpose.
 
     Raises:
         DataError: the folder is missing or holds no subject.
     """
-    subjects, problems = read_raw(bids)
+    subjects, problems = read_raw(bids, channels)
     subjects = [s for s in subjects if s.id not in exclude]
     headers: dict[str, dict[str, Header]] = {}
     for subject in subjects:
@@ -92,7 +94,7 @@ def check_raw(bids: Path, exclude: tuple[str, ...] = ()) -> Check:
     bad = {p.subject for p in problems if p.fatal}
     usable = [with_remarks(s, problems) for s in subjects if s.id not in bad]
     rows = [_row(s, headers[s.id]) for s in usable]
-    columns = ["participant_id", "group", "site", "T1w", "FLAIR", "lesion"]
+    columns = ["participant_id", "group", "site", *channels, "lesion"]
     return Check(usable, pd.DataFrame(rows, columns=columns), problems)
 
 
@@ -110,7 +112,7 @@ def _row(subject: RawSubject, headers: dict[str, Header]) -> dict[str, str]:
         size = "x".join(f"{s:.3g}" for s in header.grid.voxel_mm)
         return f"{header.path.name.removeprefix(subject.id + '_')} {size}"
 
-    files = {kind: shown(kind) for kind in ("T1w", "FLAIR", "lesion")}
+    files = {kind: shown(kind) for kind in (*subject.images, "lesion")}
     return {"participant_id": subject.id, "group": subject.group, "site": subject.site, **files}
 
 
@@ -118,9 +120,9 @@ def check_headers(subject: RawSubject) -> tuple[dict[str, Header], list[Problem]
     """Check the headers of one subject's files, and whether they fit together.
 
     Returns:
-        Headers by kind (`T1w`, `FLAIR`, `lesion`), as far as they can be read, and the problems.
+        Headers by kind (a channel or `lesion`), as far as they can be read, and the problems.
     """
-    paths = {"T1w": subject.t1w, "FLAIR": subject.flair, "lesion": subject.lesion}
+    paths = {**subject.images, "lesion": subject.lesion}
     headers, problems = {}, []
     for kind, path in paths.items():
         if path is None:
@@ -134,7 +136,7 @@ def check_headers(subject: RawSubject) -> tuple[dict[str, Header], list[Problem]
     for _, path in subject.readers:
         header, found = check_header(subject.id, path, True)
         problems += found
-        if header is not None and {"T1w", "FLAIR"} <= set(headers):
+        if header is not None and set(subject.images) <= set(headers):
             problems += _check_belonging(subject, headers | {"lesion": header})
     return headers, problems
 
@@ -142,16 +144,16 @@ def check_headers(subject: RawSubject) -> tuple[dict[str, Header], list[Problem]
 def _check_belonging(subject: RawSubject, headers: dict[str, Header]) -> list[Problem]:
     """Remark on a mask whose grid or name is not that of an image."""
     path = headers["lesion"].path
-    images = [headers["T1w"], headers["FLAIR"]]
+    images = [headers[channel] for channel in subject.images]
     on = [h for h in images if headers["lesion"].grid.matches(h.grid)]
     found = []
     if not on:
-        what = "lies on the grid of neither the T1w nor the FLAIR"
+        what = f"lies on the grid of no image ({', '.join(subject.images)})"
         found.append(Problem(subject.id, str(path), what, "Its name and affine decide.", False))
     acquisition = entity(path, "acq")
     if acquisition and acquisition not in {entity(h.path, "acq") for h in images}:
         where = f"It lies on the grid of {on[0].path.name}." if on else "See that it fits."
-        what = f"is named after another acquisition ({acquisition}) than T1w and FLAIR"
+        what = f"is named after another acquisition ({acquisition}) than the images"
         found.append(Problem(subject.id, str(path), what, where, False))
     return found
 
@@ -160,9 +162,9 @@ def find_copies(headers: dict[str, dict[str, Header]]) -> list[Problem]:
     """Find images with the same content: under two subjects they leak from training into test."""
     same: dict[tuple[int, int], list[tuple[str, Path]]] = defaultdict(list)
     for name, files in headers.items():
-        for kind in ("T1w", "FLAIR"):
-            if kind in files:
-                same[files[kind].content].append((name, files[kind].path))
+        for kind, header in files.items():
+            if kind != "lesion":
+                same[header.content].append((name, header.path))
     problems = []
     for copies in same.values():
         for name, path in copies[1:] + copies[:1] if len(copies) > 1 else []:
@@ -172,8 +174,8 @@ def find_copies(headers: dict[str, dict[str, Header]]) -> list[Problem]:
     return problems
 
 
-def check_scan(t1w: Path, flair: Path) -> tuple[str, ...]:
-    """Check the two scans of one new head as a cohort's are; headers first, then voxels.
+def check_scan(images: Mapping[str, Path]) -> tuple[str, ...]:
+    """Check the images of one new head as a cohort's are; headers first, then voxels.
 
     Returns:
         What is to be remarked.
@@ -181,7 +183,8 @@ def check_scan(t1w: Path, flair: Path) -> tuple[str, ...]:
     Raises:
         DataError: a scan cannot be used; all reasons are named.
     """
-    raw = RawSubject(t1w.name.removesuffix("_T1w.nii.gz"), "control", "n/a", t1w, flair)
+    first = next(iter(images.values()))
+    raw = RawSubject(stem(first).rpartition("_")[0], "control", "n/a", dict(images))
     headers, problems = check_headers(raw)
     problems += find_copies({raw.id: headers})
     if not any(problem.fatal for problem in problems):
@@ -193,7 +196,7 @@ def check_scan(t1w: Path, flair: Path) -> tuple[str, ...]:
 
 def check_voxels(subject: RawSubject) -> list[Problem]:
     """Check the voxels of one subject whose headers are in order."""
-    problems = [*_check_image(subject, subject.t1w), *_check_image(subject, subject.flair)]
+    problems = [p for path in subject.images.values() for p in _check_image(subject, path)]
     masks = [] if subject.lesion is None else [subject.lesion]
     for path in [*masks, *(path for _, path in subject.readers)]:
         problems += _check_mask(subject, path)

@@ -16,7 +16,8 @@ class PrepareConfig:
             background, or a `*_desc-brain_mask` file), `auto` to decide by looking at each scan.
         n4: correct intensity inhomogeneity, by N4 and then by the tissue classes.
         n4_voxel_mm: voxel size at which the field is estimated.
-        register_flair: register FLAIR to T1w; false if they lie on each other already.
+        register_channels: register the other channels to the first; false if they lie on each other
+            already.
         levels_mm: voxel sizes of the registrations, coarse to fine.
         tilts_deg: nods of the head to try when the registration to MNI starts.
         exclude: participant ids to leave out.
@@ -27,7 +28,7 @@ class PrepareConfig:
     brain_mask: Literal["auto", "deepbet", "given"] = "auto"
     n4: bool = True
     n4_voxel_mm: float = 8.0
-    register_flair: bool = True
+    register_channels: bool = True
     levels_mm: tuple[float, ...] = (8.0, 4.0, 3.0)
     tilts_deg: tuple[float, ...] = (-20.0, -10.0, 0.0, 10.0, 20.0)
     exclude: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ The steps themselves (`single`, `pipeline`) are imported when work begins.
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from lesionforge.data.subject import Subject
 from lesionforge.errors import DataError
 from lesionforge.preprocessing.checks import check_raw, check_scan, sum_up
 from lesionforge.preprocessing.config import PrepareConfig
-from lesionforge.preprocessing.quality import COLUMNS
+from lesionforge.preprocessing.quality import columns
 from lesionforge.preprocessing.raw import Problem
 from lesionforge.preprocessing.scan import PreparedScan
 from lesionforge.provenance import write_tsv
@@ -27,27 +28,39 @@ PROBLEM_COLUMNS = ("participant_id", "file", "what", "remedy", "fatal")
 _log = logging.getLogger("lesionforge.prepare")
 
 
-def prepare_scan(t1w: Path, flair: Path, config: PrepareConfig) -> PreparedScan:
+def prepare_scan(images: Mapping[str, Path], config: PrepareConfig) -> PreparedScan:
     """Prepare one new scan without a label, as a cohort's subjects are.
+
+    Args:
+        images: channel to file, the reference first.
+        config: how.
 
     Raises:
         DataError: a file cannot be read or used; the message names it.
     """
     from lesionforge.preprocessing.single import prepare_files, single_threaded
 
-    remarks = check_scan(Path(t1w), Path(flair))
+    remarks = check_scan(images)
     with single_threaded():
-        scan = prepare_files(t1w, flair, None, config)
+        scan = prepare_files(images, None, config)
     return replace(scan, notes=(*remarks, *scan.notes))
 
 
-def prepare_cohort(bids: Path, cohort: Path, config: PrepareConfig) -> list[Subject]:
+def prepare_cohort(
+    bids: Path, cohort: Path, config: PrepareConfig, channels: Sequence[str]
+) -> list[Subject]:
     """Prepare every subject of a BIDS-like folder and write the cohort and its tables.
 
     Masks of several readers become a label set a reader, once every subject is prepared.
 
     A subject that is complete on disk with the same inputs and configuration is kept. A bad subject
     does not stop the others.
+
+    Args:
+        bids: the data set.
+        cohort: folder of the cohort.
+        config: how.
+        channels: BIDS suffixes of the images, the reference first.
 
     Returns:
         The subjects, by id.
@@ -59,9 +72,9 @@ def prepare_cohort(bids: Path, cohort: Path, config: PrepareConfig) -> list[Subj
     from lesionforge.preprocessing.single import prepare_subject
 
     bids, cohort = Path(bids), Path(cohort)
-    check = check_raw(bids, config.exclude)
+    check = check_raw(bids, channels, config.exclude)
     raws, problems = check.subjects, check.problems
-    write_description(cohort, "Prepared cohort", ("T1w", "FLAIR"))
+    write_description(cohort, "Prepared cohort", channels)
     begun = time.perf_counter()
     jobs = (joblib.delayed(prepare_subject)(raw, bids, cohort, config) for raw in raws)
     parallel = joblib.Parallel(
@@ -79,8 +92,9 @@ def prepare_cohort(bids: Path, cohort: Path, config: PrepareConfig) -> list[Subj
         split=[parts[subject.id] for subject in subjects],
         lesion_ml=[f.get("lesion_ml", 0.0 if s.has_label else None) for s, f in done],
     )
-    rows = [{"participant_id": s.id, **{c: f.get(c) for c in COLUMNS}} for s, f in done]
-    write_tsv(cohort / "quality.tsv", pd.DataFrame(rows, columns=["participant_id", *COLUMNS]))
+    shown = columns(channels)
+    rows = [{"participant_id": s.id, **{c: f.get(c) for c in shown}} for s, f in done]
+    write_tsv(cohort / "quality.tsv", pd.DataFrame(rows, columns=["participant_id", *shown]))
     found = [(p.subject, p.file, p.what, p.remedy, int(p.fatal)) for p in problems]
     write_tsv(cohort / "problems.tsv", pd.DataFrame(found, columns=list(PROBLEM_COLUMNS)))
     _report(problems, bids, len(subjects))
@@ -92,7 +106,9 @@ def prepare_cohort(bids: Path, cohort: Path, config: PrepareConfig) -> list[Subj
     return subjects
 
 
-def prepare_one(bids: Path, cohort: Path, config: PrepareConfig, name: str) -> None:
+def prepare_one(
+    bids: Path, cohort: Path, config: PrepareConfig, channels: Sequence[str], name: str
+) -> None:
     """Prepare one subject of a BIDS-like folder, without the cohort's tables.
 
     For clusters: one job a subject; `prepare_cohort` then keeps them all and writes the tables.
@@ -102,7 +118,7 @@ def prepare_one(bids: Path, cohort: Path, config: PrepareConfig, name: str) -> N
     """
     from lesionforge.preprocessing.single import prepare_subject
 
-    check = check_raw(Path(bids), config.exclude)
+    check = check_raw(Path(bids), channels, config.exclude)
     raws = {raw.id: raw for raw in check.subjects}
     problems = [problem for problem in check.problems if problem.subject == name]
     if name in raws:

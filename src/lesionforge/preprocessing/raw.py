@@ -1,6 +1,7 @@
-"""Reads the layout of a BIDS-like folder: who has which T1w, FLAIR and lesion mask."""
+"""Reads the layout of a BIDS-like folder: who has which images and lesion mask."""
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,9 +47,9 @@ class RawSubject:
     Attributes:
         id: `sub-...`.
         group: from participants.tsv, or from the presence of a mask.
-        site: from participants.tsv, else the scanner of the T1w's sidecar, `n/a` where unknown.
-        t1w: T1-weighted volume.
-        flair: FLAIR volume.
+        site: from participants.tsv, else the scanner of the reference's sidecar, `n/a` where
+            unknown.
+        images: channel (BIDS suffix) to file, in the study's order; the first is the reference.
         lesion: mask drawn by hand, None for controls and unlabelled patients.
         brain: brain mask that came with the data, None as a rule.
         notes: choices that were made in reading the folder.
@@ -59,22 +60,31 @@ class RawSubject:
     id: str
     group: Group
     site: str
-    t1w: Path
-    flair: Path
+    images: dict[str, Path]
     lesion: Path | None = None
     brain: Path | None = None
     notes: tuple[str, ...] = ()
     split: str = "n/a"
     readers: tuple[tuple[str, Path], ...] = ()
 
+    @property
+    def folder(self) -> Path:
+        """Where the reference is."""
+        return next(iter(self.images.values())).parent
 
-def read_raw(bids: Path) -> tuple[list[RawSubject], list[Problem]]:
+
+def read_raw(bids: Path, channels: Sequence[str]) -> tuple[list[RawSubject], list[Problem]]:
     """List the usable subjects of a BIDS-like folder, by id, and what stops the others.
 
-    Files are found by their endings in `sub-*/anat` or `sub-*/ses-*/anat`: `_T1w`, `_FLAIR`, and a
-    lesion mask that ends in `_mask` with a `label-` that names a lesion, or in `_roi`. Of several
-    T1w or FLAIR the first by name is taken, and a note says so. A mask with a `desc` is that of the
-    reader whom it names; where a subject has only such masks, the first is the original too.
+    Files are found by their endings in `sub-*/anat` or `sub-*/ses-*/anat`: the channels' suffixes
+    (`_T1w`, say), and a lesion mask that ends in `_mask` with a `label-` that names a lesion, or in
+    `_roi`. Of several files of a channel the first by name is taken, and a note says so. A mask
+    with a `desc` is that of the reader whom it names; where a subject has only such masks, the
+    first is the original too.
+
+    Args:
+        bids: the data set.
+        channels: BIDS suffixes of the images, the reference first.
 
     Raises:
         DataError: the folder is missing or holds no subject.
@@ -88,7 +98,7 @@ def read_raw(bids: Path) -> tuple[list[RawSubject], list[Problem]]:
     subjects = []
     for folder in folders:
         row = table.get(folder.name, {})
-        found = _read_subject(folder, row)
+        found = _read_subject(folder, row, channels)
         if isinstance(found, RawSubject):
             subjects.append(found)
         else:
@@ -129,17 +139,19 @@ def _participants(bids: Path) -> tuple[dict[str, dict[str, str]], list[Problem]]
     return rows, problems
 
 
-def _read_subject(folder: Path, row: dict[str, str]) -> RawSubject | list[Problem]:
+def _read_subject(
+    folder: Path, row: dict[str, str], channels: Sequence[str]
+) -> RawSubject | list[Problem]:
     """Read one subject's folder; its problems if it cannot be used."""
     group = row.get("group", "")
-    files = sorted(p for p in folder.rglob("*.nii*") if p.name.endswith((".nii", ".nii.gz")))
+    files = list(nifti_files(folder))
     masks, readers = _by_reader([p for p in files if _is_lesion(p)])
-    brains = [p for p in files if _stem(p).endswith("_desc-brain_mask")]
-    images = {kind: [p for p in files if _stem(p).endswith(f"_{kind}")] for kind in _KINDS}
+    brains = [p for p in files if stem(p).endswith("_desc-brain_mask")]
+    images = {c: [p for p in files if stem(p).endswith(f"_{c}")] for c in channels}
     problems = [
-        Problem(folder.name, str(folder), f"has no {kind}", "Add it, or exclude the subject.")
-        for kind in _KINDS
-        if not images[kind]
+        Problem(folder.name, str(folder), f"has no {channel}", "Add it, or exclude the subject.")
+        for channel in channels
+        if not images[channel]
     ]
     meant = _group(group, bool(masks))
     problems += _group_problems(folder, group, meant, masks)
@@ -156,9 +168,8 @@ def _read_subject(folder: Path, row: dict[str, str]) -> RawSubject | list[Proble
     return RawSubject(
         folder.name,
         meant,
-        row.get("site") or _scanner(images["T1w"][0]),
-        images["T1w"][0],
-        images["FLAIR"][0],
+        row.get("site") or _scanner(images[channels[0]][0]),
+        {channel: files[0] for channel, files in images.items()},
         masks[0] if masks else None,
         brains[0] if brains else None,
         tuple(notes),
@@ -192,13 +203,12 @@ def _group_problems(folder: Path, word: str, meant: Group, masks: list[Path]) ->
     return []
 
 
-_KINDS = ("T1w", "FLAIR")
 _SCANNER = ("InstitutionName", "ManufacturersModelName", "DeviceSerialNumber")
 
 
-def _scanner(t1w: Path) -> str:
+def _scanner(image: Path) -> str:
     """Name the scanner by a scan's BIDS sidecar, `n/a` where it has none or does not say."""
-    sidecar = t1w.with_name(_stem(t1w) + ".json")
+    sidecar = image.with_name(stem(image) + ".json")
     if not sidecar.exists():
         return "n/a"
     known = read_json(sidecar)
@@ -206,14 +216,36 @@ def _scanner(t1w: Path) -> str:
     return " ".join(parts) or "n/a"
 
 
-def _stem(path: Path) -> str:
+def stem(path: Path) -> str:
+    """Return a NIfTI file's name without `.nii` or `.nii.gz`."""
     return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
 def entity(path: Path, name: str) -> str | None:
     """Return the value of a BIDS entity in a file's name (`iso08` of `acq` in `_acq-iso08_`)."""
-    parts = (part.partition("-") for part in _stem(path).split("_"))
+    parts = (part.partition("-") for part in stem(path).split("_"))
     return next((value for key, dash, value in parts if dash and key == name), None)
+
+
+def scan_name(path: Path) -> str:
+    """Return whose image a file is: participant and session, else its name without the suffix.
+
+    Entities such as `acq` and `run` tell images of one head apart, not heads.
+    """
+    subject, session = entity(path, "sub"), entity(path, "ses")
+    if subject is None:
+        return stem(path).rpartition("_")[0]
+    return f"sub-{subject}" + (f"_ses-{session}" if session else "")
+
+
+def nifti_files(folder: Path) -> Iterable[Path]:
+    """List a folder's NIfTI files, sorted: no hidden ones, nothing in `derivatives`."""
+    for path in sorted(folder.rglob("*")):
+        hidden = any(
+            p.startswith(".") or p == "derivatives" for p in path.relative_to(folder).parts
+        )
+        if not hidden and path.name.endswith((".nii", ".nii.gz")):
+            yield path
 
 
 def reader_of(mask: Path) -> str | None:
@@ -238,8 +270,8 @@ def _name_problems(subject: str, mask: Path) -> list[Problem]:
 
 
 def _is_lesion(path: Path) -> bool:
-    stem = _stem(path).lower()
-    if stem.endswith("_roi"):
+    name = stem(path).lower()
+    if name.endswith("_roi"):
         return True
-    label = [part for part in stem.split("_") if part.startswith(("label-", "desc-"))]
-    return stem.endswith(("_mask", "_dseg")) and any(w in e for e in label for w in _MASK_WORDS)
+    label = [part for part in name.split("_") if part.startswith(("label-", "desc-"))]
+    return name.endswith(("_mask", "_dseg")) and any(w in e for e in label for w in _MASK_WORDS)

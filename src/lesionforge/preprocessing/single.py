@@ -1,17 +1,17 @@
 """Prepares and writes one subject: checks, steps, sidecar, and whether it was done before."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from lesionforge.data.cohort import expected_files, sidecar_path, write_subject
+from lesionforge.data.cohort import acquisition_column, expected_files, sidecar_path, write_subject
 from lesionforge.data.subject import Subject, reader_suffix
 from lesionforge.data.volume import Grid, Volume, read_volume
 from lesionforge.errors import OF_ONE_SUBJECT, DataError
@@ -27,6 +27,8 @@ from lesionforge.provenance import read_json, sha256, sha256_json, write_json
 
 PREPARATION_VERSION = 1
 """Raise it when the same input would give other voxels; subjects are then prepared again."""
+DRAWN_ON = ("FLAIR", "T2w", "T1w")
+"""The image on which experts draw, the likeliest first, where a mask fits several."""
 
 
 def prepare_subject(
@@ -37,9 +39,8 @@ def prepare_subject(
     Returns:
         The subject (None if it cannot be prepared), its figures, and the problems found.
     """
-    subject = Subject(
-        raw.id, raw.group, raw.site, cohort, False, (raw.id,), channels=("T1w", "FLAIR")
-    )
+    channels = tuple(raw.images)
+    subject = Subject(raw.id, raw.group, raw.site, cohort, False, (raw.id,), channels=channels)
     problems: list[Problem] = []
     try:
         signature = _signature(raw, bids, config)
@@ -54,7 +55,7 @@ def prepare_subject(
             return subject, _prepare(raw, subject, bids, config, signature), problems
     except OF_ONE_SUBJECT as error:
         what = f"cannot be prepared: {error}".rstrip(".")
-        problem = Problem(raw.id, str(raw.t1w.parent), what, "Mend or exclude it.")
+        problem = Problem(raw.id, str(raw.folder), what, "Mend or exclude it.")
         return None, {}, [*problems, problem]
 
 
@@ -77,10 +78,10 @@ def _log_path(subject: Subject) -> Path:
 def _signature(raw: RawSubject, bids: Path, config: PrepareConfig) -> str:
     """Return the checksum of everything that a subject's prepared volumes depend on."""
     knobs = asdict(replace(config, workers=1, exclude=()))
-    paths = [p for p in (raw.t1w, raw.flair, raw.lesion, raw.brain) if p is not None]
+    paths = [p for p in (*raw.images.values(), raw.lesion, raw.brain) if p is not None]
     paths += [path for _, path in raw.readers]
     files = {str(p.relative_to(bids)): sha256(p) for p in paths}
-    return sha256_json([PREPARATION_VERSION, knobs, files, raw.group])
+    return sha256_json([PREPARATION_VERSION, knobs, list(raw.images), files, raw.group])
 
 
 def _finished(subject: Subject, signature: str, raw: RawSubject) -> dict[str, Any] | None:
@@ -100,7 +101,7 @@ def _prepare(
     raw: RawSubject, subject: Subject, bids: Path, config: PrepareConfig, signature: str
 ) -> dict[str, Any]:
     begun = time.perf_counter()
-    scan = prepare_files(raw.t1w, raw.flair, raw.brain, config)
+    scan = prepare_files(raw.images, raw.brain, config)
     volumes, notes = dict(scan.volumes), [*raw.notes, *scan.notes]
     figures: dict[str, Any] = {**_acquisition(raw), **scan.figures}
     if raw.lesion is not None:
@@ -118,13 +119,14 @@ def _prepare(
     row = {**figures, "brain_mask": scan.mask_method, "notes": "; ".join(notes) or None}
     sidecar_path(subject).unlink(missing_ok=True)  # a former one must not vouch for this log
     write_json(_log_path(subject), {**row, "seconds": round(time.perf_counter() - begun, 2)})
-    sources = [raw.t1w, raw.flair, *([raw.lesion] if raw.lesion else [])]
+    sources = [*raw.images.values(), *([raw.lesion] if raw.lesion else [])]
     sources += [path for _, path in raw.readers]
+    first, *others = scan.channels
     sidecar = {
         "RawSources": [str(p.relative_to(bids)) for p in sources],
         "BrainMask": scan.mask_method,
-        "T1wFromMNI": scan.t1w_from_mni.round(6).tolist(),
-        "FLAIRFromT1w": scan.flair_from_t1w.round(6).tolist(),
+        f"{first}FromMNI": scan.reference_from_mni.round(6).tolist(),
+        **{f"{c}From{first}": scan.from_reference[c].round(6).tolist() for c in others},
         "PreparationSHA256": signature,
     }
     write_subject(subject, volumes, scan.grid, sidecar)
@@ -137,42 +139,45 @@ def _drawn(raw: RawSubject, scan: PreparedScan) -> tuple[np.ndarray, dict[str, f
     lesion = _read(Path(str(raw.lesion)))
     space, why = lesion_space(raw, lesion.grid)
     remarks = [f"lesion mask taken as {space}: {why}"] if why else []
-    mask, found = prepare_lesion(scan, lesion, space == "FLAIR")
-    return mask, found, [*remarks, *doubts(found)]
+    mask, found = prepare_lesion(scan, lesion, space)
+    return mask, found, [*remarks, *doubts(found, scan.channels)]
 
 
 def _acquisition(raw: RawSubject) -> dict[str, Any]:
-    """Return protocol (the `acq` entity) and longest voxel edge of both scans."""
-    scans = {"t1w": raw.t1w, "flair": raw.flair}
-    protocols = {f"acq_{name}": entity(path, "acq") for name, path in scans.items()}
-    edges = {f"voxel_mm_{n}": max(read_header(p).grid.voxel_mm) for n, p in scans.items()}
-    return protocols | {name: round(edge, 3) for name, edge in edges.items()}
+    """Return protocol (the `acq` entity) and longest voxel edge of each image."""
+    protocols = {acquisition_column(c): entity(path, "acq") for c, path in raw.images.items()}
+    edges = {
+        f"voxel_mm_{channel.lower()}": round(max(read_header(path).grid.voxel_mm), 3)
+        for channel, path in raw.images.items()
+    }
+    return protocols | edges
 
 
-def lesion_space(raw: RawSubject, lesion: Grid) -> tuple[Literal["T1w", "FLAIR"], str]:
-    """Judge which scan a lesion mask was drawn on: by its grid, else by its name.
+def lesion_space(raw: RawSubject, lesion: Grid) -> tuple[str, str]:
+    """Judge which image a lesion mask was drawn on: by its grid, else by its name.
 
     Returns:
-        The scan, and a remark where the grid did not settle it.
+        The channel, and a remark where the grid did not settle it.
     """
-    on_flair = lesion.matches(read_header(raw.flair).grid)
-    on_t1w = lesion.matches(read_header(raw.t1w).grid)
     name = raw.lesion.name.lower() if raw.lesion else ""
-    named: Literal["T1w", "FLAIR"] = "FLAIR" if "flair" in name or "t1w" not in name else "T1w"
-    if on_flair and on_t1w:
-        return named, ""
-    if on_flair or on_t1w:
-        return ("FLAIR" if on_flair else "T1w"), ""
-    return named, "its grid is neither the T1w's nor the FLAIR's, so its name and affine decided"
+    named = [c for c in raw.images if c.lower() in name]
+    by_name = (named or [c for c in DRAWN_ON if c in raw.images] or list(raw.images))[0]
+    on = [c for c, path in raw.images.items() if lesion.matches(read_header(path).grid)]
+    if on:
+        return (by_name if by_name in on else on[0]), ""
+    return (
+        by_name,
+        f"its grid is that of no image ({', '.join(raw.images)}); name and affine decide",
+    )
 
 
 def prepare_files(
-    t1w: Path, flair: Path, brain: Path | None, config: PrepareConfig
+    images: Mapping[str, Path], brain: Path | None, config: PrepareConfig
 ) -> PreparedScan:
     """Read, check and prepare; errors name the file."""
-    images = [_read(t1w), _read(flair)]
-    scan = prepare_images(images[0], images[1], _read(brain) if brain else None, config)
-    return replace(scan, notes=tuple(doubts(scan.figures)))
+    read = {channel: _read(path) for channel, path in images.items()}
+    scan = prepare_images(read, _read(brain) if brain else None, config)
+    return replace(scan, notes=tuple(doubts(scan.figures, scan.channels)))
 
 
 def _read(path: Path) -> Volume:

@@ -1,5 +1,6 @@
 """One study: its configuration (the table of contents of everything) and its folders."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,13 +20,16 @@ from lesionforge.study.regimes import Regime
 from lesionforge.synthesis.config import SynthesisConfig
 from lesionforge.synthesis.spade.module import GeneratorConfig
 
+CHANNELS = ("T1w", "FLAIR")
+"""The channels of a study that names none."""
+
 
 @dataclass(frozen=True)
 class CohortConfig:
     """Where the real subjects come from and how they are prepared.
 
     Attributes:
-        bids: folder of a BIDS-like data set to prepare (T1w, FLAIR and lesion masks); without one
+        bids: folder of a BIDS-like data set to prepare (images and lesion masks); without one
             the embedded phantoms are made, and nothing is downloaded.
         phantom: the embedded phantoms.
         prepare: registration, brain extraction, resampling, tissue maps.
@@ -51,6 +55,8 @@ class Study:
     Attributes:
         name: of the study and of its folder.
         runs: where the folders of studies lie.
+        channels: BIDS suffixes of the images, one or more (`[T1w, FLAIR]`, `[T1w]`, `[FLAIR]`); the
+            others are registered to the first.
         labels: the label set that counts (`cohort/labels/<set>.tsv`, or `original`); generators,
             detectors and reports of another set lie in a folder of their own.
         seeds: replicates of everything that is drawn (nested choice of training subjects,
@@ -69,6 +75,7 @@ class Study:
 
     name: str = "phantom"
     runs: str = "runs"
+    channels: tuple[str, ...] = CHANNELS
     labels: str = ORIGINAL
     seeds: tuple[int, ...] = (0,)
     folds: int = 0
@@ -86,6 +93,17 @@ class Study:
 
     def __post_init__(self) -> None:
         """Check what belongs together."""
+        odd = [c for c in self.channels if not re.fullmatch("[A-Za-z0-9]+", c)]
+        if not self.channels or odd or len({c.lower() for c in self.channels}) < len(self.channels):
+            raise ConfigError(
+                "`channels` must be one or more different BIDS suffixes such as T1w, got "
+                f"{list(self.channels)}."
+            )
+        if self.cohort.bids is None and set(self.channels) - set(CHANNELS):
+            raise ConfigError(
+                f"Phantoms have {' and '.join(CHANNELS)} alone, `channels` are "
+                f"{list(self.channels)}. Name a data set with --cohort.bids DIR."
+            )
         if "baseline" not in self.regimes:
             raise ConfigError(
                 "`regimes` must contain `baseline`, the regime others are compared with."

@@ -12,10 +12,11 @@ from PIL import Image
 
 from lesionforge.data.cohort import read_cohort
 from lesionforge.data.subject import Subject
-from lesionforge.preprocessing.quality import COLUMNS
+from lesionforge.preprocessing.quality import columns as quality_columns
 from lesionforge.provenance import write_json, write_tsv
 from lesionforge.report.pages.quality import plot_strip, write_quality_page
 from lesionforge.report.strips import COLOURS
+from tests.conftest import CHANNELS
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def cohort(toy_cohort: list[Subject], tmp_path: Path) -> Path:
         (tmp_path / "cohort" / path.name).symlink_to(path)
     rng = np.random.default_rng(0)
     spread = 1 + 0.01 * np.linspace(-1, 1, len(toy_cohort))
-    table = pd.DataFrame({c: rng.permutation(spread) for c in COLUMNS})
+    table = pd.DataFrame({c: rng.permutation(spread) for c in quality_columns(CHANNELS)})
     table["wm_ml"] = 2 - table["gm_ml"]
     table.insert(0, "participant_id", [s.id for s in toy_cohort])
     table["notes"] = "n/a"

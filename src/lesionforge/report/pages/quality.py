@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lesionforge.data.cohort import read_cohort
+from lesionforge.data.cohort import read_channels, read_cohort
 from lesionforge.data.subject import Subject, read_brain, read_images, read_lesion, read_tissues
-from lesionforge.preprocessing.quality import COLUMNS, Flag, find_flags
+from lesionforge.preprocessing.quality import Flag, columns, find_flags
 from lesionforge.provenance import read_json, read_tsv
 from lesionforge.report.html import write_page
 from lesionforge.report.pictures import axial, cut, lesion_slice, middle
@@ -51,7 +51,8 @@ def write_quality_page(cohort: Path) -> Path:
     table = read_tsv(cohort / "quality.tsv", participant_id=str)
     figures = {str(row["participant_id"]): row for row in table.to_dict("records")}
     flags: dict[str, list[Flag]] = {name: [] for name in figures}
-    for flag in find_flags(table):
+    channels = read_channels(cohort)
+    for flag in find_flags(table, channels):
         flags[flag.participant_id].append(flag)
     subjects = sorted(read_cohort(cohort), key=lambda s: _urgency(flags[s.id], s.id))
     drawn = {
@@ -62,7 +63,7 @@ def write_quality_page(cohort: Path) -> Path:
         Entry(
             subject,
             tuple(flags[subject.id]),
-            {c: shown(figures[subject.id].get(c)) for c in COLUMNS if c != "notes"},
+            {c: shown(figures[subject.id].get(c)) for c in columns(channels) if c != "notes"},
             drawn.get(subject.id),
         )
         for subject in subjects
