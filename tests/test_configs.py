@@ -115,6 +115,14 @@ def test_without_arguments_the_phantom_study_is_meant():
     assert read_study("--config", str(CONFIGS / "phantom.yaml")) == Study()
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("4", 4.0), ("[0.9, 0.9, 6.5]", (0.9, 0.9, 6.5)), ("auto", "auto")],
+)
+def test_a_voxel_size_is_one_number_three_or_auto(text, value):
+    assert read_study("--cohort.prepare.voxel_mm", text).cohort.prepare.voxel_mm == value
+
+
 def test_overrides_are_typed_and_win_over_the_file():
     config = ["--config", str(CONFIGS / "lgg.yaml")]
     study = read_study(*config, "--detector.steps", "7", "--seeds", "[4]")

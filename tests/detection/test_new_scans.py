@@ -87,7 +87,7 @@ def test_scans_are_prepared_at_the_voxel_size_of_the_detectors_cohort(
     asked = []
     monkeypatch.setattr(new_scans, "prepare_scan", lambda *args: asked.append(args[1]) or prepared)
     run(trained_detector, scan_files, tmp_path / "out")
-    assert asked[0].voxel_mm == 5.0
+    assert asked[0].voxel_mm == (5.0, 5.0, 5.0)
 
 
 def test_a_scan_unlike_the_detectors_cohort_is_flagged(

@@ -74,10 +74,11 @@ def test_any_list_of_contrasts_lies_on_the_template(channels: Sequence[str]) -> 
     assert scan.figures["mni_dice"] > 0.95
     assert all(f"noise_{channel.lower()}" in scan.figures for channel in channels)
     for channel in channels:
-        lesion, found = prepare_lesion(scan, _scan(channel)[1], channel)
+        lesion, found, rows = prepare_lesion(scan, _scan(channel)[1], channel)
         centre = scan.grid.world(np.array(ndimage.center_of_mass(lesion)))
         assert np.linalg.norm(centre - LESION_MNI) < 3
         assert found["lesion_ml"] == pytest.approx(7.2, rel=0.2)
+        assert [row["fate"] for row in rows] == ["kept"]
 
 
 @pytest.mark.parametrize("channels", LISTS, ids="+".join)

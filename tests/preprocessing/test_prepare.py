@@ -175,6 +175,25 @@ def test_another_configuration_prepares_again(bids: Path, cohort: Path, tmp_path
     assert read_grid(control).matches(mni_grid(5.0))
 
 
+@pytest.mark.parametrize(
+    ("channels", "size"), [(CHANNELS, (3.0, 3.0, 3.0)), (("FLAIR",), (2.5, 2.5, 4.0))]
+)
+def test_the_voxel_size_may_come_from_the_scans(
+    bids: Path, tmp_path: Path, channels: tuple[str, ...], size: tuple[float, ...]
+) -> None:
+    rough = replace(CONFIG, voxel_mm="auto", n4=False, register_channels=False)
+    subjects = prepare_cohort(bids, tmp_path, rough, channels)
+    assert read_grid(subjects[1]).voxel_mm == pytest.approx(size)
+    assert subjects[0].channels == channels
+    before = _bytes(tmp_path)
+    prepare_one(bids, tmp_path, rough, channels, "sub-1")  # the same size: nothing is made again
+    assert _bytes(tmp_path) == before
+    lesions = read_tsv(tmp_path / "lesions.tsv", participant_id=str, fate=str)
+    assert lesions[["participant_id", "lesion", "fate"]].to_numpy().tolist() == [
+        ["sub-1", 1, "kept"]
+    ]
+
+
 def test_a_subject_that_was_half_prepared_again_is_not_complete(
     bids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,7 +304,14 @@ def test_scaling_survives_a_lesion_of_a_fifth_of_the_brain() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"voxel_mm": 9}, {"levels_mm": ()}, {"workers": 0}, {"n4_voxel_mm": 0}]
+    "wrong",
+    [
+        {"voxel_mm": 0.2},
+        {"voxel_mm": (1.0, 1.0, 13.0)},
+        {"levels_mm": ()},
+        {"workers": 0},
+        {"n4_voxel_mm": 0},
+    ],
 )
 def test_the_configuration_is_checked(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"`{next(iter(wrong))}`"):

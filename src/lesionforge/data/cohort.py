@@ -17,6 +17,7 @@ BIDS_VERSION = "1.10.0"
 SPATIAL_REFERENCE = "https://nist.mni.mcgill.ca/icbm-152-nonlinear-atlases-2009/"
 OWN_FILES = (
     "quality.tsv",
+    "lesions.tsv",
     "splits.tsv",
     "problems.tsv",
     "qc.html",

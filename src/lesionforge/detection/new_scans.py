@@ -137,7 +137,7 @@ def predict_scan(
         DataError: a scan cannot be used.
     """
     rules = _rules(weights)
-    scan = prepare_scan(images, PrepareConfig(voxel_mm=detector.voxel_mm[0]))
+    scan = prepare_scan(images, PrepareConfig(voxel_mm=detector.voxel_mm))
     brain = scan.volumes["desc-brain_mask"].astype(bool)
     probability = predict_probability(detector, scan.images, brain)
     candidates = find_candidates(probability, scan.grid, rules)

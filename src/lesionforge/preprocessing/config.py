@@ -5,13 +5,17 @@ from typing import Literal
 
 from lesionforge.errors import ConfigError
 
+VOXEL_MM = (0.5, 12.0)
+"""Smallest and largest edge of a voxel of the study grid."""
+
 
 @dataclass(frozen=True)
 class PrepareConfig:
     """How raw heads are prepared.
 
     Attributes:
-        voxel_mm: voxel size of the study grid, isotropic.
+        voxel_mm: voxel size of the study grid: one number, three (right, anterior, superior:
+            `[0.9, 0.9, 6.5]`), or `auto`: the median of the cohort's scans of the first channel.
         brain_mask: `deepbet` for whole heads, `given` for skull-stripped data (the part that is not
             background, or a `*_desc-brain_mask` file), `auto` to decide by looking at each scan.
         n4: correct intensity inhomogeneity, by N4 and then by the tissue classes.
@@ -24,7 +28,7 @@ class PrepareConfig:
         workers: processes; the result does not depend on it.
     """
 
-    voxel_mm: float = 2.5
+    voxel_mm: float | tuple[float, float, float] | Literal["auto"] = 2.5
     brain_mask: Literal["auto", "deepbet", "given"] = "auto"
     n4: bool = True
     n4_voxel_mm: float = 8.0
@@ -35,8 +39,12 @@ class PrepareConfig:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        if not 0.5 <= self.voxel_mm <= 5:
-            raise ConfigError(f"`voxel_mm` must be in [0.5, 5], got {self.voxel_mm}.")
+        sizes = self.voxel_mm if isinstance(self.voxel_mm, tuple) else (self.voxel_mm,)
+        low, high = VOXEL_MM
+        if self.voxel_mm != "auto" and not all(low <= float(size) <= high for size in sizes):
+            raise ConfigError(
+                f"`voxel_mm` must be `auto` or sizes in [{low:g}, {high:g}], got {self.voxel_mm}."
+            )
         if not 1 <= self.n4_voxel_mm <= 10:
             raise ConfigError(f"`n4_voxel_mm` must be in [1, 10], got {self.n4_voxel_mm}.")
         if not self.levels_mm or not all(1 <= level <= 16 for level in self.levels_mm):

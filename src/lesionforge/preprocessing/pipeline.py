@@ -8,18 +8,21 @@ label before the images are finished.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from lesionforge.data.cohort import subject_volumes
-from lesionforge.data.volume import Grid, Volume, grid, mni_grid
+from lesionforge.data.volume import Grid, Volume, grid
 from lesionforge.errors import DataError
 from lesionforge.preprocessing import quality
 from lesionforge.preprocessing.brain import find_brain, is_stripped, nonzero_mask
 from lesionforge.preprocessing.config import PrepareConfig
+from lesionforge.preprocessing.grids import study_grid
 from lesionforge.preprocessing.intensity import scale_image
+from lesionforge.preprocessing.lesion_masks import lesion_rows, resample_lesions
 from lesionforge.preprocessing.register import (
     best_start,
     bias_field,
@@ -30,7 +33,7 @@ from lesionforge.preprocessing.register import (
     rigid_match,
     translation,
 )
-from lesionforge.preprocessing.resample import resample, resample_label
+from lesionforge.preprocessing.resample import resample
 from lesionforge.preprocessing.scan import PreparedScan
 from lesionforge.preprocessing.tissues import even_out, template, tissue_maps
 
@@ -67,7 +70,7 @@ def prepare_images(
     Args:
         images: BIDS suffix to image as read, each on its own grid; the first is the reference.
         brain: a brain mask that came with the data, on the reference's grid, or None.
-        config: knobs; `voxel_mm` in numbers.
+        config: knobs; `voxel_mm` is not `auto` here.
 
     Raises:
         DataError: no brain was found, a registration failed or an image is empty in the brain.
@@ -76,7 +79,7 @@ def prepare_images(
     raw = {channel: _finite(image) for channel, image in images.items()}
     native = _native(raw, brain, config)
     from_mni, information = _to_mni(native, config)
-    target = mni_grid(config.voxel_mm)
+    target = study_grid(config)
     moves = {channel: native.from_reference[channel] @ from_mni for channel in channels}
     covered = np.minimum.reduce(
         [resample(_ones(raw[channel]), target, moves[channel]) for channel in channels]
@@ -117,7 +120,7 @@ def prepare_images(
 
 def prepare_lesion(
     scan: PreparedScan, lesion: Volume, channel: str
-) -> tuple[np.ndarray, dict[str, float]]:
+) -> tuple[np.ndarray, dict[str, float], list[dict[str, Any]]]:
     """Bring a hand-drawn mask to the study grid, cut to the brain.
 
     Args:
@@ -126,25 +129,33 @@ def prepare_lesion(
         channel: the image in whose space it was drawn.
 
     Returns:
-        (X, Y, Z) bool and its figures.
+        (X, Y, Z) bool, its figures, and a row a drawn lesion, see `lesion_rows`.
 
     Raises:
         DataError: nothing of it lies inside the brain.
     """
-    whole, counts = resample_label(_finite(lesion), scan.grid, scan.from_mni(channel))
-    mask = whole & scan.volumes["desc-brain_mask"]
+    found = resample_lesions(_finite(lesion), scan.grid, scan.from_mni(channel))
+    brain = scan.volumes["desc-brain_mask"].astype(bool)
+    whole = found.owner > 0
+    mask = whole & brain
     if not mask.any():
         raise DataError(
             "No part of the lesion mask lies inside the brain. Check that it belongs to these "
             "scans, and look at the brain mask."
         )
-    return mask, {
+    rows = lesion_rows(found, brain, scan.grid)
+    fates = [row["fate"] for row in rows]
+    figures = {
         "lesion_ml_raw": quality.mask_volume_ml(lesion),
         "lesion_ml": float(mask.sum()) * scan.grid.voxel_mm3 / 1000,
         "lesion_in_brain": float(mask.sum() / whole.sum()),
-        "lesion_components": counts["components"],
-        "lesion_rescued": counts["rescued"],
+        "lesions_raw": len(rows),
+        "lesions": len({row["component"] for row in rows} - {None}),
+        "lesions_rescued": fates.count("rescued"),
+        "lesions_merged": fates.count("merged"),
+        "lesions_lost": fates.count("too small") + fates.count("outside the brain"),
     }
+    return mask, figures, rows
 
 
 def _native(images: dict[str, Volume], given: Volume | None, config: PrepareConfig) -> Native:

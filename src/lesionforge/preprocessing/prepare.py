@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import joblib
 import pandas as pd
@@ -19,8 +20,11 @@ from lesionforge.data.subject import Subject
 from lesionforge.errors import DataError
 from lesionforge.preprocessing.checks import check_raw, check_scan, sum_up
 from lesionforge.preprocessing.config import PrepareConfig
+from lesionforge.preprocessing.grids import plan_voxel_mm
+from lesionforge.preprocessing.headers import read_header
+from lesionforge.preprocessing.lesion_masks import COLUMNS, ROWS
 from lesionforge.preprocessing.quality import columns
-from lesionforge.preprocessing.raw import Problem
+from lesionforge.preprocessing.raw import Problem, RawSubject
 from lesionforge.preprocessing.scan import PreparedScan
 from lesionforge.provenance import write_tsv
 
@@ -74,6 +78,7 @@ def prepare_cohort(
     bids, cohort = Path(bids), Path(cohort)
     check = check_raw(bids, channels, config.exclude)
     raws, problems = check.subjects, check.problems
+    config = planned(config, raws)
     write_description(cohort, "Prepared cohort", channels)
     begun = time.perf_counter()
     jobs = (joblib.delayed(prepare_subject)(raw, bids, cohort, config) for raw in raws)
@@ -81,29 +86,55 @@ def prepare_cohort(
         n_jobs=min(config.workers, max(len(raws), 1)), return_as="generator", batch_size=1
     )
     outcomes = list(tqdm(parallel(jobs), total=len(raws), desc="prepare", unit="subject"))
-    done = [(s, f) for s, f, _ in outcomes if s is not None]
     problems += [problem for _, _, found in outcomes for problem in found]
+    done = {s: figures for s, figures, _ in outcomes if s is not None}
     _log.info("%d subjects in %.0f s", len(done), time.perf_counter() - begun)
-    subjects = [subject for subject, _ in done]
+    _write_tables(cohort, channels, raws, done, problems)
+    _report(problems, bids, len(done))
+    readers: dict[str, dict[str, str]] = {}
+    for raw in raws:
+        for name, path in raw.readers:
+            readers.setdefault(name, {})[raw.id] = path.name
+    write_reader_sets(cohort, readers)
+    return list(done)
+
+
+def planned(config: PrepareConfig, raws: Sequence[RawSubject]) -> PrepareConfig:
+    """Return a configuration whose voxel size is in mm: what `auto` means for these subjects."""
+    if config.voxel_mm != "auto" or not raws:
+        return config
+    size = plan_voxel_mm([read_header(raw.reference).grid for raw in raws])
+    shown = " x ".join(f"{edge:g}" for edge in size)
+    _log.info("voxels of %s mm, after %d scans (`voxel_mm: auto`)", shown, len(raws))
+    return replace(config, voxel_mm=size)
+
+
+def _write_tables(
+    cohort: Path,
+    channels: Sequence[str],
+    raws: Sequence[RawSubject],
+    done: Mapping[Subject, dict[str, Any]],
+    problems: Sequence[Problem],
+) -> None:
+    """Write who was prepared, how it went, what became of each lesion, and what was wrong."""
     parts = {raw.id: raw.split for raw in raws}
     write_participants(
         cohort,
-        subjects,
-        split=[parts[subject.id] for subject in subjects],
-        lesion_ml=[f.get("lesion_ml", 0.0 if s.has_label else None) for s, f in done],
+        list(done),
+        split=[parts[subject.id] for subject in done],
+        lesion_ml=[f.get("lesion_ml", 0.0 if s.has_label else None) for s, f in done.items()],
     )
     shown = columns(channels)
-    rows = [{"participant_id": s.id, **{c: f.get(c) for c in shown}} for s, f in done]
-    write_tsv(cohort / "quality.tsv", pd.DataFrame(rows, columns=["participant_id", *shown]))
+    rows = [{"participant_id": s.id, **{c: f.get(c) for c in shown}} for s, f in done.items()]
+    lesions = [{"participant_id": s.id, **row} for s, f in done.items() for row in f.get(ROWS, [])]
     found = [(p.subject, p.file, p.what, p.remedy, int(p.fatal)) for p in problems]
-    write_tsv(cohort / "problems.tsv", pd.DataFrame(found, columns=list(PROBLEM_COLUMNS)))
-    _report(problems, bids, len(subjects))
-    drawn: dict[str, dict[str, str]] = {}
-    for raw in raws:
-        for name, path in raw.readers:
-            drawn.setdefault(name, {})[raw.id] = path.name
-    write_reader_sets(cohort, drawn)
-    return subjects
+    tables = {
+        "quality.tsv": pd.DataFrame(rows, columns=["participant_id", *shown]),
+        "lesions.tsv": pd.DataFrame(lesions, columns=["participant_id", *COLUMNS]),
+        "problems.tsv": pd.DataFrame(found, columns=list(PROBLEM_COLUMNS)),
+    }
+    for name, table in tables.items():
+        write_tsv(cohort / name, table)
 
 
 def prepare_one(
@@ -120,6 +151,7 @@ def prepare_one(
 
     check = check_raw(Path(bids), channels, config.exclude)
     raws = {raw.id: raw for raw in check.subjects}
+    config = planned(config, check.subjects)
     problems = [problem for problem in check.problems if problem.subject == name]
     if name in raws:
         _, _, found = prepare_subject(raws[name], Path(bids), Path(cohort), config)

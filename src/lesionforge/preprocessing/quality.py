@@ -13,6 +13,8 @@ from lesionforge.data.volume import Grid, Volume
 from lesionforge.preprocessing.resample import resample
 from lesionforge.preprocessing.tissues import template
 
+THICK = 2.0
+"""Of slices so many times as thick as a voxel is wide, neighbours above and below differ."""
 GOOD_OVERLAP = 0.85
 """Dice of the brain with the template's below which a registration is called doubtful."""
 
@@ -54,8 +56,11 @@ _OF_A_LESION = (
     "lesion_ml_raw",
     "lesion_ml",
     "lesion_in_brain",
-    "lesion_components",
-    "lesion_rescued",
+    "lesions_raw",
+    "lesions",
+    "lesions_rescued",
+    "lesions_merged",
+    "lesions_lost",
 )
 _LAST = ("brain_mask", "seconds", "notes")
 
@@ -256,12 +261,14 @@ def image_figures(
         grid: the study grid.
 
     Returns:
-        `noise_*`: robust standard deviation of what a 3-voxel median removes, in white matter;
+        `noise_*`: robust standard deviation of what a median of 3 voxels a side (within the slice,
+        of thick slices) removes, in white matter;
         `cnr_gm_wm`: difference of the medians over the noise, in the reference; `sharpness_*`: 95th
-        percentile of the gradient in the brain, in scaled units a voxel; volumes in MNI space, mL.
+        percentile of the gradient in the brain, in scaled units a smallest voxel edge; volumes in
+        MNI space, mL.
     """
     white, grey = (binary_core(tissues[k], brain) for k in (2, 1))
-    noise = [_noise(image, white) for image in images]
+    noise = [_noise(image, white, grid) for image in images]
     contrast = abs(float(np.median(images[0][white]) - np.median(images[0][grey])))
     inner = ndimage.binary_erosion(brain)
     names = [channel.lower() for channel in channels]
@@ -270,7 +277,9 @@ def image_figures(
         "wm_ml": float(tissues[2].sum()) * grid.voxel_mm3 / 1000,
         "cnr_gm_wm": contrast / max(noise[0], 1e-6),
         **{f"noise_{n}": value for n, value in zip(names, noise, strict=True)},
-        **{f"sharpness_{n}": _sharpness(i, inner) for n, i in zip(names, images, strict=True)},
+        **{
+            f"sharpness_{n}": _sharpness(i, inner, grid) for n, i in zip(names, images, strict=True)
+        },
     }
 
 
@@ -282,13 +291,14 @@ def binary_core(probability: np.ndarray, brain: np.ndarray) -> np.ndarray:
     return core
 
 
-def _noise(image: np.ndarray, where: np.ndarray) -> float:
-    residual = (image - ndimage.median_filter(image, 3))[where]
+def _noise(image: np.ndarray, where: np.ndarray, grid: Grid) -> float:
+    window = tuple(3 if step < THICK else 1 for step in grid.steps)
+    residual = (image - ndimage.median_filter(image, window))[where]
     return float(1.4826 * np.median(np.abs(residual - np.median(residual))))
 
 
-def _sharpness(image: np.ndarray, where: np.ndarray) -> float:
-    gradient = np.sqrt(sum(g**2 for g in np.gradient(image)))
+def _sharpness(image: np.ndarray, where: np.ndarray, grid: Grid) -> float:
+    gradient = np.sqrt(sum(g**2 for g in np.gradient(image, *grid.steps)))
     return float(np.quantile(gradient[where], 0.95)) if where.any() else 0.0
 
 

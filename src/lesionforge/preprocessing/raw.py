@@ -68,9 +68,9 @@ class RawSubject:
     readers: tuple[tuple[str, Path], ...] = ()
 
     @property
-    def folder(self) -> Path:
-        """Where the reference is."""
-        return next(iter(self.images.values())).parent
+    def reference(self) -> Path:
+        """File of the first channel."""
+        return next(iter(self.images.values()))
 
 
 def read_raw(bids: Path, channels: Sequence[str]) -> tuple[list[RawSubject], list[Problem]]:

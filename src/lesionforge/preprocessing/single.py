@@ -18,6 +18,7 @@ from lesionforge.errors import OF_ONE_SUBJECT, DataError
 from lesionforge.preprocessing.checks import check_voxels, with_remarks
 from lesionforge.preprocessing.config import PrepareConfig
 from lesionforge.preprocessing.headers import read_header
+from lesionforge.preprocessing.lesion_masks import ROWS
 from lesionforge.preprocessing.pipeline import prepare_images, prepare_lesion
 from lesionforge.preprocessing.quality import doubts
 from lesionforge.preprocessing.raw import Problem, RawSubject, entity
@@ -25,7 +26,7 @@ from lesionforge.preprocessing.register import check_orthogonal
 from lesionforge.preprocessing.scan import PreparedScan
 from lesionforge.provenance import read_json, sha256, sha256_json, write_json
 
-PREPARATION_VERSION = 1
+PREPARATION_VERSION = 2
 """Raise it when the same input would give other voxels; subjects are then prepared again."""
 DRAWN_ON = ("FLAIR", "T2w", "T1w")
 """The image on which experts draw, the likeliest first, where a mask fits several."""
@@ -55,7 +56,7 @@ def prepare_subject(
             return subject, _prepare(raw, subject, bids, config, signature), problems
     except OF_ONE_SUBJECT as error:
         what = f"cannot be prepared: {error}".rstrip(".")
-        problem = Problem(raw.id, str(raw.folder), what, "Mend or exclude it.")
+        problem = Problem(raw.id, str(raw.reference.parent), what, "Mend or exclude it.")
         return None, {}, [*problems, problem]
 
 
@@ -134,13 +135,17 @@ def _prepare(
     return result
 
 
-def _drawn(raw: RawSubject, scan: PreparedScan) -> tuple[np.ndarray, dict[str, float], list[str]]:
-    """Bring `raw.lesion` to the study grid; returns the mask, its figures, and remarks."""
+def _drawn(raw: RawSubject, scan: PreparedScan) -> tuple[np.ndarray, dict[str, Any], list[str]]:
+    """Bring `raw.lesion` to the study grid: the mask, its figures (and `rows`), remarks."""
     lesion = _read(Path(str(raw.lesion)))
     space, why = lesion_space(raw, lesion.grid)
     remarks = [f"lesion mask taken as {space}: {why}"] if why else []
-    mask, found = prepare_lesion(scan, lesion, space)
-    return mask, found, [*remarks, *doubts(found, scan.channels)]
+    mask, found, rows = prepare_lesion(scan, lesion, space)
+    lost = [row for row in rows if row["component"] is None]
+    if lost:
+        volume = sum(row["raw_mm3"] for row in lost)
+        remarks.append(f"{len(lost)} of {len(rows)} lesions are lost ({volume:.0f} mm3)")
+    return mask, found | {ROWS: rows}, [*remarks, *doubts(found, scan.channels)]
 
 
 def _acquisition(raw: RawSubject) -> dict[str, Any]:

@@ -17,6 +17,8 @@ _OUTLIER_DISTANCE = 16.0
 _ITERATIONS = 30
 _FIT_VOXELS = 30_000
 _NEIGHBOUR_WEIGHT = 0.5
+_NEIGHBOUR_SIGMA = 0.7
+"""Reach of the neighbours, in smallest voxel edges."""
 _SMOOTHING_ROUNDS = 3
 _FIELD_ROUNDS = 2
 _FIELD_WAVES = 3
@@ -125,10 +127,11 @@ def tissue_maps(images: np.ndarray, brain: np.ndarray, grid: Grid) -> np.ndarray
     means, scales = _fit(values[:, ::step], prior[:, ::step])
     share = _shares(values, prior, means, scales)[0]
     volume = np.zeros((3, *brain.shape), dtype=np.float32)
-    weight = ndimage.gaussian_filter(brain.astype(np.float32), 0.7)[brain]
+    sigma = _NEIGHBOUR_SIGMA / np.array(grid.steps)
+    weight = ndimage.gaussian_filter(brain.astype(np.float32), sigma)[brain]
     for _ in range(_SMOOTHING_ROUNDS):
         volume[:, brain] = share
-        near = np.stack([ndimage.gaussian_filter(v, 0.7)[brain] for v in volume]) / weight
+        near = np.stack([ndimage.gaussian_filter(v, sigma)[brain] for v in volume]) / weight
         local = prior * (near + _FLOOR) ** _NEIGHBOUR_WEIGHT
         share = _shares(values, local / local.sum(axis=0), means, scales)[0]
     volume[:, brain] = share

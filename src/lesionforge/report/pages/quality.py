@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from lesionforge.data.cohort import read_channels, read_cohort
@@ -21,12 +22,16 @@ MAX_PICTURES = 300
 
 @dataclass(frozen=True)
 class Entry:
-    """One row: the subject, its flags worst first, its figures, its picture if it is drawn."""
+    """One row: the subject, its flags worst first, its figures, its picture if it is drawn.
+
+    `changed` are its drawn lesions that the study grid did not keep apart or at all, in words.
+    """
 
     subject: Subject
     flags: tuple[Flag, ...]
     figures: dict[str, Any]
     picture: str | None
+    changed: tuple[str, ...]
 
     @property
     def severity(self) -> int:
@@ -54,6 +59,7 @@ def write_quality_page(cohort: Path) -> Path:
     channels = read_channels(cohort)
     for flag in find_flags(table, channels):
         flags[flag.participant_id].append(flag)
+    lesions = _changed_lesions(cohort)
     subjects = sorted(read_cohort(cohort), key=lambda s: _urgency(flags[s.id], s.id))
     drawn = {
         subject.id: plot_strip(subject)
@@ -65,6 +71,7 @@ def write_quality_page(cohort: Path) -> Path:
             tuple(flags[subject.id]),
             {c: shown(figures[subject.id].get(c)) for c in columns(channels) if c != "notes"},
             drawn.get(subject.id),
+            tuple(map(_fate, lesions[lesions["participant_id"] == subject.id].to_dict("records"))),
         )
         for subject in subjects
     ]
@@ -80,6 +87,18 @@ def write_quality_page(cohort: Path) -> Path:
         confounding=read_json(confounding) if confounding.exists() else None,
         colours=css_colours("brain", "grey matter", "white matter", "lesion"),
     )
+
+
+def _changed_lesions(cohort: Path) -> pd.DataFrame:
+    """Return the rows of `lesions.tsv` whose fate is not `kept`."""
+    table = read_tsv(cohort / "lesions.tsv", participant_id=str, fate=str)
+    return table[table["fate"] != "kept"]
+
+
+def _fate(row: dict[Any, Any]) -> str:
+    """Say what became of a drawn lesion."""
+    place = ", ".join(f"{row[f'{axis}_mm']:.0f}" for axis in "xyz")
+    return f"lesion {row['lesion']} at {place} mm (MNI), {row['raw_mm3']:.0f} mm3: {row['fate']}"
 
 
 def _urgency(flags: list[Flag], name: str) -> tuple[int, int, str]:
