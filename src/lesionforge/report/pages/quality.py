@@ -9,7 +9,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from lesionforge.data.cohort import read_channels, read_cohort
-from lesionforge.data.subject import Subject, read_brain, read_images, read_lesion, read_tissues
+from lesionforge.data.subject import (
+    Subject,
+    read_brain,
+    read_grid,
+    read_images,
+    read_lesion,
+    read_tissues,
+)
 from lesionforge.preprocessing.quality import Flag, columns, find_flags
 from lesionforge.provenance import read_json, read_tsv
 from lesionforge.report.html import write_page
@@ -116,14 +123,14 @@ def plot_strip(subject: Subject) -> str:
     """Draw the pictures of a subject side by side; a data URI."""
     images = read_images(subject)
     first = images[0]
-    brain, tissues = read_brain(subject), read_tissues(subject)
+    brain, tissues, steps = read_brain(subject), read_tissues(subject), read_grid(subject).steps
     lesion = read_lesion(subject) if subject.has_label else np.zeros_like(brain)
     grey, white = tissues[1] > 0.5, tissues[2] > 0.5
     place = middle(lesion if lesion.any() else brain)
     z = lesion_slice(lesion) if lesion.any() else place[2]
 
     def coronal(volume: np.ndarray) -> np.ndarray:
-        return cut(volume, "coronal", place)
+        return cut(volume, "coronal", place, steps)
 
     borders = [("grey matter", axial(grey, z)), ("white matter", axial(white, z))]
     panels = [
