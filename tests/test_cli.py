@@ -87,9 +87,12 @@ def test_a_check_lists_everything_and_writes_nothing(stage, arguments, tmp_path,
         for kind in kinds:
             data = rng.random(area.shape).astype(np.float32)
             write_volume(tmp_path / name / "anat" / f"{name}_{kind}.nii.gz", data, area)
+    (tmp_path / "participants.tsv").write_text("participant_id\tgroup\tage\nsub-1\thc\t3\n")
     before = sorted(tmp_path.rglob("*"))
     assert cli.run(stage, [*arguments, str(tmp_path)]) == 1
     shown = capsys.readouterr()
+    assert "column age (is not read)" in shown.out
+    assert "sub-2/anat/sub-2_T1w.nii.gz (its subject cannot be used" in shown.out
     assert "sub-2: has no FLAIR" in shown.out
     assert "1 subjects can be used (0 patients, 1 controls), 1 cannot" in shown.out
     assert "1 subject(s)" in shown.err

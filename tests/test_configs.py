@@ -82,7 +82,7 @@ def commented(value: Any, indent: int = 0, explained: frozenset[type] = frozense
         if dataclasses.is_dataclass(inner):
             yield f"{pad}{field.name}:"
             yield from commented(inner, indent + 1)
-        elif isinstance(inner, dict):
+        elif isinstance(inner, dict) and any(map(dataclasses.is_dataclass, inner.values())):
             yield f"{pad}{field.name}:"
             seen: frozenset[type] = frozenset()
             for name, entry in inner.items():
@@ -91,7 +91,7 @@ def commented(value: Any, indent: int = 0, explained: frozenset[type] = frozense
                 seen |= {type(entry)}
         else:
             plain = list(inner) if isinstance(inner, tuple) else inner
-            style = None if isinstance(plain, list) else False
+            style = None if isinstance(plain, list | dict) else False
             text = yaml.safe_dump({field.name: plain}, default_flow_style=style, width=1000)
             yield pad + text.strip()
 

@@ -10,8 +10,9 @@ from lesionforge.data.cohort import expected_files, json_path
 from lesionforge.data.labels import label_sets, read_labelled, set_path
 from lesionforge.data.subject import read_lesion
 from lesionforge.data.volume import read_volume, write_volume
-from lesionforge.preprocessing.checks import check_raw, check_voxels
+from lesionforge.preprocessing.checks import check_raw
 from lesionforge.preprocessing.raw import read_raw
+from lesionforge.preprocessing.voxels import check_voxels
 from lesionforge.provenance import read_json, read_tsv
 from tests.conftest import CHANNELS
 from tests.preprocessing.test_prepare import _move, _write_head

@@ -8,8 +8,11 @@ import pytest
 
 from lesionforge.data.volume import grid, write_volume
 from lesionforge.errors import DataError
-from lesionforge.preprocessing.checks import check_raw, check_voxels
-from lesionforge.preprocessing.raw import Problem, read_raw
+from lesionforge.preprocessing.checks import check_raw
+from lesionforge.preprocessing.config import PrepareConfig
+from lesionforge.preprocessing.problems import Problem
+from lesionforge.preprocessing.raw import read_raw
+from lesionforge.preprocessing.voxels import check_voxels
 from tests.conftest import CHANNELS
 
 GRID = grid((48, 48, 48), np.diag([2.5, 2.5, 2.5, 1.0]))
@@ -72,7 +75,7 @@ def test_a_bad_header_spares_the_other_subjects(bids: Path) -> None:
     assert "truncated" in problem.what or "ended" in problem.what
     assert found.unusable == ["sub-1"]
     assert found.table["participant_id"].tolist() == ["sub-2"]
-    assert check_raw(bids, CHANNELS, exclude=("sub-1",)).problems == []
+    assert check_raw(bids, CHANNELS, PrepareConfig(exclude=("sub-1",))).problems == []
     with pytest.raises(DataError, match="no `sub-"):
         check_raw(bids / "sub-1", CHANNELS)
 
@@ -98,12 +101,15 @@ def test_masks_on_a_strange_grid_or_of_a_strange_name_are_remarked(bids: Path) -
     write_volume(_mask(bids, "sub-1"), np.ones(other.shape), other)
     _mask(bids, "sub-2").rename(bids / "sub-2" / "anat" / "sub-2_acq-32ch10_FLAIR_roi.nii.gz")
     found = check_raw(bids, CHANNELS)
-    assert found.unusable == []
+    assert found.unusable == ["sub-1"]
     assert [p.what for p in found.problems] == [
         "lies on the grid of no image (T1w, FLAIR)",
         "is named after another acquisition (32ch10) than the images",
     ]
-    assert "It lies on the grid of sub-2_T1w.nii.gz" in found.problems[1].remedy
+    assert "cohort.prepare.drawn_on" in found.problems[0].remedy
+    assert "taken as drawn on sub-2_FLAIR.nii.gz" in found.problems[1].remedy
+    said = check_raw(bids, CHANNELS, PrepareConfig(drawn_on="FLAIR"))
+    assert said.unusable == []
 
 
 def test_many_remarks_of_one_kind_are_summed_up(tmp_path: Path) -> None:
@@ -113,7 +119,7 @@ def test_many_remarks_of_one_kind_are_summed_up(tmp_path: Path) -> None:
         for kind in ("T1w", "FLAIR"):
             path = tmp_path / f"sub-{number}" / "anat" / f"sub-{number}_{kind}.nii.gz"
             write_volume(path, rng.random(thick.shape).astype(np.float32), thick)
-    found = check_raw(tmp_path, CHANNELS)
+    found = check_raw(tmp_path, CHANNELS, PrepareConfig(without_mask="control"))
     assert len(found.problems) == 12
     assert str(found).startswith("12 files, the first being sub-0: has thick slices")
 

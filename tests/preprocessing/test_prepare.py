@@ -10,8 +10,15 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from lesionforge.data import cohort as bids_files
-from lesionforge.data.cohort import read_cohort
-from lesionforge.data.subject import read_brain, read_grid, read_images, read_lesion, read_tissues
+from lesionforge.data.cohort import read_cohort, read_people
+from lesionforge.data.subject import (
+    read_brain,
+    read_grid,
+    read_ignore,
+    read_images,
+    read_lesion,
+    read_tissues,
+)
 from lesionforge.data.volume import grid, mni_grid, read_volume, write_volume
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.preprocessing.intensity import scale_image
@@ -235,6 +242,10 @@ def test_bad_subjects_are_reported_together_and_do_not_stop_others(
     good = raw / "sub-02"
     good.parent.mkdir()
     good.symlink_to(bids / "sub-02")
+    names = ("sub-02", "sub-3", "sub-4", "sub-5")
+    (raw / "participants.tsv").write_text(
+        "\n".join(["participant_id\tgroup", *(f"{name}\thc" for name in names)])
+    )
     for name in ("sub-3", "sub-4"):
         for kind in ("T1w", "FLAIR"):
             target = raw / name / "anat" / f"{name}_{kind}.nii.gz"
@@ -289,6 +300,49 @@ def test_a_new_scan_is_checked_like_the_cohort(bids: Path, tmp_path: Path) -> No
     nib.save(image, flair)
     with pytest.raises(DataError, match="left and right are unknown"):
         prepare_scan(head, CONFIG)
+
+
+def test_data_sets_sessions_and_labels_to_ignore_are_one_cohort(
+    bids: Path, cohort: Path, tmp_path: Path
+) -> None:
+    known = bids / "sub-1" / "anat"
+    mask = read_volume(known / "sub-1_FLAIR_roi.nii.gz")
+    cut = mask.data.astype(np.uint8)
+    middle = int(np.argwhere(cut)[:, 0].mean())
+    cut[middle:] *= 2  # a part of it is other pathology
+    for session in ("a", "b"):
+        folder = tmp_path / "long" / "sub-1" / f"ses-{session}" / "anat"
+        folder.mkdir(parents=True)
+        for channel in CHANNELS:
+            image = nib.load(known / f"sub-1_{channel}.nii.gz")
+            image.header["descrip"] = session
+            nib.save(image, folder / f"sub-1_ses-{session}_{channel}.nii.gz")
+    write_volume(folder / "sub-1_ses-b_label-lesion_dseg.nii.gz", cut, mask.grid)
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "sub-02").symlink_to(bids / "sub-02")
+    (tmp_path / "plain" / "participants.tsv").write_text("participant_id\tgroup\nsub-02\thc\n")
+    roots = [tmp_path / "long", tmp_path / "plain"]
+    quick = replace(CONFIG, n4=False)
+    prepare_cohort(roots, tmp_path / "out", quick, CHANNELS, {1: "lesion", 2: "ignore"})
+    first, second, control = read_cohort(tmp_path / "out")
+    assert [s.id for s in (first, second, control)] == [
+        "sub-long1sesa", "sub-long1sesb", "sub-plain02"
+    ]  # fmt: skip
+    assert [s.person for s in (first, second)] == ["sub-long1"] * 2
+    assert [s.group for s in (first, second, control)] == ["unlabelled", "patient", "control"]
+    assert [s.dataset for s in (first, second, control)] == ["long", "long", "plain"]
+    lesion, ignore = read_lesion(second), read_ignore(second)
+    assert lesion.any()
+    assert ignore.any()
+    assert not (lesion & ignore).any()
+    whole = read_lesion(read_cohort(cohort)[1])
+    both = lesion | ignore
+    assert 2 * (both & whole).sum() / (both.sum() + whole.sum()) > 0.9
+    figures = read_tsv(tmp_path / "out" / "quality.tsv", participant_id=str, ignore_ml=float)
+    assert figures["ignore_ml"].notna().tolist() == [False, True, False]
+    assert not control.ignore.exists()
+    people = read_people(tmp_path / "out")
+    assert people["participant"].tolist() == ["sub-long1", "sub-long1", "sub-plain02"]
 
 
 def test_scaling_survives_a_lesion_of_a_fifth_of_the_brain() -> None:

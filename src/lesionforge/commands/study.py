@@ -3,6 +3,7 @@
 import logging
 import sys
 from pathlib import Path
+from typing import Literal
 
 from lesionforge.data import cohort as data_cohort
 from lesionforge.data import splits
@@ -10,6 +11,7 @@ from lesionforge.detection import inference, training
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.phantoms.cohort import sample_cohort, write_phantoms
 from lesionforge.preprocessing.checks import check_raw
+from lesionforge.preprocessing.config import PrepareConfig
 from lesionforge.preprocessing.confounding import measure_confounding
 from lesionforge.preprocessing.prepare import prepare_cohort, prepare_one
 from lesionforge.provenance import read_json, write_json
@@ -28,24 +30,34 @@ logger = logging.getLogger(__name__)
 
 
 def check_data(
-    bids: str, channels: tuple[str, ...] = CHANNELS, exclude: tuple[str, ...] = ()
+    bids: str,
+    channels: tuple[str, ...] = CHANNELS,
+    exclude: tuple[str, ...] = (),
+    without_mask: Literal["refuse", "unlabelled", "control"] = "refuse",
 ) -> None:
     """Look a BIDS-like folder through: layout, tables and headers. Nothing is written.
 
-    Lists every problem of every subject with what to do, and what would be used. The exit status is
-    1 if a subject cannot be used.
+    Lists every problem of every subject with what to do, what would be used, and every file, column
+    and folder that would not be, with the reason. The exit status is 1 if a subject cannot be used.
+    `lesionforge prepare --check --config X` does the same as a study would.
 
     Args:
         bids: folder of the data set.
         channels: BIDS suffixes of the images, the reference first.
         exclude: participant ids that are left out on purpose.
+        without_mask: what a subject is of which no mask and no `group` is known.
     """
-    found = check_raw(Path(bids), channels, exclude)
+    _check([Path(bids)], channels, PrepareConfig(exclude=exclude, without_mask=without_mask))
+
+
+def _check(roots: list[Path], channels: tuple[str, ...], config: PrepareConfig) -> None:
+    found = check_raw(roots, channels, config)
     sys.stdout.write(f"{found}\n")
     if found.unusable:
         raise DataError(
-            f"{len(found.unusable)} subject(s) of {bids} cannot be used (see above). Fix them, or "
-            "exclude them: --exclude '[ID, ...]' here, `cohort.prepare.exclude` in a study."
+            f"{len(found.unusable)} subject(s) of {', '.join(map(str, roots))} cannot be used (see "
+            "above). Fix them, or exclude them: --exclude '[ID, ...]' here, "
+            "`cohort.prepare.exclude` in a study."
         )
 
 
@@ -61,22 +73,21 @@ def prepare(study: Study, check: bool = False, subject: str | None = None) -> No
     if study.cohort.bids is None and (check or subject):
         raise ConfigError("Phantoms are made together. Name a data set with --cohort.bids DIR.")
     if check:
-        check_data(str(study.cohort.bids), study.channels, study.cohort.prepare.exclude)
+        _check(study.cohort.roots, study.channels, study.cohort.prepare)
         return
     if subject:
-        knobs = study.cohort.prepare
-        bids = Path(str(study.cohort.bids))
-        prepare_one(bids, study.cohort_root, knobs, study.channels, subject)
+        cohort = study.cohort
+        given = (study.cohort_root, cohort.prepare, study.channels, subject, cohort.labels)
+        prepare_one(cohort.roots, *given)
         return
     with recorded(study, "prepare"):
-        raw = study.root / "raw"
+        roots = study.cohort.roots or [study.root / "raw"]
         if study.cohort.bids is None:
             phantoms, workers = sample_cohort(study.cohort.phantom), study.cohort.prepare.workers
-            write_phantoms(phantoms, raw, study.root / "truth", workers)
-        else:
-            raw = Path(study.cohort.bids)
+            write_phantoms(phantoms, roots[0], study.root / "truth", workers)
         try:
-            prepare_cohort(raw, study.cohort_root, study.cohort.prepare, study.channels)
+            knobs = (study.cohort.prepare, study.channels, study.cohort.labels)
+            prepare_cohort(roots, study.cohort_root, *knobs)
         finally:  # those that could be prepared, and why others could not
             _judge_cohort(study.cohort_root)
         people, seeds = data_cohort.read_people(study.cohort_root), list(study.seeds)

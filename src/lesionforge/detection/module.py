@@ -13,6 +13,10 @@ from lesionforge.detection.networks import STRIDE, build_network
 from lesionforge.errors import ConfigError
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
+IGNORED = -1.0
+"""Of a target: what the voxel is does not count."""
+SURE_LOGIT = 100.0
+"""Its probability is 1 in 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -109,12 +113,16 @@ def supervision_loss(logits: torch.Tensor, target: torch.Tensor, loss: DiceCELos
 
     Args:
         logits: (B, S, 1, X, Y, Z), full resolution first.
-        target: (B, 1, X, Y, Z) in {0, 1}.
+        target: (B, 1, X, Y, Z): 1 lesion, 0 none, `IGNORED` where neither counts: such voxels are
+            certain background in output and target, so they have no gradient.
         loss: of one output.
     """
-    outputs = logits.float().unbind(dim=1)
+    counts = target != IGNORED
+    sure = torch.full_like(target, -SURE_LOGIT)
+    outputs = [torch.where(counts, o, sure) for o in logits.float().unbind(dim=1)]
     weights = [0.5**i for i in range(len(outputs))]
-    total = sum(w * loss(o, target) for w, o in zip(weights, outputs, strict=True))
+    known = target * counts
+    total = sum(w * loss(o, known) for w, o in zip(weights, outputs, strict=True))
     return total / sum(weights)
 
 

@@ -14,9 +14,9 @@ from lesionforge.detection.inference import TrainedDetector, predict_probability
 from lesionforge.errors import DataError
 from lesionforge.metrics.matching import Candidate, CandidateRules, find_candidates
 from lesionforge.preprocessing.config import PrepareConfig
+from lesionforge.preprocessing.naming import nifti_files, scan_name, stem
 from lesionforge.preprocessing.prepare import prepare_scan
 from lesionforge.preprocessing.quality import unusual
-from lesionforge.preprocessing.raw import nifti_files, scan_name, stem
 from lesionforge.preprocessing.scan import PreparedScan
 from lesionforge.provenance import environment, read_json, sha256, write_json, write_tsv
 

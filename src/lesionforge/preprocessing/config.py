@@ -25,6 +25,14 @@ class PrepareConfig:
         levels_mm: voxel sizes of the registrations, coarse to fine.
         tilts_deg: nods of the head to try when the registration to MNI starts.
         exclude: participant ids to leave out.
+        without_mask: what a subject is of which no mask and no `group` is known: `refuse` it,
+            `unlabelled` (a patient whose lesion nobody has outlined) or a healthy `control`.
+        fix_ids: take ids in participants.tsv that differ from a folder's name in prefix, zeros,
+            blanks or case alone as that folder's.
+        drawn_on: channel that lesion masks were drawn on, where neither their names (`space-`) nor
+            their grids say so; without it such a subject is refused.
+        mask_affine: with `drawn_on`: `own` where the mask's header places it in that image's world,
+            `image` where it has that image's voxels whatever its header says.
         workers: processes; the result does not depend on it.
     """
 
@@ -36,6 +44,10 @@ class PrepareConfig:
     levels_mm: tuple[float, ...] = (8.0, 4.0, 3.0)
     tilts_deg: tuple[float, ...] = (-20.0, -10.0, 0.0, 10.0, 20.0)
     exclude: tuple[str, ...] = ()
+    without_mask: Literal["refuse", "unlabelled", "control"] = "refuse"
+    fix_ids: bool = False
+    drawn_on: str | None = None
+    mask_affine: Literal["own", "image"] = "own"
     workers: int = 2
 
     def __post_init__(self) -> None:

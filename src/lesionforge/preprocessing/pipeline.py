@@ -18,10 +18,10 @@ from lesionforge.data.cohort import subject_volumes
 from lesionforge.data.volume import Grid, Volume, grid
 from lesionforge.errors import DataError
 from lesionforge.preprocessing import quality
-from lesionforge.preprocessing.brain import find_brain, is_stripped, nonzero_mask
+from lesionforge.preprocessing.brain import count_pieces, find_brain, is_stripped, nonzero_mask
 from lesionforge.preprocessing.config import PrepareConfig
 from lesionforge.preprocessing.grids import study_grid
-from lesionforge.preprocessing.intensity import scale_image
+from lesionforge.preprocessing.intensity import scale_image, without_offset
 from lesionforge.preprocessing.lesion_masks import lesion_rows, resample_lesions
 from lesionforge.preprocessing.register import (
     best_start,
@@ -38,6 +38,8 @@ from lesionforge.preprocessing.scan import PreparedScan
 from lesionforge.preprocessing.tissues import even_out, template, tissue_maps
 
 _CROP_MM = 8.0
+LARGEST_SHARE = 0.5
+"""A lesion of a larger part of the brain is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,7 @@ def prepare_images(
         DataError: no brain was found, a registration failed or an image is empty in the brain.
     """
     channels = tuple(images)
-    raw = {channel: _finite(image) for channel, image in images.items()}
+    raw = {channel: _usable(image) for channel, image in images.items()}
     native = _native(raw, brain, config)
     from_mni, information = _to_mni(native, config)
     target = study_grid(config)
@@ -91,6 +93,7 @@ def prepare_images(
     stack = np.stack(
         [_interpolated(native.images[c], native.weights[c], target, moves[c]) for c in channels]
     )
+    signal = quality.signal_figures(channels, stack, inside)
     if config.n4:
         stack = even_out(stack, inside, target)
     stack = np.stack([scale_image(i, inside, n) for i, n in zip(stack, channels, strict=True)])
@@ -104,6 +107,7 @@ def prepare_images(
         **quality.template_figures(stack[0], inside, target),
         "mni_volume_ratio": ratio,
         "brain_covered": float(inside.sum() / max(int(whole.sum()), 1)),
+        **signal,
         **quality.image_figures(channels, stack, inside, tissues, target),
     }
     return PreparedScan(
@@ -132,7 +136,7 @@ def prepare_lesion(
         (X, Y, Z) bool, its figures, and a row a drawn lesion, see `lesion_rows`.
 
     Raises:
-        DataError: nothing of it lies inside the brain.
+        DataError: nothing of it lies inside the brain, or it is most of the brain.
     """
     found = resample_lesions(_finite(lesion), scan.grid, scan.from_mni(channel))
     brain = scan.volumes["desc-brain_mask"].astype(bool)
@@ -142,6 +146,11 @@ def prepare_lesion(
         raise DataError(
             "No part of the lesion mask lies inside the brain. Check that it belongs to these "
             "scans, and look at the brain mask."
+        )
+    if mask.sum() > LARGEST_SHARE * brain.sum():
+        raise DataError(
+            f"The lesion mask holds {100 * mask.sum() / brain.sum():.0f} % of the brain. Is it "
+            "inverted, or a brain mask?"
         )
     rows = lesion_rows(found, brain, scan.grid)
     fates = [row["fate"] for row in rows]
@@ -163,7 +172,7 @@ def _native(images: dict[str, Volume], given: Volume | None, config: PrepareConf
     first, *others = images
     mask, method = find_brain(images, given, config)
     weights = {channel: _tissue_weight(image) for channel, image in images.items()}
-    figures = {"brain_ml": quality.mask_volume_ml(mask)}
+    figures = {"brain_ml": quality.mask_volume_ml(mask), "brain_pieces": count_pieces(mask)}
     reference, mask = _cropped(images[first], mask), _cropped(mask, mask)
     if config.n4:
         reference = _even(reference, mask, config)
@@ -271,6 +280,17 @@ def _cropped(volume: Volume, mask: Volume, channel: str = "reference") -> Volume
 
 def _ones(volume: Volume) -> Volume:
     return Volume(np.ones(volume.data.shape, dtype=np.float32), volume.grid)
+
+
+def prepare_ignore(scan: PreparedScan, mask: Volume, channel: str) -> np.ndarray:
+    """Bring a mask of voxels to ignore to the study grid, cut to the brain: (X, Y, Z) bool."""
+    share = resample(_finite(mask), scan.grid, scan.from_mni(channel))
+    return (share >= 0.5) & scan.volumes["desc-brain_mask"].astype(bool)
+
+
+def _usable(volume: Volume) -> Volume:
+    """Return an image without NaN and without negative values."""
+    return Volume(without_offset(_finite(volume).data), volume.grid)
 
 
 def _finite(volume: Volume) -> Volume:

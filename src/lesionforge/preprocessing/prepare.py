@@ -18,13 +18,14 @@ from lesionforge.data.cohort import write_description, write_participants
 from lesionforge.data.labels import write_reader_sets
 from lesionforge.data.subject import Subject
 from lesionforge.errors import DataError
-from lesionforge.preprocessing.checks import check_raw, check_scan, sum_up
+from lesionforge.preprocessing.checks import Check, check_raw, check_scan, sum_up
 from lesionforge.preprocessing.config import PrepareConfig
 from lesionforge.preprocessing.grids import plan_voxel_mm
 from lesionforge.preprocessing.headers import read_header
 from lesionforge.preprocessing.lesion_masks import COLUMNS, ROWS
+from lesionforge.preprocessing.problems import Problem
 from lesionforge.preprocessing.quality import columns
-from lesionforge.preprocessing.raw import Problem, RawSubject
+from lesionforge.preprocessing.raw import RawSubject
 from lesionforge.preprocessing.scan import PreparedScan
 from lesionforge.provenance import write_tsv
 
@@ -44,16 +45,20 @@ def prepare_scan(images: Mapping[str, Path], config: PrepareConfig) -> PreparedS
     """
     from lesionforge.preprocessing.single import prepare_files, single_threaded
 
-    remarks = check_scan(images)
+    raw = check_scan(images)
     with single_threaded():
-        scan = prepare_files(images, None, config)
-    return replace(scan, notes=(*remarks, *scan.notes))
+        scan = prepare_files(raw, config)
+    return replace(scan, notes=(*raw.notes, *scan.notes))
 
 
 def prepare_cohort(
-    bids: Path, cohort: Path, config: PrepareConfig, channels: Sequence[str]
+    bids: Path | Sequence[Path],
+    cohort: Path,
+    config: PrepareConfig,
+    channels: Sequence[str],
+    labels: Mapping[int, str] | None = None,
 ) -> list[Subject]:
-    """Prepare every subject of a BIDS-like folder and write the cohort and its tables.
+    """Prepare every subject of BIDS-like folders and write the cohort and its tables.
 
     Masks of several readers become a label set a reader, once every subject is prepared.
 
@@ -61,10 +66,11 @@ def prepare_cohort(
     does not stop the others.
 
     Args:
-        bids: the data set.
+        bids: the data set, or several.
         cohort: folder of the cohort.
         config: how.
         channels: BIDS suffixes of the images, the reference first.
+        labels: what the values of lesion masks mean, `lesion` or `ignore`; see `check_raw`.
 
     Returns:
         The subjects, by id.
@@ -75,13 +81,13 @@ def prepare_cohort(
     """
     from lesionforge.preprocessing.single import prepare_subject
 
-    bids, cohort = Path(bids), Path(cohort)
-    check = check_raw(bids, channels, config.exclude)
+    cohort = Path(cohort)
+    check = check_raw(bids, channels, config, labels)
     raws, problems = check.subjects, check.problems
     config = planned(config, raws)
     write_description(cohort, "Prepared cohort", channels)
     begun = time.perf_counter()
-    jobs = (joblib.delayed(prepare_subject)(raw, bids, cohort, config) for raw in raws)
+    jobs = (joblib.delayed(prepare_subject)(raw, cohort, config) for raw in raws)
     parallel = joblib.Parallel(
         n_jobs=min(config.workers, max(len(raws), 1)), return_as="generator", batch_size=1
     )
@@ -89,7 +95,9 @@ def prepare_cohort(
     problems += [problem for _, _, found in outcomes for problem in found]
     done = {s: figures for s, figures, _ in outcomes if s is not None}
     _log.info("%d subjects in %.0f s", len(done), time.perf_counter() - begun)
-    _write_tables(cohort, channels, raws, done, problems)
+    _write_tables(cohort, channels, check, done, problems)
+    if check.unused:
+        _log.info("%d files, columns and folders are not used: see problems.tsv", len(check.unused))
     _report(problems, bids, len(done))
     readers: dict[str, dict[str, str]] = {}
     for raw in raws:
@@ -112,12 +120,12 @@ def planned(config: PrepareConfig, raws: Sequence[RawSubject]) -> PrepareConfig:
 def _write_tables(
     cohort: Path,
     channels: Sequence[str],
-    raws: Sequence[RawSubject],
+    check: Check,
     done: Mapping[Subject, dict[str, Any]],
     problems: Sequence[Problem],
 ) -> None:
     """Write who was prepared, how it went, what became of each lesion, and what was wrong."""
-    parts = {raw.id: raw.split for raw in raws}
+    parts = {raw.id: raw.split for raw in check.subjects}
     write_participants(
         cohort,
         list(done),
@@ -128,6 +136,7 @@ def _write_tables(
     rows = [{"participant_id": s.id, **{c: f.get(c) for c in shown}} for s, f in done.items()]
     lesions = [{"participant_id": s.id, **row} for s, f in done.items() for row in f.get(ROWS, [])]
     found = [(p.subject, p.file, p.what, p.remedy, int(p.fatal)) for p in problems]
+    found += [("n/a", one.what, f"not used: {one.why}", "n/a", 0) for one in check.unused]
     tables = {
         "quality.tsv": pd.DataFrame(rows, columns=["participant_id", *shown]),
         "lesions.tsv": pd.DataFrame(lesions, columns=["participant_id", *COLUMNS]),
@@ -138,9 +147,14 @@ def _write_tables(
 
 
 def prepare_one(
-    bids: Path, cohort: Path, config: PrepareConfig, channels: Sequence[str], name: str
+    bids: Path | Sequence[Path],
+    cohort: Path,
+    config: PrepareConfig,
+    channels: Sequence[str],
+    name: str,
+    labels: Mapping[int, str] | None = None,
 ) -> None:
-    """Prepare one subject of a BIDS-like folder, without the cohort's tables.
+    """Prepare one subject of BIDS-like folders, without the cohort's tables.
 
     For clusters: one job a subject; `prepare_cohort` then keeps them all and writes the tables.
 
@@ -149,26 +163,26 @@ def prepare_one(
     """
     from lesionforge.preprocessing.single import prepare_subject
 
-    check = check_raw(Path(bids), channels, config.exclude)
+    check = check_raw(bids, channels, config, labels)
     raws = {raw.id: raw for raw in check.subjects}
     config = planned(config, check.subjects)
     problems = [problem for problem in check.problems if problem.subject == name]
     if name in raws:
-        _, _, found = prepare_subject(raws[name], Path(bids), Path(cohort), config)
+        _, _, found = prepare_subject(raws[name], Path(cohort), config)
         problems += found
     elif not problems:
         raise DataError(f"{bids} has no subject {name}; it has {', '.join(sorted(raws)[:5])} ...")
-    _report(problems, Path(bids), int(not any(problem.fatal for problem in problems)))
+    _report(problems, bids, int(not any(problem.fatal for problem in problems)))
 
 
-def _report(problems: list[Problem], bids: Path, prepared: int) -> None:
-    """Log the remarks; raise one error that lists everything that must be mended."""
+def _report(problems: list[Problem], bids: object, prepared: int) -> None:
+    """Log the remarks; raise one error that lists everything that must be fixed."""
     for line in sum_up([problem for problem in problems if not problem.fatal]):
         _log.warning("%s", line)
     fatal = [str(p) for p in problems if p.fatal]
     if fatal:
         raise DataError(
             f"{len(fatal)} problem(s) in {bids}; {prepared} subject(s) were prepared and kept. "
-            "Mend these, or name the subjects in `cohort.prepare.exclude` (`[sub-01]`), and "
+            "Fix these, or name the subjects in `cohort.prepare.exclude` (`[sub-01]`), and "
             "run the same command again:\n- " + "\n- ".join(fatal)
         )

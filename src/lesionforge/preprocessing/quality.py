@@ -15,6 +15,8 @@ from lesionforge.preprocessing.tissues import template
 
 THICK = 2.0
 """Of slices so many times as thick as a voxel is wide, neighbours above and below differ."""
+BLANK = 0.02
+"""Intensities below this part of the brain's median are no signal."""
 GOOD_OVERLAP = 0.85
 """Dice of the brain with the template's below which a registration is called doubtful."""
 
@@ -32,6 +34,7 @@ def columns(channels: Sequence[str]) -> list[str]:
         *(f"voxel_mm_{name}" for name in names),
         *(f"{pair}_{figure}" for pair in pairs for figure in _OF_A_PAIR),
         *_OF_A_HEAD,
+        *(f"signal_{name}" for name in names),
         *(f"noise_{name}" for name in names),
         *(f"sharpness_{name}" for name in names),
         *_OF_A_LESION,
@@ -46,6 +49,7 @@ _OF_A_HEAD = (
     "mni_correlation",
     "mni_volume_ratio",
     "brain_ml",
+    "brain_pieces",
     "brain_in_grid",
     "brain_covered",
     "gm_ml",
@@ -61,6 +65,7 @@ _OF_A_LESION = (
     "lesions_rescued",
     "lesions_merged",
     "lesions_lost",
+    "ignore_ml",
 )
 _LAST = ("brain_mask", "seconds", "notes")
 
@@ -73,11 +78,17 @@ class Limit:
         column: of `quality.tsv`.
         low: the figure is doubtful below this.
         what: in words.
+        high: the figure is doubtful above this.
     """
 
     column: str
     low: float
     what: str
+    high: float = float("inf")
+
+    def breaks(self, value: float) -> bool:
+        """Tell whether a figure is doubtful."""
+        return value < self.low or value > self.high
 
 
 def limits(channels: Sequence[str]) -> list[Limit]:
@@ -95,6 +106,11 @@ def limits(channels: Sequence[str]) -> list[Limit]:
         Limit("mni_dice", GOOD_OVERLAP, "registration to MNI is doubtful"),
         Limit("brain_in_grid", 0.97, "part of the brain lies outside the study grid"),
         Limit("brain_covered", 0.9, f"{' or '.join(channels)} does not cover the whole brain"),
+        *(
+            Limit(f"signal_{c.lower()}", 0.97, f"part of the brain is blank in the {c}")
+            for c in channels
+        ),
+        Limit("brain_pieces", 0.5, "the brain mask is in several pieces", high=1.5),
         Limit("lesion_in_brain", 0.8, "part of the lesion lies outside the brain mask"),
     ]
 
@@ -153,7 +169,7 @@ def doubts(figures: Mapping[str, Any], channels: Sequence[str]) -> list[str]:
 
 def _broken(figures: Mapping[Any, Any], channels: Sequence[str]) -> list[Limit]:
     found = [limit for limit in limits(channels) if figures.get(limit.column) is not None]
-    return [limit for limit in found if figures[limit.column] < limit.low]
+    return [limit for limit in found if limit.breaks(figures[limit.column])]
 
 
 def find_flags(table: pd.DataFrame, channels: Sequence[str]) -> list[Flag]:
@@ -226,7 +242,9 @@ def unusual(
 
 def _beyond_limits(row: Mapping[Any, Any], channels: Sequence[str]) -> Iterator[Flag]:
     for limit in _broken(row, channels):
-        value = f"{limit.column} {row[limit.column]:.3g} < {limit.low:g}"
+        value = f"{limit.column} {row[limit.column]:.3g}, {limit.low:g} or more is expected"
+        if row[limit.column] > limit.high:
+            value = f"{limit.column} {row[limit.column]:.3g}, {limit.high:g} is expected"
         yield Flag(row["participant_id"], f"{limit.what} ({value})", 3)
 
 
@@ -242,6 +260,23 @@ def _notes(row: Mapping[Any, Any], channels: Sequence[str]) -> Iterator[Flag]:
     for note in row["notes"].split("; ") if isinstance(row["notes"], str) else ():
         if note not in said:
             yield Flag(row["participant_id"], note, 1)
+
+
+def signal_figures(
+    channels: Sequence[str], images: np.ndarray, brain: np.ndarray
+) -> dict[str, float]:
+    """Measure in which part of the brain each image holds anything: above 2 % of its median.
+
+    Args:
+        channels: BIDS suffixes of the images.
+        images: (C, X, Y, Z) intensities, not negative, before they are scaled.
+        brain: (X, Y, Z) bool.
+    """
+    inside = images[:, brain]
+    there = inside > BLANK * np.median(inside, axis=1, keepdims=True)
+    return {
+        f"signal_{c.lower()}": float(part.mean()) for c, part in zip(channels, there, strict=True)
+    }
 
 
 def image_figures(

@@ -29,15 +29,32 @@ class CohortConfig:
     """Where the real subjects come from and how they are prepared.
 
     Attributes:
-        bids: folder of a BIDS-like data set to prepare (images and lesion masks); without one
-            the embedded phantoms are made, and nothing is downloaded.
+        bids: folder of a BIDS-like data set to prepare (images and lesion masks), or several;
+            without one the embedded phantoms are made, and nothing is downloaded.
+        labels: what the values of lesion masks mean: `{1: lesion, 2: ignore}`; what is ignored is
+            neither lesion nor false positive. Without it every value above 0.5 is lesion.
         phantom: the embedded phantoms.
         prepare: registration, brain extraction, resampling, tissue maps.
     """
 
-    bids: str | None = None
+    bids: str | tuple[str, ...] | None = None
+    labels: dict[int, Literal["lesion", "ignore"]] = field(default_factory=dict)
     phantom: PhantomConfig = field(default_factory=PhantomConfig)
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
+
+    def __post_init__(self) -> None:
+        """Check the labels."""
+        if self.labels and ("lesion" not in self.labels.values() or min(self.labels) < 1):
+            raise ConfigError(
+                "`labels` must give one number of 1 or more the meaning `lesion`, got "
+                f"{self.labels}."
+            )
+
+    @property
+    def roots(self) -> list[Path]:
+        """The data sets' folders; none for phantoms."""
+        several = (self.bids,) if isinstance(self.bids, str) else self.bids or ()
+        return [Path(root) for root in several]
 
 
 def _regimes() -> dict[str, Regime]:
