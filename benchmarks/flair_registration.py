@@ -33,6 +33,7 @@ from lesionforge.seeding import stream
 
 logger = logging.getLogger("flair_registration")
 LARGEST_MM, LARGEST_DEG = 15.0, 15.0
+CHANNELS = ("T1w", "FLAIR")
 
 
 def draw_move(rng: np.random.Generator, centre: np.ndarray) -> np.ndarray:
@@ -56,24 +57,25 @@ def place_of_flair(
     head: RawSubject, move: np.ndarray, config: PrepareConfig | None = None
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Prepare a head whose FLAIR is moved; return the place found and the quality figures."""
-    t1w, flair = read_volume(head.t1w), read_volume(head.flair)
-    moved = Volume(flair.data, grid(flair.grid.shape, move @ flair.grid.matrix))
+    images = {channel: read_volume(path) for channel, path in head.images.items()}
+    flair = images["FLAIR"]
+    images["FLAIR"] = Volume(flair.data, grid(flair.grid.shape, move @ flair.grid.matrix))
     with single_threaded():
-        scan = prepare_images(t1w, moved, None, config or PrepareConfig())
-    return scan.flair_from_t1w, scan.figures
+        scan = prepare_images(images, None, config or PrepareConfig())
+    return scan.from_reference["FLAIR"], scan.figures
 
 
 def undo(head: RawSubject, draw: int, unmoved: np.ndarray) -> dict[str, Any]:
     """Draw a move, undo it, and return how far it was and what is left of it."""
     start = time.monotonic()
-    centre = centroid(read_volume(head.t1w))
+    centre = centroid(read_volume(head.images["T1w"]))
     move = draw_move(stream(0, "flair-registration", draw), centre)
     found, figures = place_of_flair(head, move)
     row: dict[str, Any] = {"participant_id": head.id}
     row["moved_mm"], row["moved_deg"] = error_of(move, np.eye(4), centre)
     row["error_mm"], row["error_deg"] = error_of(found, move @ unmoved, centre)
     row["seconds"] = time.monotonic() - start
-    _, left = place_of_flair(head, move, PrepareConfig(register_flair=False))
+    _, left = place_of_flair(head, move, PrepareConfig(register_channels=False))
     return {**row, **figures, "margin_if_left": left["flair_t1w_margin"]}
 
 
@@ -86,7 +88,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     parser.add_argument("--out", type=Path, help="table to write")
     arguments = parser.parse_args()
-    heads = read_raw(arguments.heads)[0][: arguments.draws]
+    heads = read_raw(arguments.heads, CHANNELS)[0][: arguments.draws]
     pool = Parallel(arguments.workers)
     logger.info("%d heads, each once without a move, then %d moves", len(heads), arguments.draws)
     unmoved = pool(delayed(place_of_flair)(head, np.eye(4)) for head in tqdm(heads))
@@ -95,14 +97,17 @@ def main() -> None:
         delayed(undo)(heads[turn], draw, unmoved[turn][0]) for draw, turn in enumerate(tqdm(turns))
     )
     table = pd.DataFrame(rows)
-    usual = usual_figures(table)
-    table["flags"] = ["; ".join([*doubts(r), *unusual(r, usual)]) for r in table.to_dict("records")]
+    usual = usual_figures(table, CHANNELS)
+    table["flags"] = [
+        "; ".join([*doubts(row, CHANNELS), *unusual(row, usual, CHANNELS)])
+        for row in table.to_dict("records")
+    ]
     good = (table["error_mm"] <= 1) & (table["error_deg"] <= 1)
     shown = ["participant_id", "moved_mm", "moved_deg", "error_mm", "error_deg", "seconds"]
     logger.info("%s", table[shown].round(3).to_string())
     logger.info("%d of %d undone to within 1 mm and 1 degree", good.sum(), len(good))
     left = table[(table["moved_mm"] > 1) | (table["moved_deg"] > 1)]["margin_if_left"]
-    noticed = sum(bool(doubts({"flair_t1w_margin": margin})) for margin in left)
+    noticed = sum(bool(doubts({"flair_t1w_margin": margin}, CHANNELS)) for margin in left)
     logger.info("left as they are, %d of %d of these moves are flagged", noticed, len(left))
     for row in table[~good].to_dict("records"):
         logger.info("not undone: %s, flags: %s", row["participant_id"], row["flags"] or "none")

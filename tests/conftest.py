@@ -14,6 +14,7 @@ from lesionforge.seeding import stream
 
 torch.set_num_threads(2)
 TOY_SHAPE = (32, 40, 32)
+CHANNELS = ("T1w", "FLAIR")
 
 
 @pytest.fixture(scope="session")
@@ -70,10 +71,10 @@ def write_toy_cohort(
     ids += [(f"sub-c{i:02d}", "control") for i in range(1, controls + 1)]
     ids += [(f"sub-u{i:02d}", "unlabelled") for i in range(1, unlabelled + 1)]
     subjects = [
-        Subject(name, group, "AB"[i % 2], root, False, (name,), channels=("T1w", "FLAIR"))
+        Subject(name, group, "AB"[i % 2], root, False, (name,), channels=CHANNELS)
         for i, (name, group) in enumerate(ids)
     ]
-    write_description(root, "Toy cohort", ("T1w", "FLAIR"))
+    write_description(root, "Toy cohort", CHANNELS)
     for subject in subjects:
         volumes = toy_volumes(subject.id, subject.group != "control", grid)
         if not subject.has_label:

@@ -74,7 +74,7 @@ def test_old_keys_on_the_command_line_name_the_new_one_too(refused):
         ("detector: {precision: fp16}\n", "detector.precision", 1),
         ("seeds: 0\n", "seeds", 1),
         ("name: 2024\n", "name", 1),
-        ("cohort:\n  prepare:\n    voxel_mm: 9\n", "voxel_mm", 3),
+        ("cohort:\n  prepare:\n    voxel_mm: 90\n", "voxel_mm", 3),
         ("cohort: {prepare: {exclude: sub-01}}\n", "cohort.prepare.exclude", 1),
     ],
 )
@@ -106,5 +106,5 @@ def test_the_command_line_wins_over_the_file(tmp_path):
 
 def test_several_positional_values_become_a_list():
     words = ["--weights", "W", "a_T1w.nii", "b"]
-    found = parse(command_parser("detect"), words)
+    found = parse(command_parser("predict"), words)
     assert (found.weights, found.scans) == ("W", ["a_T1w.nii", "b"])

@@ -92,6 +92,9 @@ def test_an_unknown_command_names_the_nearest(capsys, monkeypatch):
         ("run", ["--detector.devices", "2"], "detector.devices"),
         ("run", ["--config", "nowhere.yaml"], "nowhere.yaml"),
         ("score-reading", ["--kit", "nowhere", "reading.json"], "nowhere"),
+        ("prepare", ["--channels", "[]"], "`channels` must be one or more"),
+        ("prepare", ["--channels", "[T1w, t1w]"], "`channels` must be one or more different"),
+        ("prepare", ["--channels", "[T1w, T2w]"], "Phantoms have T1w and FLAIR alone"),
     ],
 )
 def test_what_a_user_can_help_is_one_message_and_status_2(name, words, message, tmp_path, capsys):
@@ -120,6 +123,12 @@ def test_the_status_tells_whose_fault_an_error_is(error, status, traceback):
     assert error.split("'")[1] in done.stderr
 
 
+def test_the_former_name_of_a_stage_is_told_and_runs_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lesionforge", "detect", "a_T1w.nii.gz"])
+    assert cli.main() == 2
+    assert "It is called `predict` now" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "words"), [("check", []), ("prepare", ["--check", "--cohort.bids"])]
 )
@@ -130,9 +139,12 @@ def test_a_check_lists_everything_and_writes_nothing(name, words, tmp_path, caps
         for kind in kinds:
             data = rng.random(area.shape).astype(np.float32)
             write_volume(tmp_path / subject / "anat" / f"{subject}_{kind}.nii.gz", data, area)
+    (tmp_path / "participants.tsv").write_text("participant_id\tgroup\tage\nsub-1\thc\t3\n")
     before = sorted(tmp_path.rglob("*"))
     assert cli.run(name, [*words, str(tmp_path)]) == 2
     shown = capsys.readouterr()
+    assert "column age (is not read)" in shown.out
+    assert "sub-2/anat/sub-2_T1w.nii.gz (its subject cannot be used" in shown.out
     assert "sub-2: has no FLAIR" in shown.out
     assert "1 subjects can be used (0 patients, 1 controls), 1 cannot" in shown.out
     assert "1 subject(s)" in shown.err

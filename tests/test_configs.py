@@ -82,7 +82,7 @@ def commented(value: Any, indent: int = 0, explained: frozenset[type] = frozense
         if dataclasses.is_dataclass(inner):
             yield f"{pad}{field.name}:"
             yield from commented(inner, indent + 1)
-        elif isinstance(inner, dict):
+        elif isinstance(inner, dict) and any(map(dataclasses.is_dataclass, inner.values())):
             yield f"{pad}{field.name}:"
             seen: frozenset[type] = frozenset()
             for name, entry in inner.items():
@@ -91,7 +91,7 @@ def commented(value: Any, indent: int = 0, explained: frozenset[type] = frozense
                 seen |= {type(entry)}
         else:
             plain = list(inner) if isinstance(inner, tuple) else inner
-            style = None if isinstance(plain, list) else False
+            style = None if isinstance(plain, list | dict) else False
             text = yaml.safe_dump({field.name: plain}, default_flow_style=style, width=1000)
             yield pad + text.strip()
 
@@ -112,6 +112,14 @@ def test_every_configuration_is_a_study_named_like_its_file(path):
 def test_without_arguments_the_phantom_study_is_meant():
     assert read_study() == Study()
     assert read_study("--config", str(CONFIGS / "phantom.yaml")) == Study()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("4", 4.0), ("[0.9, 0.9, 6.5]", (0.9, 0.9, 6.5)), ("auto", "auto")],
+)
+def test_a_voxel_size_is_one_number_three_or_auto(text, value):
+    assert read_study("--cohort.prepare.voxel_mm", text).cohort.prepare.voxel_mm == value
 
 
 def test_overrides_are_typed_and_win_over_the_file():

@@ -83,7 +83,13 @@ def start(runs: Path, way: str, *more: str) -> subprocess.Popen:
         program, options = TOY.replace("table.COMMANDS", f"{TRAINING}\ntable.COMMANDS"), []
     command = [sys.executable, "-c", program, "--runs", str(runs), "--name", "x", *options, *more]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        # tests that run under nohup hand on that SIGHUP is ignored
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jsonargparse import Namespace
 
 DONE, FAILED, REFUSED = 0, 1, 2
+RENAMED = {"detect": "predict"}
 
 
 def run(name: str, argv: list[str] | None = None, prog: str | None = None) -> int:
@@ -98,6 +99,8 @@ def main() -> int:
     if words and words[0] not in ("-h", "--help"):
         near = difflib.get_close_matches(words[0], COMMANDS, n=1)
         hint = f" Did you mean `{near[0]}`?" if near else " `lesionforge --help` lists them."
+        if words[0] in RENAMED:
+            hint = f" It is called `{RENAMED[words[0]]}` now."
         print(f"lesionforge: error: unknown command `{words[0]}`.{hint}", file=sys.stderr)
         return REFUSED
     width = max(map(len, COMMANDS))

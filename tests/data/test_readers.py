@@ -10,9 +10,11 @@ from lesionforge.data.cohort import expected_files, json_path
 from lesionforge.data.labels import label_sets, read_labelled, set_path
 from lesionforge.data.subject import read_lesion
 from lesionforge.data.volume import read_volume, write_volume
-from lesionforge.preprocessing.checks import check_raw, check_voxels
+from lesionforge.preprocessing.checks import check_raw
 from lesionforge.preprocessing.raw import read_raw
+from lesionforge.preprocessing.voxels import check_voxels
 from lesionforge.provenance import read_json, read_tsv
+from tests.conftest import CHANNELS
 from tests.preprocessing.test_prepare import _move, _write_head
 
 SMALL = ["--cohort.prepare.voxel_mm", "4", "--cohort.prepare.levels_mm", "[8.0, 5.0]"]
@@ -72,7 +74,7 @@ def test_the_layout_tells_readers_from_the_original(tmp_path: Path) -> None:
     touch(tmp_path, "sub-2", "T1w", "FLAIR", "label-lesion_desc-A_mask")
     touch(tmp_path, "sub-3", "T1w", "FLAIR", "desc-A_roi", "desc-B_roi", "desc-lesion_mask")
     touch(tmp_path, "sub-4", "T1w", "FLAIR", "desc-A_roi", "desc-B_roi")
-    subjects, problems = read_raw(tmp_path)
+    subjects, problems = read_raw(tmp_path, CHANNELS)
     assert problems == []
     found = {s.id: (s.lesion.name[6:], [name for name, _ in s.readers]) for s in subjects}
     assert found == {
@@ -92,7 +94,7 @@ def test_bad_names_and_groups_are_named(tmp_path: Path) -> None:
     (tmp_path / "participants.tsv").write_text(
         "participant_id\tgroup\nsub-1\tpatient\nsub-2\tpatient\nsub-3\tunlabelled\n"
     )
-    subjects, problems = read_raw(tmp_path)
+    subjects, problems = read_raw(tmp_path, CHANNELS)
     assert subjects == []
     assert [(p.subject, p.what) for p in problems] == [
         ("sub-1", "is named after a reader `a.b`"),
@@ -103,7 +105,7 @@ def test_bad_names_and_groups_are_named(tmp_path: Path) -> None:
 
 
 def test_a_readers_mask_is_checked_like_the_original(raw: Path, tmp_path: Path) -> None:
-    found = check_raw(raw)
+    found = check_raw(raw, CHANNELS)
     assert {p.what.split(" (")[0] for p in found.problems} == {"has thick slices"}
     assert "Masks of reader A: 1 subject(s)." in str(found)
     assert "Masks of reader B: 2 subject(s)." in str(found)
@@ -113,10 +115,10 @@ def test_a_readers_mask_is_checked_like_the_original(raw: Path, tmp_path: Path) 
     known = read_volume(mask_of(tmp_path, "sub-1", "A"))
     write_volume(mask_of(tmp_path, "sub-1", "B"), np.zeros(known.grid.shape), known.grid)
     mask_of(tmp_path, "sub-1", "C").write_bytes(b"no mask")
-    (problem,) = [p for p in check_raw(tmp_path).problems if p.fatal]
+    (problem,) = [p for p in check_raw(tmp_path, CHANNELS).problems if p.fatal]
     assert "desc-C" in problem.file
     mask_of(tmp_path, "sub-1", "C").unlink()
-    (problem,) = [p for s in check_raw(tmp_path).subjects for p in check_voxels(s)]
+    (problem,) = [p for s in check_raw(tmp_path, CHANNELS).subjects for p in check_voxels(s)]
     assert (problem.what, "desc-B" in problem.file) == (
         "is an empty lesion mask of a patient",
         True,

@@ -6,8 +6,12 @@ import pytest
 
 from lesionforge.data import splits
 from lesionforge.data.config import SplitConfig
+from lesionforge.data.late_labels import Joined, with_joined
+from lesionforge.data.lineage import check_roles
 from lesionforge.data.splits import assign_folds, assign_splits, first_in_order
-from lesionforge.errors import ConfigError, DataError
+from lesionforge.data.subject import Subject
+from lesionforge.errors import ConfigError, DataError, LineageError
+from tests.conftest import CHANNELS
 
 CONFIG = SplitConfig(validation_patients=1, validation_controls=1, test_patients=2, test_controls=1)
 
@@ -158,3 +162,72 @@ def test_each_site_is_left_out_once():
 def test_counts_are_checked(wrong):
     with pytest.raises(ConfigError, match="must"):
         SplitConfig(**wrong)
+
+
+@pytest.fixture
+def scans(people):
+    """Every second person has two scans, one of them perhaps unlabelled."""
+    first = people.assign(participant=people["participant_id"], lesion_ml=1.0)
+    again = first.iloc[::2].copy()
+    again["participant_id"] += "ses2"
+    again.loc[again.index[0], "group"] = "unlabelled"
+    return pd.concat([again, first], ignore_index=True)
+
+
+def _by_person(table):
+    return table.groupby("participant")[["role", "order_0"]].agg(["nunique", "first"])
+
+
+@pytest.mark.parametrize("by_size", [False, True])
+def test_all_scans_of_a_person_have_one_role_and_one_place(scans, by_size):
+    table = assign_splits(scans, replace(CONFIG, by_size=by_size), [0])
+    labelled = scans[scans["group"] != "unlabelled"]
+    assert table["participant_id"].tolist() == labelled["participant_id"].tolist()
+    found = _by_person(table)
+    assert (found["role", "nunique"] == 1).all()
+    assert (found["order_0", "nunique"] <= 1).all()
+    for role, n in (("train", 3), ("validation", 1), ("test", 2)):
+        own = table[(table["role"] == role) & (table["group"] == "patient")]
+        assert own["participant"].nunique() == n  # persons are counted, not scans
+    two = first_in_order(table, "patient", 2, 0)
+    persons = table.set_index("participant_id").loc[two, "participant"]
+    assert persons.nunique() == 2
+    assert set(two) == set(table.loc[table["participant"].isin(persons), "participant_id"])
+    with pytest.raises(ConfigError, match="the training pool has 3"):
+        first_in_order(table, "patient", 4, 0)
+
+
+def test_no_fold_parts_the_scans_of_a_person(scans):
+    tested = []
+    for table in assign_folds(scans, CONFIG, [0], 3):
+        assert (_by_person(table)["role", "nunique"] == 1).all()
+        tested += splits.members(table, "test")
+    assert sorted(tested) == sorted(scans.loc[scans["group"] != "unlabelled", "participant_id"])
+
+
+def test_with_one_scan_a_person_nothing_differs(people):
+    alone = people.assign(participant=people["participant_id"])
+    pd.testing.assert_frame_equal(
+        assign_splits(people, CONFIG, [0, 1]), assign_splits(alone, CONFIG, [0, 1])
+    )
+
+
+def test_another_scan_of_somebody_held_out_never_trains(scans, tmp_path):
+    table = assign_splits(scans, CONFIG, [0])
+    twice = table[table["participant_id"].str.endswith("ses2")]
+    held = twice[twice["role"].isin(["test", "validation"])].iloc[0]
+    moved = table.assign(
+        role=table["role"].mask(table["participant_id"] == held["participant_id"], "train")
+    )
+    subject = Subject(
+        held["participant_id"], "patient", "A", tmp_path, sources=(held["participant_id"],),
+        channels=CHANNELS,
+    )  # fmt: skip
+    with pytest.raises(LineageError, match=r"another scan of .* is held out"):
+        check_roles([subject], moved)
+    late = scans.assign(
+        group=scans["group"].mask(scans["participant_id"] == held["participant_id"], "unlabelled")
+    )
+    rest = table[table["participant_id"] != held["participant_id"]]
+    joined = with_joined(rest, [Joined(held["participant_id"], "patient", 0)], late, CONFIG)
+    assert joined["role"].tolist()[-1] == "unused"

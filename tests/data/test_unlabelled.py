@@ -19,7 +19,7 @@ from lesionforge.provenance import read_tsv
 from lesionforge.report.pages.quality import plot_strip
 from lesionforge.study.regimes import Regime
 from lesionforge.study.training_set import training_subjects
-from tests.conftest import write_toy_cohort
+from tests.conftest import CHANNELS, write_toy_cohort
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_the_raw_table_calls_them_unlabelled(tmp_path):
         "participant_id\tgroup\nsub-1\tunlabelled\nsub-2\tUnlabeled\nsub-3\tcontrol\n"
         "sub-4\tpatient\nsub-5\tunlabelled\n"
     )
-    subjects, problems = read_raw(tmp_path)
+    subjects, problems = read_raw(tmp_path, CHANNELS)
     assert [s.group for s in subjects] == ["unlabelled", "unlabelled", "control"]
     patient, masked = problems
     assert (patient.subject, patient.what) == (
@@ -93,7 +93,7 @@ def test_confounding_does_not_count_them():
     )
     mixed = table.sample(frac=1, random_state=1)
     without = mixed[mixed["group"] != "unlabelled"].reset_index(drop=True)
-    assert measure_confounding(mixed) == measure_confounding(without)
+    assert measure_confounding(mixed, CHANNELS) == measure_confounding(without, CHANNELS)
 
 
 def test_a_first_label_makes_a_patient_or_a_control_who_joins_last(cohort, tmp_path):

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -5,8 +6,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from lesionforge.data.subject import read_brain, read_lesion
-from lesionforge.detection.config import DetectorConfig
+from lesionforge.data.subject import read_brain, read_grid, read_ignore, read_lesion
+from lesionforge.data.volume import write_volume
+from lesionforge.detection.config import IGNORED, DetectorConfig
 from lesionforge.detection.data import (
     PatchDataset,
     StepSampler,
@@ -40,6 +42,32 @@ def test_a_case_keeps_every_brain_and_lesion_voxel(toy_cohort, cases):
         assert len(case.brain) == read_brain(subject).sum()
         assert len(case.lesion) == read_lesion(subject).sum()
         assert case.volume[2].sum() == len(case.lesion)
+
+
+@pytest.fixture
+def ignoring(toy_cohort, tmp_path):
+    """A patient of whom a slab beside and over the lesion is to be ignored."""
+    first = toy_cohort[0]
+    subject = replace(first, root=tmp_path)
+    shutil.copytree(first.root / first.id, tmp_path / first.id)
+    brain = read_brain(first)
+    slab = np.zeros_like(brain)
+    place = np.argwhere(read_lesion(first))[0]
+    slab[place[0] : place[0] + 6] = True
+    write_volume(subject.ignore, slab & brain, read_grid(first))
+    return subject
+
+
+def test_ignored_voxels_are_marked_in_the_target_and_lesion_wins(ignoring, toy_cohort):
+    case = read_case(ignoring)
+    whole = replace(PatchDataset([case], CONFIG, 0).spec(0), centre=(16, 20, 16))
+    still = replace(whole, augment=replace(whole.augment, matrix=None, mirror=()))
+    _, target = render_patch([case], still, 48)
+    ignore, lesion = read_ignore(ignoring), read_lesion(ignoring)
+    assert (target == 1).sum() == lesion.sum()
+    assert (target == IGNORED).sum() == (ignore & ~lesion).sum()
+    assert read_case(toy_cohort[0]).ignore is None
+    assert not read_ignore(toy_cohort[0]).any()
 
 
 def test_a_patient_with_an_empty_mask_is_named(toy_cohort, monkeypatch):

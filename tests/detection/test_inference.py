@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lesionforge.data.subject import read_brain, read_images, read_lesion
+from lesionforge.data.subject import read_brain, read_grid, read_images, read_lesion
 from lesionforge.data.volume import read_volume, write_volume
 from lesionforge.detection import inference
 from lesionforge.detection.data import standardise
@@ -185,6 +185,30 @@ def test_training_subjects_are_not_predicted(trained_detector, toy_cohort, held_
     made = replace(held_out[0], id="sub-syn1", synthetic=True, sources=("sub-p02",))
     with pytest.raises(LineageError, match="was trained on sub-syn1"):
         predict_subjects(trained_detector, [made], roles, RULES)
+
+
+def test_another_scan_of_a_training_person_is_not_predicted(
+    toy_cohort, trained_detector, held_out, roles
+):
+    again = replace(held_out[0], participant=toy_cohort[0].id)
+    with pytest.raises(LineageError, match=held_out[0].id):
+        predict_subjects(trained_detector, [again], roles, RULES)
+
+
+def test_what_is_to_be_ignored_is_no_candidate(
+    trained_detector, held_out, roles, tmp_path, monkeypatch
+):
+    predict_subjects(trained_detector, held_out, roles, RULES)
+    before = read_tsv(trained_detector / "candidates.tsv", participant_id=str)
+    one = replace(held_out[0], root=tmp_path)
+    shutil.copytree(held_out[0].root / one.id, tmp_path / one.id)
+    write_volume(one.ignore, read_brain(one), read_grid(one))
+    predict_subjects(trained_detector, [one, *held_out[1:]], roles, RULES)
+    after = read_tsv(trained_detector / "candidates.tsv", participant_id=str)
+    assert (before["participant_id"] == one.id).any()
+    assert not (after["participant_id"] == one.id).any()
+    others = before["participant_id"] != one.id
+    assert len(after) == others.sum()
 
 
 def test_detectors_of_former_code_are_refused(trained_detector):

@@ -7,7 +7,7 @@ from monai.losses import DiceCELoss
 from torch import nn
 from torch.nn import functional
 
-from lesionforge.detection.config import DetectorConfig
+from lesionforge.detection.config import IGNORED, DetectorConfig
 from lesionforge.detection.module import DetectorModule, learning_rate_factor, supervision_loss
 from lesionforge.detection.networks import (
     InstanceNorm,
@@ -177,3 +177,19 @@ def test_the_optimiser_follows_the_configuration():
 def test_bad_values_are_refused(change, message):
     with pytest.raises(ConfigError, match=message):
         DetectorConfig(**change)
+
+
+def test_ignored_voxels_have_no_weight():
+    logits = torch.randn(2, 3, 1, 8, 8, 8)
+    target = (torch.rand(2, 1, 8, 8, 8) > 0.7).float()
+    ignored = torch.rand(target.shape) > 0.8
+    marked = torch.where(ignored, IGNORED, target)
+    one = logits.clone().requires_grad_()
+    loss = supervision_loss(one, marked, LOSS)
+    loss.backward()
+    assert not one.grad[ignored[:, None].expand_as(one)].any()
+    assert (one.grad[~ignored[:, None].expand_as(one)] != 0).all()
+    other = torch.where(ignored[:, None], 50 * torch.randn_like(logits), logits)
+    torch.testing.assert_close(supervision_loss(other, marked, LOSS), loss.detach())
+    relabelled = torch.where(ignored, IGNORED, 1 - target).where(ignored, target)
+    torch.testing.assert_close(supervision_loss(logits, relabelled, LOSS), loss.detach())

@@ -15,13 +15,14 @@ from lesionforge.data.volume import grid, read_volume, write_volume
 from lesionforge.detection import new_scans
 from lesionforge.detection.config import DetectorConfig
 from lesionforge.detection.inference import load_detector
-from lesionforge.detection.new_scans import detect_scan, find_pairs
+from lesionforge.detection.new_scans import find_scans, predict_scan
 from lesionforge.detection.training import train_detector
 from lesionforge.errors import DataError
-from lesionforge.preprocessing.prepare import PreparedScan
-from lesionforge.preprocessing.quality import COLUMNS
+from lesionforge.preprocessing.quality import columns
+from lesionforge.preprocessing.scan import PreparedScan
 from lesionforge.provenance import read_json, read_tsv, sha256, write_json, write_tsv
 from lesionforge.report.pages.scan import write_scan_page
+from tests.conftest import CHANNELS
 
 SHORT = DetectorConfig(
     filters=(4, 8, 8, 8), patch=24, steps=1, epoch_steps=1, workers=0, precision="32-true"
@@ -43,19 +44,20 @@ def scan_files(toy_cohort, toy_grid, tmp_path):
 @pytest.fixture
 def prepared(toy_cohort, toy_grid, scan_files, monkeypatch):
     """Preparation has its own tests; here it knows the shift and returns the toy's volumes."""
-    t1w_from_mni = np.eye(4)
-    t1w_from_mni[:3, 3] = SHIFT
+    reference_from_mni = np.eye(4)
+    reference_from_mni[:3, 3] = SHIFT
     images = read_images(toy_cohort[5])
     scan = PreparedScan(
+        channels=CHANNELS,
         volumes={
             "T1w": images[0],
             "FLAIR": images[1],
             "desc-brain_mask": read_brain(toy_cohort[5]),
         },
         grid=toy_grid,
-        t1w_grid=read_volume(scan_files / "sub-x_T1w.nii.gz").grid,
-        t1w_from_mni=t1w_from_mni,
-        flair_from_t1w=np.eye(4),
+        reference_grid=read_volume(scan_files / "sub-x_T1w.nii.gz").grid,
+        reference_from_mni=reference_from_mni,
+        from_reference=dict.fromkeys(CHANNELS, np.eye(4)),
         mask_method="nonzero",
         figures={"mni_dice": 0.9},
         notes=("A remark <b>of preparation</b>.",),
@@ -75,17 +77,17 @@ def known(toy_cohort, monkeypatch):
 
 
 def run(trained, folder, out):
-    files = (folder / "sub-x_T1w.nii.gz", folder / "sub-x_FLAIR.nii.gz")
-    return detect_scan(trained, *files, out)
+    images = {channel: folder / f"sub-x_{channel}.nii.gz" for channel in CHANNELS}
+    return predict_scan(load_detector(trained), trained, images, out)
 
 
 def test_scans_are_prepared_at_the_voxel_size_of_the_detectors_cohort(
     trained_detector, scan_files, prepared, known, tmp_path, monkeypatch
 ):
     asked = []
-    monkeypatch.setattr(new_scans, "prepare_scan", lambda *args: asked.append(args[2]) or prepared)
+    monkeypatch.setattr(new_scans, "prepare_scan", lambda *args: asked.append(args[1]) or prepared)
     run(trained_detector, scan_files, tmp_path / "out")
-    assert asked[0].voxel_mm == 5.0
+    assert asked[0].voxel_mm == (5.0, 5.0, 5.0)
 
 
 def test_a_scan_unlike_the_detectors_cohort_is_flagged(
@@ -95,14 +97,16 @@ def test_a_scan_unlike_the_detectors_cohort_is_flagged(
     cohort.mkdir()
     for path in toy_cohort[0].root.iterdir():
         (cohort / path.name).symlink_to(path)
-    table = pd.DataFrame({c: np.linspace(0.9, 1.1, len(toy_cohort)) for c in COLUMNS})
+    table = pd.DataFrame({c: np.linspace(0.9, 1.1, len(toy_cohort)) for c in columns(CHANNELS)})
     table.insert(0, "participant_id", [s.id for s in toy_cohort])
     write_tsv(cohort / "quality.tsv", table)
     training = [replace(s, root=cohort) for s in toy_cohort]
     train_detector(training, tmp_path / "detector", SHORT, 0)
-    usual = dict.fromkeys(COLUMNS, 1.0)
+    usual = dict.fromkeys(columns(CHANNELS), 1.0)
     for figures, strange in ((usual, []), (usual | {"sharpness_t1w": 0.2}, ["sharpness"])):
-        found = new_scans.unusual(figures, load_detector(tmp_path / "detector").usual_figures)
+        found = new_scans.unusual(
+            figures, load_detector(tmp_path / "detector").usual_figures, CHANNELS
+        )
         assert [s for s in strange if s not in str(found)] == []
         assert len(found) == len(strange)
     prepared.figures.update(usual | {"sharpness_t1w": 0.2})
@@ -144,7 +148,7 @@ def test_the_record_says_which_files_and_weights(trained_detector, scan_files, p
     )
     run(trained_detector, scan_files, tmp_path / "out")
     record = read_json(tmp_path / "out" / "detection.json")
-    assert record["t1w"]["sha256"] == sha256(scan_files / "sub-x_T1w.nii.gz")
+    assert record["images"]["T1w"]["sha256"] == sha256(scan_files / "sub-x_T1w.nii.gz")
     assert record["weights_sha256"] == sha256(trained_detector / "detector.safetensors")
     assert record["rules"]["candidate_threshold"] == 0.4
 
@@ -155,9 +159,9 @@ def test_scans_that_are_done_are_passed_over_and_bad_ones_stop_nobody(
     for suffix in ("T1w", "FLAIR"):
         (scan_files / f"sub-a_{suffix}.nii.gz").write_bytes(b"no image")
 
-    def prepare(t1w, *others):
-        tried.append(t1w.name)
-        if t1w.name == "sub-a_T1w.nii.gz":
+    def prepare(images, *others):
+        tried.append(images["T1w"].name)
+        if images["T1w"].name == "sub-a_T1w.nii.gz":
             raise RuntimeError("is no NIfTI file")  # as SimpleITK does
         return prepared
 
@@ -166,13 +170,13 @@ def test_scans_that_are_done_are_passed_over_and_bad_ones_stop_nobody(
     call = (str(trained_detector), [str(scan_files)], str(tmp_path / "out"))
     for _ in range(2):
         with pytest.raises(DataError, match="sub-a: is no NIfTI file"):
-            inference.detect(*call)
+            inference.predict(*call)
     assert tried == ["sub-a_T1w.nii.gz", "sub-x_T1w.nii.gz", "sub-a_T1w.nii.gz"]
     assert (tmp_path / "out/sub-x/index.html").exists()
     rules = {"candidate_threshold": 0.4, "min_volume_mm3": 250.0}
     write_json(trained_detector / "rules.json", rules)
     with pytest.raises(DataError, match="sub-a"):
-        inference.detect(*call)
+        inference.predict(*call)
     assert tried[-1] == "sub-x_T1w.nii.gz"
 
 
@@ -197,32 +201,37 @@ def test_a_scan_without_candidates_says_so(
     assert len(read_tsv(tmp_path / "out" / "candidates.tsv", candidate=float)) == 0
 
 
-def test_pairs_are_found_in_folders_and_by_name(scan_files):
-    (scan_files / "sub-y_ses-1_T1w.nii").touch()
-    (scan_files / "sub-y_ses-1_FLAIR.nii.gz").touch()
-    (scan_files / "sub-y_ses-1_bold.nii.gz").touch()
-    (scan_files / "._sub-z_T1w.nii.gz").touch()
-    pairs = find_pairs([scan_files])
-    assert list(pairs) == ["sub-x", "sub-y_ses-1"]
-    assert pairs["sub-y_ses-1"][0].name == "sub-y_ses-1_T1w.nii"
+def test_heads_are_found_in_folders_as_preparation_finds_them(scan_files, tmp_path):
+    anat = tmp_path / "bids/sub-y/ses-1/anat"
+    for path in (
+        anat / "sub-y_ses-1_acq-iso08_T1w.nii",
+        anat / "sub-y_ses-1_acq-T2sel_FLAIR.nii.gz",
+        anat / "sub-y_ses-1_bold.nii.gz",
+        anat / "._sub-y_ses-1_T1w.nii.gz",
+        tmp_path / "bids/derivatives/bet/sub-y/anat/sub-y_ses-1_T1w.nii.gz",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    heads, problems = find_scans([scan_files, tmp_path / "bids"], CHANNELS)
+    assert problems == []
+    assert list(heads) == ["sub-x", "sub-y_ses-1"]
+    assert heads["sub-y_ses-1"]["T1w"].name == "sub-y_ses-1_acq-iso08_T1w.nii"
     files = [scan_files / "sub-x_FLAIR.nii.gz", scan_files / "sub-x_T1w.nii.gz"]
-    assert find_pairs(files)["sub-x"] == (files[1], files[0])
+    heads, _ = find_scans(files, CHANNELS)
+    assert list(heads["sub-x"].items()) == [("T1w", files[1]), ("FLAIR", files[0])]
+    assert find_scans(files, ["FLAIR"])[0] == {"sub-x": {"FLAIR": files[0]}}
 
 
-def test_all_problems_with_scans_are_told_at_once(scan_files, tmp_path):
-    shutil.copytree(scan_files, tmp_path / "twin")
+def test_what_is_wrong_with_some_scans_is_said_and_stops_nobody(scan_files, tmp_path):
     (scan_files / "lonely_T1w.nii.gz").touch()
     (scan_files / "notes.txt").touch()
-    with pytest.raises(DataError) as error:
-        find_pairs(
-            [scan_files, tmp_path / "twin", scan_files / "notes.txt", Path("gone_T1w.nii.gz")]
-        )
-    for words in (
-        "lonely has a T1w",
-        "have the same name",
-        "notes.txt is not named",
-        "gone_T1w.nii.gz is missing",
-    ):
-        assert words in str(error.value)
-    with pytest.raises(DataError, match=r"No .* were found"):
-        find_pairs([])
+    asked = [scan_files, scan_files / "notes.txt", Path("gone_T1w.nii.gz")]
+    heads, problems = find_scans(asked, CHANNELS)
+    assert list(heads) == ["sub-x"]
+    for words in ("lonely has no FLAIR", "notes.txt is not named", "gone_T1w.nii.gz is missing"):
+        assert words in "\n".join(problems)
+    shutil.copytree(scan_files, tmp_path / "twin")
+    _, problems = find_scans([scan_files, tmp_path / "twin"], CHANNELS)
+    assert sum("have the same name" in problem for problem in problems) == 3
+    with pytest.raises(DataError, match=r"_T1w.*_FLAIR.* was found"):
+        find_scans([], CHANNELS)

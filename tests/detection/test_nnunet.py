@@ -1,14 +1,16 @@
 """nnU-Net accepts what is exported; what it saves comes back as a cell of the report."""
 
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lesionforge.data.subject import Subject, read_grid, read_lesion
+from lesionforge.data.subject import Subject, read_brain, read_grid, read_lesion
 from lesionforge.data.volume import grid as make_grid
 from lesionforge.data.volume import read_volume, write_volume
 from lesionforge.detection.nnunet import FOLDS, assign_folds, export, import_maps
@@ -52,6 +54,30 @@ def test_synthetic_subjects_never_validate_and_stay_out_with_their_sources(
     assert len(assign_folds(real[3:], 0)) == 2
     with pytest.raises(DataError, match="the regime has 1"):
         assign_folds(real[4:], 0)
+
+
+def test_scans_of_one_person_validate_together(toy_cohort: list[Subject]) -> None:
+    real = [replace(s, participant=f"sub-{i // 2}") for i, s in enumerate(toy_cohort[:6])]
+    folds = assign_folds(real, 0)
+    assert sorted(len(fold["val"]) for fold in folds) == [2, 2, 2]
+    for fold in folds:
+        assert len({s.person for s in real if s.id in fold["val"]}) == 1
+        assert len(fold["train"]) == 4
+
+
+def test_what_is_to_be_ignored_is_nnunets_ignore_label(
+    toy_cohort: list[Subject], held_out: list[Subject], tmp_path: Path
+) -> None:
+    first = replace(toy_cohort[0], root=tmp_path)
+    shutil.copytree(toy_cohort[0].root / first.id, tmp_path / first.id)
+    write_volume(first.ignore, read_brain(first), read_grid(first))
+    folder = export([first, *toy_cohort[1:4]], held_out, tmp_path / "Dataset502_ignore", 0)
+    assert read_json(folder / "dataset.json")["labels"] == {
+        "background": 0, "lesion": 1, "ignore": 2
+    }  # fmt: skip
+    label = read_volume(folder / "labelsTr" / f"{first.id}.nii.gz").data
+    np.testing.assert_array_equal(label == 1, read_lesion(first))
+    np.testing.assert_array_equal(label > 0, read_brain(first))
 
 
 @pytest.fixture

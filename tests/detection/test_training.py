@@ -164,6 +164,7 @@ def test_lineage_names_everybody_behind_synthetic_subjects(training):
     assert detection_training.lineage([synthetic, control]) == {
         "training": {"sub-syn1": ["sub-p08", "sub-p09"], "sub-c09": ["sub-c09"]},
         "real_subjects": ["sub-c09", "sub-p08", "sub-p09"],
+        "participants": ["sub-c09", "sub-p08", "sub-p09"],
         "patients": ["sub-syn1"],
     }
     with pytest.raises(LineageError, match="sub-syn1"):

@@ -8,8 +8,12 @@ import pytest
 
 from lesionforge.data.volume import grid, write_volume
 from lesionforge.errors import DataError
-from lesionforge.preprocessing.checks import check_raw, check_voxels
-from lesionforge.preprocessing.raw import Problem, read_raw
+from lesionforge.preprocessing.checks import check_raw
+from lesionforge.preprocessing.config import PrepareConfig
+from lesionforge.preprocessing.problems import Problem
+from lesionforge.preprocessing.raw import read_raw
+from lesionforge.preprocessing.voxels import check_voxels
+from tests.conftest import CHANNELS
 
 GRID = grid((48, 48, 48), np.diag([2.5, 2.5, 2.5, 1.0]))
 
@@ -30,11 +34,11 @@ def _mask(root: Path, name: str) -> Path:
 
 
 def _voxel_problems(bids: Path) -> list[Problem]:
-    return [problem for subject in read_raw(bids)[0] for problem in check_voxels(subject)]
+    return [problem for subject in read_raw(bids, CHANNELS)[0] for problem in check_voxels(subject)]
 
 
 def test_a_sound_data_set_has_no_problem(bids: Path) -> None:
-    found = check_raw(bids)
+    found = check_raw(bids, CHANNELS)
     assert found.problems == []
     assert found.table["participant_id"].tolist() == ["sub-1", "sub-2"]
     assert found.table["T1w"].tolist() == ["T1w.nii.gz 2.5x2.5x2.5"] * 2
@@ -65,22 +69,22 @@ def test_faults_of_all_subjects_are_reported_together(bids: Path) -> None:
 def test_a_bad_header_spares_the_other_subjects(bids: Path) -> None:
     flair = bids / "sub-1" / "anat" / "sub-1_FLAIR.nii.gz"
     flair.write_bytes(flair.read_bytes()[:2000])
-    found = check_raw(bids)
+    found = check_raw(bids, CHANNELS)
     (problem,) = found.problems
     assert problem.fatal
     assert "truncated" in problem.what or "ended" in problem.what
     assert found.unusable == ["sub-1"]
     assert found.table["participant_id"].tolist() == ["sub-2"]
-    assert check_raw(bids, exclude=("sub-1",)).problems == []
+    assert check_raw(bids, CHANNELS, PrepareConfig(exclude=("sub-1",))).problems == []
     with pytest.raises(DataError, match="no `sub-"):
-        check_raw(bids / "sub-1")
+        check_raw(bids / "sub-1", CHANNELS)
 
 
 def test_an_image_under_two_subjects_is_a_leak(bids: Path) -> None:
     known = bids / "sub-1" / "anat" / "sub-1_FLAIR.nii.gz"
     copy = bids / "sub-2" / "anat" / "sub-2_FLAIR.nii.gz"
     copy.write_bytes(gzip.compress(gzip.decompress(known.read_bytes()), 1))
-    found = check_raw(bids)
+    found = check_raw(bids, CHANNELS)
     assert found.unusable == ["sub-1", "sub-2"]
     assert all("has the content of" in p.what for p in found.problems)
     assert len(found.problems) == 2
@@ -89,20 +93,23 @@ def test_an_image_under_two_subjects_is_a_leak(bids: Path) -> None:
 def test_a_t1w_that_is_the_flair_is_seen(bids: Path) -> None:
     folder = bids / "sub-1" / "anat"
     (folder / "sub-1_T1w.nii.gz").write_bytes((folder / "sub-1_FLAIR.nii.gz").read_bytes())
-    assert check_raw(bids).unusable == ["sub-1"]
+    assert check_raw(bids, CHANNELS).unusable == ["sub-1"]
 
 
 def test_masks_on_a_strange_grid_or_of_a_strange_name_are_remarked(bids: Path) -> None:
     other = grid((50, 48, 48), GRID.matrix)
     write_volume(_mask(bids, "sub-1"), np.ones(other.shape), other)
     _mask(bids, "sub-2").rename(bids / "sub-2" / "anat" / "sub-2_acq-32ch10_FLAIR_roi.nii.gz")
-    found = check_raw(bids)
-    assert found.unusable == []
+    found = check_raw(bids, CHANNELS)
+    assert found.unusable == ["sub-1"]
     assert [p.what for p in found.problems] == [
-        "lies on the grid of neither the T1w nor the FLAIR",
-        "is named after another acquisition (32ch10) than T1w and FLAIR",
+        "lies on the grid of no image (T1w, FLAIR)",
+        "is named after another acquisition (32ch10) than the images",
     ]
-    assert "It lies on the grid of sub-2_T1w.nii.gz" in found.problems[1].remedy
+    assert "cohort.prepare.drawn_on" in found.problems[0].remedy
+    assert "taken as drawn on sub-2_FLAIR.nii.gz" in found.problems[1].remedy
+    said = check_raw(bids, CHANNELS, PrepareConfig(drawn_on="FLAIR"))
+    assert said.unusable == []
 
 
 def test_many_remarks_of_one_kind_are_summed_up(tmp_path: Path) -> None:
@@ -112,7 +119,7 @@ def test_many_remarks_of_one_kind_are_summed_up(tmp_path: Path) -> None:
         for kind in ("T1w", "FLAIR"):
             path = tmp_path / f"sub-{number}" / "anat" / f"sub-{number}_{kind}.nii.gz"
             write_volume(path, rng.random(thick.shape).astype(np.float32), thick)
-    found = check_raw(tmp_path)
+    found = check_raw(tmp_path, CHANNELS, PrepareConfig(without_mask="control"))
     assert len(found.problems) == 12
     assert str(found).startswith("12 files, the first being sub-0: has thick slices")
 
@@ -149,7 +156,7 @@ def bonn(tmp_path: Path) -> Path:
 
 
 def test_the_bonn_layout_is_read_and_its_traps_are_named(bonn: Path) -> None:
-    found = check_raw(bonn)
+    found = check_raw(bonn, CHANNELS)
     assert found.unusable == []
     table = found.table.set_index("participant_id")
     assert (table["group"] == "patient").sum() == 5

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from lesionforge.preprocessing.confounding import measure_confounding
+from tests.conftest import CHANNELS
 
 
 def _bonn() -> pd.DataFrame:
@@ -32,7 +33,7 @@ def _chance(n: int, seed: int) -> pd.DataFrame:
 
 
 def test_the_published_cohort_gives_its_patients_away() -> None:
-    found = measure_confounding(_bonn())
+    found = measure_confounding(_bonn(), CHANNELS)
     assert found.one_sided["FLAIR protocol"] == (44, 0)
     assert found.fields["FLAIR protocol"] == pytest.approx(0.5 + 0.5 * 44 / 85, abs=0.01)
     assert found.auc is not None
@@ -43,7 +44,7 @@ def test_the_published_cohort_gives_its_patients_away() -> None:
 
 
 def test_chance_is_not_called_confounding() -> None:
-    found = [measure_confounding(_chance(40, seed)) for seed in range(5)]
+    found = [measure_confounding(_chance(40, seed), CHANNELS) for seed in range(5)]
     assert sum(one.is_high for one in found) == 0
     assert all(one.auc is not None and one.auc < 0.65 for one in found)
     assert "hardly tell" in str(found[0])
@@ -53,7 +54,7 @@ def test_chance_is_not_called_confounding() -> None:
 def test_a_planted_difference_in_sharpness_is_named() -> None:
     table = _chance(40, 0)
     table.loc[table["group"] == "patient", "sharpness_t1w"] += 1.5
-    found = measure_confounding(table)
+    found = measure_confounding(table, CHANNELS)
     assert found.is_high
     assert next(iter(found.fields)) == "T1w sharpness"
     assert "T1w sharpness most" in str(found)
@@ -62,12 +63,14 @@ def test_a_planted_difference_in_sharpness_is_named() -> None:
 @pytest.mark.parametrize("controls", [0, 9])
 def test_too_few_controls_give_a_reason(controls: int) -> None:
     table = _chance(20, 0).iloc[: 20 + controls]
-    found = measure_confounding(table)
+    found = measure_confounding(table, CHANNELS)
     assert found.auc is None
     assert f"20 and {controls}" in str(found)
     assert not found.is_high
 
 
 def test_nothing_to_go_by_gives_a_reason() -> None:
-    found = measure_confounding(pd.DataFrame({"group": ["patient"] * 20 + ["control"] * 20}))
+    found = measure_confounding(
+        pd.DataFrame({"group": ["patient"] * 20 + ["control"] * 20}), CHANNELS
+    )
     assert found.reason == "no field of the acquisition differs."

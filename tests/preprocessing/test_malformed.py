@@ -19,6 +19,7 @@ from lesionforge.preprocessing.config import PrepareConfig
 from lesionforge.preprocessing.prepare import prepare_cohort
 from lesionforge.preprocessing.resample import resample
 from lesionforge.preprocessing.tissues import template
+from tests.conftest import CHANNELS
 
 CONFIG = PrepareConfig(
     voxel_mm=5.0, n4=False, levels_mm=(10.0,), tilts_deg=(0.0,), brain_mask="given", workers=1
@@ -57,7 +58,7 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(heads: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cohort with both heads, to be kept."""
     cohort = tmp_path_factory.mktemp("prepared") / "cohort"
-    prepare_cohort(heads, cohort, CONFIG)
+    prepare_cohort(heads, cohort, CONFIG, CHANNELS)
     return cohort
 
 
@@ -227,7 +228,7 @@ FATAL: dict[str, tuple[Plant, str]] = {
     "a constant T1w": (_data("T1w", lambda d: np.full_like(d, 7)), "is constant"),
     "a FLAIR of zeros": (_data("FLAIR", np.zeros_like), "is constant"),
     "NaN everywhere": (_data("T1w", lambda d: np.full_like(d, np.nan)), "NaN or infinite"),
-    "mostly NaN": (_data("FLAIR", lambda d: np.where(d > 0.5, d, np.nan)), "NaN or infinite"),
+    "mostly NaN": (_data("FLAIR", lambda d: np.where(d > 0.7, d, np.nan)), "NaN or infinite"),
     "an empty mask": (_data(LESION, np.zeros_like), "empty lesion mask"),
     "a mask of NaN": (
         _data(LESION, lambda d: np.full(d.shape, np.nan, np.float32)),
@@ -238,13 +239,73 @@ FATAL: dict[str, tuple[Plant, str]] = {
         _data(LESION, lambda d: np.pad(np.ones((3, 3, 3)), [(0, n - 3) for n in d.shape])),
         "No part of the lesion mask lies inside the brain",
     ),
-    "a mask far away": (_affine(LESION, _far), "No part of the lesion mask lies inside the brain"),
+    "a mask far away": (_affine(LESION, _far), "lies on the grid of no image (T1w, FLAIR)"),
+    "a mask on another grid": (_data(LESION, lambda d: d[:, :, :-2]), "on the grid of no image"),
+    "a mask in another space": (
+        lambda raw: _file(raw, LESION).rename(_file(raw, "space-MNI_" + LESION)),
+        "is in space MNI, and no image is",
+    ),
+    "no mask and no word on it": (_without(LESION), "nothing says that it is healthy"),
+    "a brain as lesion": (_data(LESION, lambda d: np.ones_like(d)), "100 % of the brain"),
+    "an inverted mask": (_data(LESION, lambda d: 1 - d), "of the brain. Is it inverted"),
+    "an overflow": (
+        _data("T1w", lambda d: (d * 60000).astype(np.int64).astype(np.int16)),
+        "jumps from its highest to its lowest",
+    ),
+    "an id without its prefix": (_table("participant_id group\nbad fcd\n"), "is listed as `bad`"),
+    "a brain mask of another grid": (
+        lambda raw: write_volume(
+            _file(raw, "desc-brain_mask"), np.ones((9, 9, 9)), grid((9, 9, 9), AFFINE)
+        ),
+        "lies on the grid of no image",
+    ),
     "T1w and FLAIR are one image": (
         _copy("sub-bad/anat/sub-bad_T1w.nii.gz", "sub-bad/anat/sub-bad_FLAIR.nii.gz"),
         "has the content of",
     ),
 }
 REMARKS: dict[str, tuple[Plant, str]] = {
+    "a background of NaN": (_data("FLAIR", lambda d: np.where(d > 0, d, np.nan)), "NaN"),
+    "z-scored": (
+        _data("T1w", lambda d: np.where(d > 0, (d - d[d > 0].mean()) / d[d > 0].std(), 0)),
+        "has values down to -",
+    ),
+    "saturated": (_data("FLAIR", lambda d: np.minimum(d, 0.75)), "is saturated"),
+    "a blank slice": (
+        _data("T1w", lambda d: np.where(np.indices(d.shape)[2] == 18, 0, d)),
+        "has a blank slice (number 18 along z)",
+    ),
+    "a blank quarter": (
+        _data(
+            "FLAIR",
+            lambda d: np.where((np.indices(d.shape)[0] > 24) & (np.indices(d.shape)[2] < 21), 0, d),
+        ),
+        "has a blank quarter",
+    ),
+    "a mask with a frame of its own": (
+        _header(LESION, lambda i: (i.set_qform(i.affine, 1), i.set_sform(_shifted(i.affine), 1))),
+        "by sform or qform its voxels are those of",
+    ),
+    "a name in the header": (
+        _header("T1w", lambda i: i.header.__setitem__("descrip", b"DOE^JANE")),
+        "may identify a person (descrip)",
+    ),
+    "a birth date in the sidecar": (
+        lambda raw: (raw / "sub-bad/anat/sub-bad_T1w.json").write_text('{"PatientBirthDate": "x"}'),
+        "PatientBirthDate",
+    ),
+    "a sidecar in Latin-1": (
+        lambda raw: (raw / "sub-bad/anat/sub-bad_T1w.json").write_bytes(b'{"A": "\xfc"}'),
+        "is no JSON object in UTF-8",
+    ),
+    "files that a Mac leaves": (
+        lambda raw: (raw / "sub-bad/anat/._sub-bad_T1w.nii.gz").write_bytes(b"\x00\x05" * 2000),
+        "",
+    ),
+    "files that are not read": (
+        _copy("sub-good/anat/sub-good_T1w.nii.gz", "sub-bad/anat/sub-bad_bold.nii.gz"),
+        "`bold` is no channel of the study",
+    ),
     "4D with one volume": (_data("FLAIR", lambda d: d[..., None]), "is 4D with one volume"),
     "some NaN": (
         _data("T1w", lambda d: np.where(d > d.max() * 0.999, np.nan, d)),
@@ -260,7 +321,6 @@ REMARKS: dict[str, tuple[Plant, str]] = {
         _data(LESION, lambda d: (d * (1 + np.indices(d.shape)[0] % 3)).astype(np.uint8)),
         "not binary",
     ),
-    "a mask on another grid": (_data(LESION, lambda d: d[:, :, :-2]), "neither the T1w nor"),
     "a mirrored array": (
         _edit("T1w", lambda i: nib.Nifti1Image(np.asarray(i.dataobj)[::-1], i.affine @ _mirror(i))),
         "",
@@ -312,7 +372,7 @@ def test_what_cannot_be_used_is_said_and_costs_nothing(
     plant(raw)
     before = _state(prepared, "sub-good"), _state(prepared, "sub-bad")
     with pytest.raises(DataError) as caught:
-        prepare_cohort(raw, prepared, CONFIG)
+        prepare_cohort(raw, prepared, CONFIG, CHANNELS)
     message = str(caught.value)
     assert words in message
     assert "sub-bad" in message
@@ -327,7 +387,7 @@ def test_what_can_be_used_is_prepared_and_remarked(
     plant, words = REMARKS[kind]
     plant(raw)
     (raw / "sub-good").rename(tmp_path / "aside")
-    (subject,) = prepare_cohort(raw, tmp_path / "cohort", CONFIG)
+    (subject,) = prepare_cohort(raw, tmp_path / "cohort", CONFIG, CHANNELS)
     notes = (tmp_path / "cohort" / "quality.tsv").read_text()
     problems = (tmp_path / "cohort" / "problems.tsv").read_text()
     assert words in notes + problems
@@ -347,5 +407,5 @@ def test_a_disk_that_refuses_is_named(
     before = _state(prepared, "sub-good")
     monkeypatch.setattr(bids_files, "write_volume", refuse)
     with pytest.raises(DataError, match=os.strerror(number)):
-        prepare_cohort(raw, prepared, CONFIG)
+        prepare_cohort(raw, prepared, CONFIG, CHANNELS)
     assert _state(prepared, "sub-good") == before

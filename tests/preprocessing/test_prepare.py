@@ -10,8 +10,15 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from lesionforge.data import cohort as bids_files
-from lesionforge.data.cohort import read_cohort
-from lesionforge.data.subject import read_brain, read_grid, read_images, read_lesion, read_tissues
+from lesionforge.data.cohort import read_cohort, read_people
+from lesionforge.data.subject import (
+    read_brain,
+    read_grid,
+    read_ignore,
+    read_images,
+    read_lesion,
+    read_tissues,
+)
 from lesionforge.data.volume import grid, mni_grid, read_volume, write_volume
 from lesionforge.errors import ConfigError, DataError
 from lesionforge.preprocessing.intensity import scale_image
@@ -24,6 +31,7 @@ from lesionforge.preprocessing.prepare import (
 from lesionforge.preprocessing.resample import resample
 from lesionforge.preprocessing.tissues import template
 from lesionforge.provenance import read_tsv
+from tests.conftest import CHANNELS
 
 CONFIG = PrepareConfig(voxel_mm=4.0, levels_mm=(8.0, 5.0), workers=1)
 LESION_MNI = np.array([32.0, 20.0, 34.0])  # right frontal: a flipped side would show
@@ -78,7 +86,7 @@ def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cohort(bids: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("prepared") / "cohort"
-    prepare_cohort(bids, root, CONFIG)
+    prepare_cohort(bids, root, CONFIG, CHANNELS)
     return root
 
 
@@ -154,31 +162,50 @@ def test_finished_subjects_are_kept_and_lost_files_made_again(bids: Path, cohort
     patient.lesion.unlink()
     part = patient.path("T1w").with_name(".part-killed-" + patient.path("T1w").name)
     part.write_bytes(b"half")
-    prepare_cohort(bids, cohort, CONFIG)
+    prepare_cohort(bids, cohort, CONFIG, CHANNELS)
     part.unlink()
     assert control.path("T1w").stat().st_mtime_ns == kept
     assert _bytes(cohort) == before
 
 
 def test_two_workers_give_the_same_bytes(bids: Path, cohort: Path, tmp_path: Path) -> None:
-    prepare_cohort(bids, tmp_path / "cohort", replace(CONFIG, workers=2))
+    prepare_cohort(bids, tmp_path / "cohort", replace(CONFIG, workers=2), CHANNELS)
     assert _bytes(tmp_path / "cohort") == _bytes(cohort)
 
 
 def test_another_configuration_prepares_again(bids: Path, cohort: Path, tmp_path: Path) -> None:
-    only = replace(CONFIG, exclude=("sub-1",), n4=False, register_flair=False)
-    (control,) = prepare_cohort(bids, tmp_path, only)
+    only = replace(CONFIG, exclude=("sub-1",), n4=False, register_channels=False)
+    (control,) = prepare_cohort(bids, tmp_path, only, CHANNELS)
     first = control.path("T1w").read_bytes()
-    prepare_cohort(bids, tmp_path, replace(only, voxel_mm=5.0))
+    prepare_cohort(bids, tmp_path, replace(only, voxel_mm=5.0), CHANNELS)
     assert control.path("T1w").read_bytes() != first
     assert read_grid(control).matches(mni_grid(5.0))
+
+
+@pytest.mark.parametrize(
+    ("channels", "size"), [(CHANNELS, (3.0, 3.0, 3.0)), (("FLAIR",), (2.5, 2.5, 4.0))]
+)
+def test_the_voxel_size_may_come_from_the_scans(
+    bids: Path, tmp_path: Path, channels: tuple[str, ...], size: tuple[float, ...]
+) -> None:
+    rough = replace(CONFIG, voxel_mm="auto", n4=False, register_channels=False)
+    subjects = prepare_cohort(bids, tmp_path, rough, channels)
+    assert read_grid(subjects[1]).voxel_mm == pytest.approx(size)
+    assert subjects[0].channels == channels
+    before = _bytes(tmp_path)
+    prepare_one(bids, tmp_path, rough, channels, "sub-1")  # the same size: nothing is made again
+    assert _bytes(tmp_path) == before
+    lesions = read_tsv(tmp_path / "lesions.tsv", participant_id=str, fate=str)
+    assert lesions[["participant_id", "lesion", "fate"]].to_numpy().tolist() == [
+        ["sub-1", 1, "kept"]
+    ]
 
 
 def test_a_subject_that_was_half_prepared_again_is_not_complete(
     bids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    only = replace(CONFIG, exclude=("sub-1",), n4=False, register_flair=False)
-    (control,) = prepare_cohort(bids, tmp_path, only)
+    only = replace(CONFIG, exclude=("sub-1",), n4=False, register_channels=False)
+    (control,) = prepare_cohort(bids, tmp_path, only, CHANNELS)
     first = control.path("T1w").read_bytes()
 
     def killed(path: Path, *_: object) -> None:
@@ -188,9 +215,9 @@ def test_a_subject_that_was_half_prepared_again_is_not_complete(
     with monkeypatch.context() as patched:
         patched.setattr(bids_files, "write_volume", killed)
         with pytest.raises(KeyboardInterrupt):
-            prepare_cohort(bids, tmp_path, replace(only, voxel_mm=5.0))
+            prepare_cohort(bids, tmp_path, replace(only, voxel_mm=5.0), CHANNELS)
     assert not bids_files.is_complete(control)
-    prepare_cohort(bids, tmp_path, only)
+    prepare_cohort(bids, tmp_path, only, CHANNELS)
     assert control.path("T1w").read_bytes() == first
 
 
@@ -198,14 +225,14 @@ def test_one_subject_alone_is_the_same_and_is_kept_by_the_whole(
     bids: Path, cohort: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("sub-1", "sub-02"):
-        prepare_one(bids, tmp_path, CONFIG, name)
+        prepare_one(bids, tmp_path, CONFIG, CHANNELS, name)
     assert not (tmp_path / "participants.tsv").exists()
     stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.nii.gz")}
-    prepare_cohort(bids, tmp_path, CONFIG)
+    prepare_cohort(bids, tmp_path, CONFIG, CHANNELS)
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.nii.gz")} == stamps
     assert _bytes(tmp_path) == _bytes(cohort)
     with pytest.raises(DataError, match="has no subject sub-3"):
-        prepare_one(bids, tmp_path, CONFIG, "sub-3")
+        prepare_one(bids, tmp_path, CONFIG, CHANNELS, "sub-3")
 
 
 def test_bad_subjects_are_reported_together_and_do_not_stop_others(
@@ -215,6 +242,10 @@ def test_bad_subjects_are_reported_together_and_do_not_stop_others(
     good = raw / "sub-02"
     good.parent.mkdir()
     good.symlink_to(bids / "sub-02")
+    names = ("sub-02", "sub-3", "sub-4", "sub-5")
+    (raw / "participants.tsv").write_text(
+        "\n".join(["participant_id\tgroup", *(f"{name}\thc" for name in names)])
+    )
     for name in ("sub-3", "sub-4"):
         for kind in ("T1w", "FLAIR"):
             target = raw / name / "anat" / f"{name}_{kind}.nii.gz"
@@ -231,7 +262,7 @@ def test_bad_subjects_are_reported_together_and_do_not_stop_others(
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj), shear @ image.affine), sheared)
     (raw / "sub-5").mkdir()
     with pytest.raises(DataError) as caught:
-        prepare_cohort(raw, tmp_path / "out", CONFIG)
+        prepare_cohort(raw, tmp_path / "out", CONFIG, CHANNELS)
     message = str(caught.value)
     for words in ("sub-3_FLAIR.nii.gz", "sub-4: has a sheared", "sub-5: has no T1w"):
         assert words in message
@@ -242,10 +273,10 @@ def test_bad_subjects_are_reported_together_and_do_not_stop_others(
 
 def test_a_new_scan_is_prepared_like_the_cohort_and_mapped_back(bids: Path, cohort: Path) -> None:
     anat = bids / "sub-1" / "anat"
-    scan = prepare_scan(anat / "sub-1_T1w.nii.gz", anat / "sub-1_FLAIR.nii.gz", CONFIG)
+    scan = prepare_scan({c: anat / f"sub-1_{c}.nii.gz" for c in CHANNELS}, CONFIG)
     patient = read_cohort(cohort)[1]
     np.testing.assert_array_equal(scan.images, read_images(patient))
-    back = scan.to_t1w(read_lesion(patient).astype(np.float32))
+    back = scan.to_reference(read_lesion(patient).astype(np.float32))
     t1w = read_volume(anat / "sub-1_T1w.nii.gz")
     assert back.grid.matches(t1w.grid)
     inside = t1w.data[back.data > 0.7] / 800
@@ -253,21 +284,65 @@ def test_a_new_scan_is_prepared_like_the_cohort_and_mapped_back(bids: Path, coho
 
 
 def test_a_new_scan_is_checked_like_the_cohort(bids: Path, tmp_path: Path) -> None:
-    t1w, flair = (tmp_path / f"sub-x_{kind}.nii.gz" for kind in ("T1w", "FLAIR"))
+    head = {c: tmp_path / f"sub-x_{c}.nii.gz" for c in CHANNELS}
+    t1w, flair = head.values()
     for path in (t1w, flair):
         path.write_bytes((bids / "sub-1" / "anat" / path.name.replace("-x", "-1")).read_bytes())
-    assert any("thick slices" in note for note in prepare_scan(t1w, flair, CONFIG).notes)
+    assert any("thick slices" in note for note in prepare_scan(head, CONFIG).notes)
     whole, half = flair.read_bytes(), flair.stat().st_size // 2
     flair.write_bytes(whole[:half] + bytes(200) + whole[half + 200 :])
     with pytest.raises(DataError, match="cannot be read to its end"):
-        prepare_scan(t1w, flair, CONFIG)
+        prepare_scan(head, CONFIG)
     flair.write_bytes(t1w.read_bytes())
     with pytest.raises(DataError, match="has the content of"):
-        prepare_scan(t1w, flair, CONFIG)
+        prepare_scan(head, CONFIG)
     image = nib.Nifti1Image(np.asarray(nib.load(t1w).dataobj), None)
     nib.save(image, flair)
     with pytest.raises(DataError, match="left and right are unknown"):
-        prepare_scan(t1w, flair, CONFIG)
+        prepare_scan(head, CONFIG)
+
+
+def test_data_sets_sessions_and_labels_to_ignore_are_one_cohort(
+    bids: Path, cohort: Path, tmp_path: Path
+) -> None:
+    known = bids / "sub-1" / "anat"
+    mask = read_volume(known / "sub-1_FLAIR_roi.nii.gz")
+    cut = mask.data.astype(np.uint8)
+    middle = int(np.argwhere(cut)[:, 0].mean())
+    cut[middle:] *= 2  # a part of it is other pathology
+    for session in ("a", "b"):
+        folder = tmp_path / "long" / "sub-1" / f"ses-{session}" / "anat"
+        folder.mkdir(parents=True)
+        for channel in CHANNELS:
+            image = nib.load(known / f"sub-1_{channel}.nii.gz")
+            image.header["descrip"] = session
+            nib.save(image, folder / f"sub-1_ses-{session}_{channel}.nii.gz")
+    write_volume(folder / "sub-1_ses-b_label-lesion_dseg.nii.gz", cut, mask.grid)
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "sub-02").symlink_to(bids / "sub-02")
+    (tmp_path / "plain" / "participants.tsv").write_text("participant_id\tgroup\nsub-02\thc\n")
+    roots = [tmp_path / "long", tmp_path / "plain"]
+    quick = replace(CONFIG, n4=False)
+    prepare_cohort(roots, tmp_path / "out", quick, CHANNELS, {1: "lesion", 2: "ignore"})
+    first, second, control = read_cohort(tmp_path / "out")
+    assert [s.id for s in (first, second, control)] == [
+        "sub-long1sesa", "sub-long1sesb", "sub-plain02"
+    ]  # fmt: skip
+    assert [s.person for s in (first, second)] == ["sub-long1"] * 2
+    assert [s.group for s in (first, second, control)] == ["unlabelled", "patient", "control"]
+    assert [s.dataset for s in (first, second, control)] == ["long", "long", "plain"]
+    lesion, ignore = read_lesion(second), read_ignore(second)
+    assert lesion.any()
+    assert ignore.any()
+    assert not (lesion & ignore).any()
+    whole = read_lesion(read_cohort(cohort)[1])
+    both = lesion | ignore
+    assert 2 * (both & whole).sum() / (both.sum() + whole.sum()) > 0.9
+    figures = read_tsv(tmp_path / "out" / "quality.tsv", participant_id=str, ignore_ml=float)
+    assert figures["ignore_ml"].notna().tolist() == [False, True, False]
+    assert not control.ignore.exists()
+    people = read_people(tmp_path / "out")
+    assert people["participant"].tolist() == ["sub-long1", "sub-long1", "sub-plain02"]
 
 
 def test_scaling_survives_a_lesion_of_a_fifth_of_the_brain() -> None:
@@ -283,7 +358,14 @@ def test_scaling_survives_a_lesion_of_a_fifth_of_the_brain() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"voxel_mm": 9}, {"levels_mm": ()}, {"workers": 0}, {"n4_voxel_mm": 0}]
+    "wrong",
+    [
+        {"voxel_mm": 0.2},
+        {"voxel_mm": (1.0, 1.0, 13.0)},
+        {"levels_mm": ()},
+        {"workers": 0},
+        {"n4_voxel_mm": 0},
+    ],
 )
 def test_the_configuration_is_checked(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"`{next(iter(wrong))}`"):
@@ -307,4 +389,6 @@ def test_a_volume_without_a_brain_names_the_subject(tmp_path: Path) -> None:
     for kind in ("T1w", "FLAIR"):
         write_volume(tmp_path / "raw/sub-9/anat" / f"sub-9_{kind}.nii.gz", data, target)
     with pytest.raises(DataError, match="sub-9"):
-        prepare_cohort(tmp_path / "raw", tmp_path / "out", replace(CONFIG, brain_mask="given"))
+        prepare_cohort(
+            tmp_path / "raw", tmp_path / "out", replace(CONFIG, brain_mask="given"), CHANNELS
+        )

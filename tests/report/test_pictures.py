@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lesionforge.report.pictures import axial, compared, crop, disagreements, lesion_slice
+from lesionforge.report.pictures import axial, compared, crop, cut, disagreements, lesion_slice
 
 
 def test_disagreements_are_taken_by_turns_in_order():
@@ -31,6 +31,16 @@ def test_pictures_are_shown_as_radiologists_read_them():
     picture = axial(volume, 1)
     assert picture.shape == (5, 4)
     assert picture[0, 0] == 1
+
+
+def test_thick_slices_look_thick_from_the_front():
+    volume = np.zeros((4, 5, 3))
+    volume[3, 2, 2] = 1  # right, superior
+    picture = cut(volume, "coronal", (0, 2, 0), (1.0, 1.0, 4.0))
+    assert picture.shape == (12, 4)
+    assert np.argwhere(picture).tolist() == [[row, 0] for row in range(4)]
+    np.testing.assert_array_equal(cut(volume, "axial", (0, 0, 2)), axial(volume, 2))
+    assert cut(volume, "sagittal", (3, 0, 0)).shape == (3, 5)
 
 
 def test_slice_and_crop():

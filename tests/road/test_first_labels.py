@@ -16,9 +16,9 @@ from lesionforge.data.splits import assign_splits, write_splits
 from lesionforge.data.subject import read_grid, read_lesion
 from lesionforge.data.volume import Volume, write_volume
 from lesionforge.detection import inference
-from lesionforge.preprocessing.quality import COLUMNS
+from lesionforge.preprocessing.quality import columns
 from lesionforge.provenance import read_json, read_tsv, write_tsv
-from tests.conftest import toy_volumes, write_toy_cohort
+from tests.conftest import CHANNELS, toy_volumes, write_toy_cohort
 
 CONFIG = """
 name: late
@@ -47,7 +47,7 @@ def root(tmp_path_factory, toy_grid):
     cohort = made / "runs/late/cohort"
     people = write_toy_cohort(cohort, toy_grid, patients=6, controls=3, unlabelled=4)
     table = pd.DataFrame({"participant_id": [s.id for s in people]}).assign(
-        **dict.fromkeys(COLUMNS, 1.0)
+        **dict.fromkeys(columns(CHANNELS), 1.0)
     )
     write_tsv(cohort / "quality.tsv", table)
     known = table.assign(group=[s.group for s in people], site=[s.site for s in people])

@@ -5,34 +5,48 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lesionforge.errors import ConfigError, DataError
+from lesionforge.preprocessing.config import PrepareConfig
 from lesionforge.provenance import read_json, write_json
-from lesionforge.study.config import Study, check_name
+from lesionforge.study.config import CHANNELS, Study, check_name
 from lesionforge.study.records import clock, recorded
 
 logger = logging.getLogger(__name__)
 
 
-def check_data(bids: str, exclude: tuple[str, ...] = ()) -> None:
+def check_data(
+    bids: str,
+    channels: tuple[str, ...] = CHANNELS,
+    exclude: tuple[str, ...] = (),
+    without_mask: Literal["refuse", "unlabelled", "control"] = "refuse",
+) -> None:
     """Look a BIDS-like folder through: layout, tables and headers. Nothing is written.
 
-    Lists every problem of every subject with what to do, and what would be used. The exit status is
-    2 if a subject cannot be used.
+    Lists every problem of every subject with what to do, what would be used, and every file, column
+    and folder that would not be, with the reason. The exit status is 2 if a subject cannot be used.
+    `lesionforge prepare --check --config X` does the same as a study would.
 
     Args:
         bids: folder of the data set.
+        channels: BIDS suffixes of the images, the reference first.
         exclude: participant ids that are left out on purpose.
+        without_mask: what a subject is of which no mask and no `group` is known.
     """
+    _check([Path(bids)], channels, PrepareConfig(exclude=exclude, without_mask=without_mask))
+
+
+def _check(roots: list[Path], channels: tuple[str, ...], config: PrepareConfig) -> None:
     from lesionforge.preprocessing.checks import check_raw
 
-    found = check_raw(Path(bids), exclude)
+    found = check_raw(roots, channels, config)
     sys.stdout.write(f"{found}\n")
     if found.unusable:
         raise DataError(
-            f"{len(found.unusable)} subject(s) of {bids} cannot be used (see above). Fix them, or "
-            "exclude them: --exclude '[ID, ...]' here, `cohort.prepare.exclude` in a study."
+            f"{len(found.unusable)} subject(s) of {', '.join(map(str, roots))} cannot be used (see "
+            "above). Fix them, or exclude them: --exclude '[ID, ...]' here, "
+            "`cohort.prepare.exclude` in a study."
         )
 
 
@@ -78,13 +92,14 @@ def prepare(study: Study, check: bool = False, subject: str | None = None) -> No
     if study.cohort.bids is None and (check or subject):
         raise ConfigError("Phantoms are made together. Name a data set with --cohort.bids DIR.")
     if check:
-        check_data(str(study.cohort.bids), study.cohort.prepare.exclude)
+        _check(study.cohort.roots, study.channels, study.cohort.prepare)
     elif subject:
         from lesionforge.preprocessing.prepare import prepare_one
 
-        bids, settings = Path(str(study.cohort.bids)), study.cohort.prepare
+        cohort = study.cohort
+        given = (study.cohort_root, cohort.prepare, study.channels, subject, cohort.labels)
         with recorded(study, f"prepare_{subject}"):
-            prepare_one(bids, study.cohort_root, settings, subject)
+            prepare_one(cohort.roots, *given)
     else:
         with recorded(study, "prepare"):
             _prepare_all(study)
@@ -95,14 +110,13 @@ def _prepare_all(study: Study) -> None:
     from lesionforge.phantoms.cohort import sample_cohort, write_phantoms
     from lesionforge.preprocessing.prepare import prepare_cohort
 
-    raw = study.root / "raw"
+    roots = study.cohort.roots or [study.root / "raw"]
     if study.cohort.bids is None:
         phantoms, workers = sample_cohort(study.cohort.phantom), study.cohort.prepare.workers
-        write_phantoms(phantoms, raw, study.root / "truth", workers)
-    else:
-        raw = Path(study.cohort.bids)
+        write_phantoms(phantoms, roots[0], study.root / "truth", workers)
     try:
-        prepare_cohort(raw, study.cohort_root, study.cohort.prepare)
+        given = (study.cohort.prepare, study.channels, study.cohort.labels)
+        prepare_cohort(roots, study.cohort_root, *given)
     finally:  # those that could be prepared, and why others could not
         _judge_cohort(study.cohort_root)
     _assign_roles(study)
@@ -110,13 +124,13 @@ def _prepare_all(study: Study) -> None:
 
 def _judge_cohort(cohort: Path) -> None:
     """Measure what may mislead a study of this cohort, and draw its quality page."""
-    from lesionforge.data.cohort import read_people
+    from lesionforge.data.cohort import read_channels, read_people
     from lesionforge.preprocessing.confounding import measure_confounding
     from lesionforge.report.pages import quality as quality_page
 
     if not (cohort / "problems.tsv").exists():
         return  # preparation stopped before any subject
-    found = measure_confounding(read_people(cohort))
+    found = measure_confounding(read_people(cohort), read_channels(cohort))
     write_json(cohort / "confounding.json", found.to_json())
     logger.log(logging.WARNING if found.is_high else logging.INFO, "%s", found)
     logger.info("Look at %s", quality_page.write_quality_page(cohort))

@@ -47,7 +47,7 @@ COMMANDS = {
     "synthesize": Command(study.synthesize),
     "train-detector": Command(study.train_detector),
     "compare": Command(study.compare),
-    "detect": Command(inference.detect, positional="scans", many=True, needs_study=False),
+    "predict": Command(inference.predict, positional="scans", many=True, needs_study=False),
     "audit-synthetic": Command(synthetic.audit_synthetic),
     "trace-false-positives": Command(synthetic.trace_false_positives),
     "audit-labels": Command(labels.audit_labels),

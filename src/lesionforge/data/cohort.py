@@ -17,6 +17,7 @@ BIDS_VERSION = "1.10.0"
 SPATIAL_REFERENCE = "https://nist.mni.mcgill.ca/icbm-152-nonlinear-atlases-2009/"
 OWN_FILES = (
     "quality.tsv",
+    "lesions.tsv",
     "splits.tsv",
     "problems.tsv",
     "qc.html",
@@ -43,6 +44,8 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "sources": {"Description": "Ids of all real subjects behind the subject, separated by commas"},
     "split": {"Description": "Part of a published split (train, test), n/a where there is none"},
     "lesion_ml": {"Description": "Volume of the lesion mask on the study grid", "Units": "mL"},
+    "participant": {"Description": "Who was scanned; several scans may be of one person"},
+    "dataset": {"Description": "Data set that the scan comes from"},
     "host": {"Description": "Id of the real subject whose anatomy a synthetic subject has"},
 }
 UNLABELLED_LEVEL = "is a patient, and has no lesion mask yet"
@@ -147,7 +150,8 @@ def write_subject(
 
 def _mask_type(suffix: str) -> dict[str, str]:
     if suffix.endswith("_mask"):
-        return {"Type": "Lesion" if "lesion" in suffix else "Brain"}
+        kinds = {"lesion": "Lesion", "ignore": "ROI"}
+        return {"Type": next((kind for word, kind in kinds.items() if word in suffix), "Brain")}
     return {}
 
 
@@ -168,7 +172,15 @@ def is_complete(subject: Subject) -> bool:
 
 
 def write_participants(root: Path, subjects: list[Subject], **columns: list[Any]) -> None:
-    """Write `participants.tsv`: participant_id, group, site, synthetic, sources, and `columns`."""
+    """Write `participants.tsv`: participant_id, group, site, synthetic, sources, and `columns`.
+
+    Columns `participant` and `dataset` are there where a person has several scans, or several data
+    sets were put together.
+    """
+    if any(s.person != s.id for s in subjects):
+        columns["participant"] = [s.person for s in subjects]
+    if len({s.dataset for s in subjects}) > 1:
+        columns["dataset"] = [s.dataset for s in subjects]
     table = pd.DataFrame(
         {
             "participant_id": [s.id for s in subjects],
@@ -212,6 +224,8 @@ def read_cohort(root: Path) -> list[Subject]:
             root,
             bool(row["synthetic"]),
             tuple(row["sources"].split(",")),
+            participant=str(row.get("participant", "")),
+            dataset=str(row.get("dataset", "n/a")),
             channels=channels,
         )
         for row in table.to_dict("records")
@@ -250,14 +264,18 @@ def acquisition_column(channel: str) -> str:
 def read_people(cohort: Path) -> pd.DataFrame:
     """Return what is known of a prepared cohort's subjects, one row each.
 
-    Columns: participant_id, group, site, split (of a published split, else `n/a`), and those of
+    Columns: participant_id, participant (who was scanned), group, site, dataset, split (of a
+    published split, else `n/a`), and those of
     `quality.tsv`, of which `lesion_ml` and an `acq_*` column a channel are always there.
     """
     who = read_tsv(cohort / "participants.tsv", participant_id=str, group=str, site=str)
     figures = read_tsv(cohort / "quality.tsv", participant_id=str)
-    who = who.reindex(columns=["participant_id", "group", "site", "split"])
+    known = ["participant_id", "participant", "group", "site", "dataset", "split"]
+    who = who.reindex(columns=known)
+    who["participant"] = who["participant"].fillna(who["participant_id"])
     people = who.merge(figures, on="participant_id", validate="one_to_one")
-    people[["site", "split"]] = people[["site", "split"]].astype(object).fillna("n/a")
+    words = ["site", "dataset", "split"]
+    people[words] = people[words].astype(object).fillna("n/a")
     wanted = (*map(acquisition_column, read_channels(cohort)), "lesion_ml")
     lacking = [c for c in wanted if c not in people]
     return people.assign(**dict.fromkeys(lacking))

@@ -63,7 +63,8 @@ def with_joined(
     orders = [c for c in table.columns if c.startswith("order_")]
     known = people.set_index("participant_id")
     barred = _barred(table, people, config)
-    pools = table[table["role"] == "train"].groupby("group").size()
+    train = table[table["role"] == "train"]
+    pools = train.groupby("group")[orders[0]].nunique() if orders else train.groupby("group").size()
     rows = []
     for one in sorted(joined, key=lambda j: (j.group, j.rank)):
         trains = one.participant_id not in barred
@@ -91,4 +92,8 @@ def _barred(table: pd.DataFrame, people: pd.DataFrame, config: SplitConfig) -> s
         scanner = pd.Series(scanners(people), index=people.index)
         used = table.loc[table["role"] != "unused", "participant_id"]
         bad |= ~scanner.isin(scanner[people["participant_id"].isin(used)])
+    if "participant" in people:  # another scan of somebody who validates or tests
+        held = table.loc[table["role"].isin(["validation", "test"]), "participant_id"]
+        persons = people.loc[people["participant_id"].isin(held), "participant"]
+        bad |= people["participant"].isin(persons)
     return set(people.loc[bad, "participant_id"])

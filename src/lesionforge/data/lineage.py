@@ -23,8 +23,19 @@ def check_sources(training: Iterable[Subject]) -> None:
 
 
 def check_roles(training: Iterable[Subject], splits: pd.DataFrame) -> None:
-    """Refuse a training volume behind which stands anyone but a training subject."""
+    """Refuse a training volume behind which stands anyone but a training subject.
+
+    A person of whom any scan validates or tests is no training subject.
+    """
     roles = dict(zip(splits["participant_id"], splits["role"], strict=True))
+    if "participant" in splits:
+        held_out = splits["role"].isin(["validation", "test"])
+        persons = set(splits.loc[held_out, "participant"])
+        roles |= {
+            name: f"another scan of {person} is held out"
+            for name, person in zip(splits["participant_id"], splits["participant"], strict=True)
+            if person in persons and roles[name] == "train"
+        }
     leaks = [
         f"{s.id} goes back to {source} ({roles.get(source, 'unknown')})"
         for s in training

@@ -21,7 +21,7 @@ def assign_splits(people: pd.DataFrame, config: SplitConfig, seeds: list[int]) -
         config: counts and rules.
         seeds: the study's seeds; each gets a column `order_<seed>`: the rank (from 0) of a training
             subject among the training subjects of its group. A regime takes the first n ranks, so
-            smaller regimes are subsets of larger ones.
+            smaller regimes are subsets of larger ones. All scans of a person have one rank.
 
     Returns:
         One row a subject: participant_id, group, site, role, order_<seed>...
@@ -30,7 +30,8 @@ def assign_splits(people: pd.DataFrame, config: SplitConfig, seeds: list[int]) -
         ConfigError: there are fewer subjects of a group than `config` asks for, or what it asks for
             is not in the cohort.
     """
-    people = _with_label(people)
+    scans = people
+    people = _persons(people)
     if config.leave_site_out:
         raise ConfigError(f"`leave_site_out` needs --folds {people['site'].nunique()}.")
     rows = _with_roles(people, config)
@@ -50,7 +51,7 @@ def assign_splits(people: pd.DataFrame, config: SplitConfig, seeds: list[int]) -
         dealt = _spread(members, stream(config.seed, "splits", group))
         rows.loc[dealt[:test], "role"] = "test"
         rows.loc[dealt[test : test + validation], "role"] = "validation"
-    return _with_orders(rows, seeds)
+    return _of_scans(_with_orders(rows, seeds), scans)
 
 
 def assign_folds(
@@ -68,7 +69,7 @@ def assign_folds(
         raise ConfigError(f"`folds` must be at least 2, got {folds}.")
     if config.published:
         raise ConfigError("A published split has one test part: set --folds 0.")
-    rows = _with_roles(_with_label(people), config)
+    rows = _with_roles(_persons(people), config)
     used = rows[rows["role"] == "train"]
     fold_of = pd.Series(-1, index=rows.index)
     if config.leave_site_out:
@@ -83,7 +84,7 @@ def assign_folds(
             dealt = _spread(used[used["group"] == group], stream(config.seed, "folds", group))
             fold_of[dealt] = np.arange(len(dealt)) % folds
     return [
-        _with_orders(_validating(rows, fold_of == fold, config, fold), seeds)
+        _of_scans(_with_orders(_validating(rows, fold_of == fold, config, fold), seeds), people)
         for fold in range(folds)
     ]
 
@@ -110,6 +111,37 @@ def _validating(
 
 def _with_label(people: pd.DataFrame) -> pd.DataFrame:
     return people[people["group"] != UNLABELLED].reset_index(drop=True)
+
+
+def _persons(people: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a person with a label: splits go by person, whatever the number of scans.
+
+    A patient is who has a lesion in any scan; site and protocol are those of the first.
+    """
+    labelled = _with_label(people)
+    if (
+        "participant" not in labelled
+        or (labelled["participant"] == labelled["participant_id"]).all()
+    ):
+        return labelled
+    first = labelled.sort_values(
+        "group", ascending=False, kind="stable"
+    )  # patients before controls
+    first = first.drop_duplicates("participant").sort_index()
+    return first.assign(participant_id=first["participant"]).reset_index(drop=True)
+
+
+def _of_scans(table: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
+    """Give every labelled scan the role and order of its person."""
+    labelled = _with_label(people)
+    if (
+        "participant" not in labelled
+        or (labelled["participant"] == labelled["participant_id"]).all()
+    ):
+        return table
+    scans = labelled[["participant_id", "participant", "group", "site"]]
+    roles = table.drop(columns=["group", "site"]).rename(columns={"participant_id": "participant"})
+    return scans.merge(roles, on="participant", validate="many_to_one")
 
 
 def _with_roles(people: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
@@ -201,7 +233,7 @@ def members(splits: pd.DataFrame, role: str) -> list[str]:
 
 
 def first_in_order(splits: pd.DataFrame, group: str, n: int, seed: int) -> list[str]:
-    """Return the first `n` training subjects of `group` in the order of `seed`.
+    """Return the scans of the first `n` training persons of `group` in the order of `seed`.
 
     Raises:
         ConfigError: the training pool is smaller than `n`, or the seed has no order.
@@ -213,10 +245,11 @@ def first_in_order(splits: pd.DataFrame, group: str, n: int, seed: int) -> list[
             f"{', '.join(c for c in splits.columns if c.startswith('order_'))}."
         )
     pool = splits[(splits["role"] == "train") & (splits["group"] == group)].sort_values(column)
-    if len(pool) < n:
+    ranks = pool[column].unique()  # one a person
+    if len(ranks) < n:
         raise ConfigError(
-            f"{n} training {group}s were asked for, the training pool has {len(pool)}. Lower "
+            f"{n} training {group}s were asked for, the training pool has {len(ranks)}. Lower "
             f"`{group}s` of the regime (generators use `regimes.baseline`), or, before anything is "
             "prepared, the counts under `splits`."
         )
-    return pool["participant_id"].tolist()[:n]
+    return pool.loc[pool[column].isin(ranks[:n]), "participant_id"].tolist()

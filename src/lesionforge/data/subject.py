@@ -31,6 +31,8 @@ class Subject:
             itself.
         lesion_file: mask below `root` that counts instead of the one preparation found; see
             `lesionforge.data.labels`.
+        participant: who was scanned; several scans (sessions) may be of one. `id` where empty.
+        dataset: name of the data set that it comes from, `n/a` where there is but one.
         channels: BIDS suffixes of the images (`T1w`, `FLAIR`, ...), in the study's order; the first
             is the reference.
     """
@@ -42,6 +44,8 @@ class Subject:
     synthetic: bool = False
     sources: tuple[str, ...] = ()
     lesion_file: str = ""
+    participant: str = ""
+    dataset: str = "n/a"
     channels: tuple[str, ...] = field(kw_only=True)
 
     def path(self, suffix: str) -> Path:
@@ -63,6 +67,16 @@ class Subject:
         """Binary lesion mask (patients only)."""
         file = self.lesion_file
         return self.root / file if file else self.path("label-lesion_mask")
+
+    @property
+    def person(self) -> str:
+        """Who was scanned."""
+        return self.participant or self.id
+
+    @property
+    def ignore(self) -> Path:
+        """Binary mask of what counts neither as lesion nor as healthy; there where any is drawn."""
+        return self.path("label-ignore_mask")
 
     @property
     def brain(self) -> Path:
@@ -107,6 +121,13 @@ def read_lesion(subject: Subject) -> np.ndarray:
     if subject.group == "control":
         return np.zeros(read_volume(subject.brain).data.shape, dtype=bool)
     return read_volume(subject.lesion).data > 0.5
+
+
+def read_ignore(subject: Subject) -> np.ndarray:
+    """Read what is to be ignored as (X, Y, Z) bool; all False where nothing is."""
+    if not subject.ignore.exists():
+        return np.zeros(read_volume(subject.brain).data.shape, dtype=bool)
+    return read_volume(subject.ignore).data > 0.5
 
 
 def read_brain(subject: Subject) -> np.ndarray:

@@ -8,6 +8,7 @@ orientations are turned on reading. SimpleITK (LPS, reversed axes) meets nibabel
 
 import gzip
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,12 @@ class Grid:
         return float(x), float(y), float(z)
 
     @property
+    def steps(self) -> tuple[float, float, float]:
+        """Voxel size along each axis over the smallest: 1, 1, 1 where all are the same."""
+        x, y, z = np.array(self.voxel_mm) / min(self.voxel_mm)
+        return float(x), float(y), float(z)
+
+    @property
     def voxel_mm3(self) -> float:
         """Volume of one voxel."""
         return float(abs(np.linalg.det(self.matrix[:3, :3])))
@@ -74,19 +81,18 @@ def grid(shape: tuple[int, ...], affine: np.ndarray) -> Grid:
     return Grid((int(x), int(y), int(z)), tuple(tuple(float(v) for v in row) for row in affine))
 
 
-def mni_grid(voxel_mm: float) -> Grid:
-    """Return the study grid: isotropic, RAS, over the MNI brain, axes a multiple of 16 voxels.
+def mni_grid(voxel_mm: float | Sequence[float]) -> Grid:
+    """Return the study grid: RAS, over the MNI brain, axes a multiple of 16 voxels.
 
     At 2.5 mm it is 64 x 80 x 64.
+
+    Args:
+        voxel_mm: voxel size in mm: one number, or one an axis (right, anterior, superior).
     """
-    if not 0.5 <= voxel_mm <= 5:
-        raise GeometryError(f"`voxel_mm` must be between 0.5 and 5, got {voxel_mm}.")
-    shape = [
-        int(np.ceil(fov / voxel_mm / GRID_MULTIPLE - 1e-9)) * GRID_MULTIPLE
-        for fov in MNI_FIELD_OF_VIEW_MM
-    ]
-    affine = np.diag([voxel_mm, voxel_mm, voxel_mm, 1.0])
-    affine[:3, 3] = np.array(MNI_CENTRE_MM) - voxel_mm * (np.array(shape) - 1) / 2
+    size = np.broadcast_to(np.asarray(voxel_mm, dtype=np.float64), 3)
+    shape = np.ceil(MNI_FIELD_OF_VIEW_MM / size / GRID_MULTIPLE - 1e-9).astype(int) * GRID_MULTIPLE
+    affine = np.diag([*size, 1.0])
+    affine[:3, 3] = np.array(MNI_CENTRE_MM) - size * (shape - 1) / 2
     return grid(tuple(shape), affine)
 
 

@@ -9,6 +9,8 @@ from lesionforge.ranges import check_finite
 STRIDE = 8
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 Range = tuple[float, float]
+IGNORED = -1.0
+"""Of a target: what the voxel is does not count."""
 
 
 @dataclass(frozen=True)

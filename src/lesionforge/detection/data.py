@@ -8,14 +8,14 @@ import torch
 from scipy import ndimage
 from torch.utils.data import Dataset, Sampler
 
-from lesionforge.data.subject import Subject, read_brain, read_images, read_lesion
+from lesionforge.data.subject import Subject, read_brain, read_ignore, read_images, read_lesion
 from lesionforge.detection.augmentation import (
     AugmentSpec,
     change_intensities,
     cut_patch,
     sample_augment,
 )
-from lesionforge.detection.config import DetectorConfig
+from lesionforge.detection.config import IGNORED, DetectorConfig
 from lesionforge.errors import DataError
 from lesionforge.seeding import stream
 
@@ -32,6 +32,7 @@ class Case:
         volume: (C + 1, X, Y, Z) float16: images standardised, lesion (0 or 1).
         brain: (N, 3) int16 indices of brain voxels.
         lesion: (M, 3) int16 indices of lesion voxels; M is 0 in controls.
+        ignore: (1, X, Y, Z) float16, 1 where nothing counts; None where everything does.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Case:
     volume: np.ndarray
     brain: np.ndarray
     lesion: np.ndarray
+    ignore: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,10 @@ def read_case(subject: Subject) -> Case:
     box = brain_box(brain | lesion)
     images = standardise(read_images(subject), brain)[(slice(None), *box)]
     volume = np.concatenate([images, lesion[box][None]]).astype(np.float16)
-    places = [np.argwhere(mask[box]).astype(np.int16) for mask in (brain, lesion)]
-    return Case(subject.id, subject.synthetic, volume, *places)
+    inside, places = (np.argwhere(mask[box]).astype(np.int16) for mask in (brain, lesion))
+    ignore = read_ignore(subject)[box][None] & ~lesion[box]
+    left_out = ignore.astype(np.float16) if ignore.any() else None
+    return Case(subject.id, subject.synthetic, volume, inside, places, left_out)
 
 
 class PatchDataset(Dataset):
@@ -126,7 +130,7 @@ class PatchDataset(Dataset):
         return allowed[rng.integers(len(allowed))]
 
     def __getitem__(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return images (C, P, P, P) and lesion (1, P, P, P), float32."""
+        """Return images (C, P, P, P) and target (1, P, P, P), float32; see `render_patch`."""
         return render_patch(self.cases, self.spec(position), self.config.patch)
 
 
@@ -139,10 +143,19 @@ def _sample_inside(centre: np.ndarray, shape: tuple[int, ...], patch: int) -> np
 def render_patch(
     cases: list[Case], spec: PatchSpec, size: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cut and change a patch as its spec says; nothing is drawn here but the spec's own noise."""
-    patch = cut_patch(cases[spec.case].volume, np.array(spec.centre), size, spec.augment)
+    """Cut and change a patch as its spec says; nothing is drawn here but the spec's own noise.
+
+    Returns:
+        Images (C, P, P, P), and the target (1, P, P, P): 1 lesion, 0 none, `IGNORED`.
+    """
+    case, centre = cases[spec.case], np.array(spec.centre)
+    patch = cut_patch(case.volume, centre, size, spec.augment)
     images = change_intensities(patch[:-1], spec.augment)
-    return torch.from_numpy(images), torch.from_numpy((patch[-1:] > 0.5).astype(np.float32))
+    target = (patch[-1:] > 0.5).astype(np.float32)
+    if case.ignore is not None:
+        left_out = cut_patch(case.ignore, centre, size, spec.augment) > 0.5
+        target[left_out & (target == 0)] = IGNORED
+    return torch.from_numpy(images), torch.from_numpy(target)
 
 
 class StepSampler(Sampler[int]):

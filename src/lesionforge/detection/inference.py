@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
 
-from lesionforge.data.subject import Subject, read_images, read_lesion
+from lesionforge.data.subject import Subject, read_ignore, read_images, read_lesion
 from lesionforge.data.volume import Volume, read_volume, write_volume
 from lesionforge.detection.config import AugmentConfig, DetectorConfig
 from lesionforge.detection.data import brain_box, standardise
@@ -28,6 +28,7 @@ from lesionforge.metrics.evaluation import (
     SUBJECT_COLUMNS,
     evaluate_subject,
 )
+from lesionforge.metrics.lesion_matching import Truth
 from lesionforge.provenance import read_json, sha256, write_json, write_tsv
 
 WINDOWS_AT_ONCE = 4
@@ -208,8 +209,9 @@ def write_tables(
     Raises:
         LineageError: a subject stands behind the training of what made the maps.
     """
-    trained_on = set(read_json(folder / "lineage.json")["real_subjects"])
-    leaks = [s.id for s in subjects if trained_on & {s.id, *s.sources}]
+    known = read_json(folder / "lineage.json")
+    trained_on = {*known["real_subjects"], *known.get("participants", ())}
+    leaks = [s.id for s in subjects if trained_on & {s.id, s.person, *s.sources}]
     if leaks:
         raise LineageError(
             f"The detector in {folder} was trained on {', '.join(leaks)}, who are to be predicted. "
@@ -226,7 +228,7 @@ def write_tables(
             subject.group,
             subject.site,
             probability.data,
-            read_lesion(subject),
+            Truth(read_lesion(subject), read_ignore(subject)),
             probability.grid,
             rules,
         )

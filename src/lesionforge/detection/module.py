@@ -7,8 +7,11 @@ import torch
 from lightning import LightningModule
 from monai.losses import DiceCELoss
 
-from lesionforge.detection.config import DetectorConfig
+from lesionforge.detection.config import IGNORED, DetectorConfig
 from lesionforge.detection.networks import build_network
+
+SURE_LOGIT = 100.0
+"""Its probability is 1 in 32 bits."""
 
 
 def learning_rate_factor(step: int, config: DetectorConfig) -> float:
@@ -24,12 +27,16 @@ def supervision_loss(logits: torch.Tensor, target: torch.Tensor, loss: DiceCELos
 
     Args:
         logits: (B, S, 1, X, Y, Z), full resolution first.
-        target: (B, 1, X, Y, Z) in {0, 1}.
+        target: (B, 1, X, Y, Z): 1 lesion, 0 none, `IGNORED` where neither counts: such voxels are
+            certain background in output and target, so they have no gradient.
         loss: of one output.
     """
-    outputs = logits.float().unbind(dim=1)
+    counts = target != IGNORED
+    sure = torch.full_like(target, -SURE_LOGIT)
+    outputs = [torch.where(counts, o, sure) for o in logits.float().unbind(dim=1)]
     weights = [0.5**i for i in range(len(outputs))]
-    total = sum(w * loss(o, target) for w, o in zip(weights, outputs, strict=True))
+    known = target * counts
+    total = sum(w * loss(o, known) for w, o in zip(weights, outputs, strict=True))
     return total / sum(weights)
 
 

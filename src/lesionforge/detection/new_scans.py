@@ -1,8 +1,7 @@
 """Run a trained detector on new scans, without any label."""
 
 import logging
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,16 @@ import numpy as np
 import pandas as pd
 
 from lesionforge.data.volume import Volume, write_volume
-from lesionforge.detection.inference import TrainedDetector, load_detector, predict_probability
+from lesionforge.detection.inference import TrainedDetector, predict_probability
 from lesionforge.errors import DataError
 from lesionforge.metrics.config import CandidateRules
 from lesionforge.metrics.matching import Candidate, find_candidates
 from lesionforge.preprocessing.config import PrepareConfig
-from lesionforge.preprocessing.prepare import PreparedScan, prepare_scan
+from lesionforge.preprocessing.naming import nifti_files, scan_name, stem
+from lesionforge.preprocessing.prepare import prepare_scan
 from lesionforge.preprocessing.quality import unusual
-from lesionforge.provenance import environment, is_hidden, read_json, sha256, write_json, write_tsv
+from lesionforge.preprocessing.scan import PreparedScan
+from lesionforge.provenance import environment, read_json, sha256, write_json, write_tsv
 
 logger = logging.getLogger(__name__)
 COLUMNS = (
@@ -32,7 +33,7 @@ COLUMNS = (
     "native_y_mm",
     "native_z_mm",
 )
-_SCAN = re.compile(r"(?P<name>.+)_(?P<suffix>T1w|FLAIR)\.nii(\.gz)?$")
+RECORD = "detection.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class Detection:
 
     Attributes:
         name: of the scan.
-        scan: the prepared images and the way back to the T1w file's space.
+        scan: the prepared images and the way back to the reference file's space.
         probability: on the study grid, (X, Y, Z) in [0, 1].
         candidates: best score first.
         table: `candidates.tsv`.
@@ -56,90 +57,95 @@ class Detection:
     record: dict[str, Any]
 
 
-def find_pairs(scans: Iterable[Path]) -> dict[str, tuple[Path, Path]]:
-    """Pair T1w and FLAIR files by the name before `_T1w` and `_FLAIR`.
+def find_scans(
+    paths: Iterable[Path], channels: Sequence[str]
+) -> tuple[dict[str, dict[str, Path]], list[str]]:
+    """Find the images of each head, as preparation does: by participant and session.
+
+    Files without BIDS names belong together by what stands before the channel's suffix.
 
     Args:
-        scans: NIfTI files, or folders that are searched for them.
+        paths: NIfTI files, or folders that are searched for them (not their `derivatives`).
+        channels: BIDS suffixes that the detector reads, in its order.
 
     Returns:
-        Name to (T1w, FLAIR), sorted by name.
+        Name to channel to file, for each head that has all channels, by name; and what is wrong
+        with the others.
 
     Raises:
-        DataError: a path is missing or has another name, a scan lacks its partner, a name comes
-            twice, or there is nothing; all problems at once.
+        DataError: there is no head that can be used.
     """
     found: dict[str, dict[str, Path]] = {}
     problems = []
-    for path in (file for scan in scans for file in _files(Path(scan))):
-        match = _SCAN.fullmatch(path.name)
-        if match is None or not path.is_file():
-            what = "is missing" if match else "is not named *_T1w.nii.gz or *_FLAIR.nii.gz"
-            problems.append(f"{path} {what}.")
+    for path, asked in ((f, f == Path(p)) for p in paths for f in _files(Path(p))):
+        channel = stem(path).rpartition("_")[2]
+        if channel not in channels or not path.is_file():
+            what = "is missing" if not path.exists() else f"is not named {_endings(channels)}"
+            problems += [f"{path} {what}."] if asked else []
             continue
-        files = found.setdefault(match["name"], {})
-        if files.setdefault(match["suffix"], path) != path:
-            problems.append(f"{path} and {files[match['suffix']]} have the same name.")
-    for name, files in sorted(found.items()):
-        if len(files) == 1:
-            have = next(iter(files))
-            lacks = "FLAIR" if have == "T1w" else "T1w"
-            problems.append(f"{name} has a {have} ({files[have]}), but no {lacks}.")
-    if problems or not found:
-        raise DataError("\n".join(problems) or "No *_T1w.nii.gz and *_FLAIR.nii.gz were found.")
-    return {name: (files["T1w"], files["FLAIR"]) for name, files in sorted(found.items())}
+        files = found.setdefault(scan_name(path), {})
+        known = files.setdefault(channel, path)
+        if known.parent != path.parent:
+            problems.append(f"{path} and {known} have the same name. Give one of them.")
+    lacking = {n: [c for c in channels if c not in files] for n, files in found.items()}
+    problems += [f"{n} has no {' and no '.join(c)}." for n, c in sorted(lacking.items()) if c]
+    whole = {n: {c: found[n][c] for c in channels} for n in sorted(found) if not lacking[n]}
+    if not whole:
+        raise DataError("\n".join([*problems, f"No head with {_endings(channels)} was found."]))
+    return whole, problems
 
 
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    return sorted(
-        p for p in path.rglob("*.nii*") if _SCAN.fullmatch(p.name) and not is_hidden(p, path)
-    )
+def _endings(channels: Sequence[str]) -> str:
+    return " and ".join(f"*_{channel}.nii.gz" for channel in channels)
 
 
-def is_detected(weights: Path, t1w: Path, flair: Path, out: Path) -> bool:
+def _files(path: Path) -> Iterable[Path]:
+    return nifti_files(path) if path.is_dir() else [path]
+
+
+def is_predicted(weights: Path, images: Mapping[str, Path], out: Path) -> bool:
     """Tell whether `out` holds what these weights and rules found in these very files."""
-    if not (out / "detection.json").exists():
+    if not (out / RECORD).exists():
         return False
-    known = read_json(out / "detection.json")
-    same_files = all(
-        known[name]["sha256"] == sha256(path) for name, path in (("t1w", t1w), ("flair", flair))
-    )
+    known = read_json(out / RECORD)
+    same_files = known.get("images") == _checksums(images)
     same_weights = known["weights_sha256"] == sha256(weights / "detector.safetensors")
     return same_files and same_weights and known["rules"] == asdict(_rules(weights))
 
 
-def detect_scan(weights: Path, t1w: Path, flair: Path, out: Path) -> Detection:
+def _checksums(images: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+    return {c: {"file": str(path), "sha256": sha256(path)} for c, path in images.items()}
+
+
+def predict_scan(
+    detector: TrainedDetector, weights: Path, images: Mapping[str, Path], out: Path
+) -> Detection:
     """Prepare one scan, predict, and write what was found to `out`.
 
     The scan is brought to the voxel size of the detector's cohort; the other choices of
     preparation are the defaults.
 
-    Writes `candidates.tsv` (centres in MNI and in the T1w file's space, RAS mm),
-    `probability.nii.gz` on the T1w file's grid, and `detection.json`.
+    Writes `candidates.tsv` (centres in MNI and in the reference file's space, RAS mm),
+    `probability.nii.gz` on the reference file's grid, and `detection.json`.
 
     Args:
-        weights: folder of a trained detector.
-        t1w: NIfTI file.
-        flair: NIfTI file of the same head.
+        detector: see `load_detector`.
+        weights: its folder.
+        images: each of the detector's channels to the NIfTI file of one head.
         out: folder of the result.
 
     Raises:
-        DataError: the detector or a scan cannot be used.
+        DataError: a scan cannot be used.
     """
-    detector = load_detector(weights)
     rules = _rules(weights)
-    scan = prepare_scan(t1w, flair, PrepareConfig(voxel_mm=detector.voxel_mm[0]))
-    probability = predict_probability(
-        detector, scan.images, scan.volumes["desc-brain_mask"].astype(bool)
-    )
+    scan = prepare_scan(images, PrepareConfig(voxel_mm=detector.voxel_mm))
+    brain = scan.volumes["desc-brain_mask"].astype(bool)
+    probability = predict_probability(detector, scan.images, brain)
     candidates = find_candidates(probability, scan.grid, rules)
     table = pd.DataFrame([_row(c, scan) for c in candidates], columns=list(COLUMNS))
-    back: Volume = scan.to_t1w(probability)
+    back: Volume = scan.to_reference(probability)
     record = {
-        "t1w": {"file": str(t1w), "sha256": sha256(t1w)},
-        "flair": {"file": str(flair), "sha256": sha256(flair)},
+        "images": _checksums(images),
         "weights": str(weights),
         "weights_sha256": detector.sha256,
         "rules": asdict(rules),
@@ -150,14 +156,14 @@ def detect_scan(weights: Path, t1w: Path, flair: Path, out: Path) -> Detection:
     }
     write_volume(out / "probability.nii.gz", np.clip(back.data, 0, 1), back.grid)
     write_tsv(out / "candidates.tsv", table)
-    write_json(out / "detection.json", record)
+    write_json(out / RECORD, record)
     logger.info("%s: %d candidates", out, len(candidates))
     return Detection(out.name, scan, probability, candidates, table, record)
 
 
 def _strange(scan: PreparedScan, detector: TrainedDetector) -> list[str]:
     """Say in what the scan differs from the detector's training subjects."""
-    found = unusual(scan.figures, detector.usual_figures)
+    found = unusual(scan.figures, detector.usual_figures, scan.channels)
     return [f"unlike the scans that the detector was trained on: {what}" for what in found]
 
 
@@ -168,7 +174,7 @@ def _rules(weights: Path) -> CandidateRules:
 
 
 def _row(candidate: Candidate, scan: PreparedScan) -> dict[str, float]:
-    native = scan.t1w_from_mni @ np.array([*candidate.centre_mm, 1.0])
+    native = scan.reference_from_mni @ np.array([*candidate.centre_mm, 1.0])
     numbers = (
         candidate.number,
         candidate.score,

@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 from tqdm import tqdm
 
-from lesionforge.data.subject import Subject, read_grid
+from lesionforge.data.subject import Subject, read_grid, read_ignore, read_lesion
 from lesionforge.data.volume import Volume, read_volume, write_volume
 from lesionforge.detection.inference import write_tables
 from lesionforge.detection.training import lineage
@@ -46,6 +46,7 @@ def export(training: list[Subject], held_out: list[Subject], folder: Path, seed:
     if (folder / "dataset.json").exists():
         raise DataError(f"{folder} is there already. Delete it, or choose another --number.")
     folds = assign_folds(training, seed)
+    ignores = any(subject.ignore.exists() for subject in training)
     for subject in tqdm(training, desc=f"write {folder.name}", unit="subject"):
         _write_images(subject, folder / "imagesTr")
         _write_label(subject, folder / "labelsTr")
@@ -57,7 +58,7 @@ def export(training: list[Subject], held_out: list[Subject], folder: Path, seed:
         folder / "dataset.json",
         {
             "channel_names": {str(i): name for i, name in enumerate(training[0].channels)},
-            "labels": {"background": 0, "lesion": 1},
+            "labels": {"background": 0, "lesion": 1} | ({"ignore": 2} if ignores else {}),
             "numTraining": len(training),
             "file_ending": ENDING,
             "description": "Written by LesionForge; controls have empty labels.",
@@ -76,7 +77,11 @@ def _write_images(subject: Subject, folder: Path) -> None:
 def _write_label(subject: Subject, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{subject.id}{ENDING}"
-    if subject.group == "patient":
+    if subject.ignore.exists():
+        lesion = read_lesion(subject)
+        label = np.where(lesion, 1, 2 * read_ignore(subject)).astype(np.uint8)
+        write_volume(target, label, read_grid(subject))
+    elif subject.group == "patient":
         shutil.copyfile(subject.lesion, target)
     else:
         grid = read_grid(subject)
@@ -84,7 +89,7 @@ def _write_label(subject: Subject, folder: Path) -> None:
 
 
 def assign_folds(training: list[Subject], seed: int) -> list[dict[str, list[str]]]:
-    """Deal the real subjects into validation parts, patients and controls evenly.
+    """Deal the real persons into validation parts, patients and controls evenly.
 
     There are five, or as many as real patients if those are fewer.
 
@@ -95,19 +100,25 @@ def assign_folds(training: list[Subject], seed: int) -> list[dict[str, list[str]
         DataError: there are fewer than two real patients.
     """
     real = [s for s in training if not s.synthetic]
-    count = min(FOLDS, sum(s.group == "patient" for s in real))
+    person = {s.id: s.person for s in real}
+    count = min(FOLDS, len({s.person for s in real if s.group == "patient"}))
     if count < 2:
         raise DataError(f"Folds need two real patients or more, the regime has {count}.")
     part: dict[str, int] = {}
     for group in ("patient", "control"):
-        ids = sorted(s.id for s in real if s.group == group)
+        ids = sorted({s.person for s in real if s.group == group} - part.keys())
         order = stream(seed, "nnunet-folds", group).permutation(len(ids))
         part |= {ids[place]: rank % count for rank, place in enumerate(order)}
     folds = []
     for fold in range(count):
         validating = {name for name, number in part.items() if number == fold}
-        train = [s.id for s in training if not validating & {s.id, *s.sources}]
-        folds.append({"train": train, "val": sorted(validating)})
+        train = [
+            s.id
+            for s in training
+            if not validating & {s.person, *(person.get(source, source) for source in s.sources)}
+        ]
+        validate = sorted(name for name, who in person.items() if who in validating)
+        folds.append({"train": train, "val": validate})
     return folds
 
 

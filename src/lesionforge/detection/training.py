@@ -95,23 +95,28 @@ def _usual_figures(training: Sequence[Subject]) -> dict[str, tuple[float, float]
     if table is None or not table.exists():
         return {}
     figures = read_tsv(table, participant_id=str)
-    return usual_figures(figures[figures["participant_id"].isin([s.id for s in real])])
+    own = figures["participant_id"].isin([s.id for s in real])
+    return usual_figures(figures[own], real[0].channels)
 
 
 def lineage(training: Sequence[Subject]) -> dict[str, Any]:
     """Return the content of `lineage.json`: who trains, and who stands behind it.
 
     Returns:
-        `training` (each subject's id to the real ids behind it), `real_subjects` (all of those) and
-        `patients` (who of `training` has a lesion).
+        `training` (each subject's id to the real ids behind it), `real_subjects` (all of those),
+        `participants` (the persons they are scans of) and `patients` (who of `training` has a
+        lesion).
 
     Raises:
         LineageError: it is not known who stands behind a subject.
     """
     check_sources(training)
+    sources = {source for s in training for source in s.sources}
+    persons = {s.id: s.person for s in training if not s.synthetic}
     return {
         "training": {s.id: sorted(s.sources) for s in training},
-        "real_subjects": sorted({source for s in training for source in s.sources}),
+        "real_subjects": sorted(sources),
+        "participants": sorted({persons.get(source, source) for source in sources}),
         "patients": [s.id for s in training if s.group == "patient"],
     }
 

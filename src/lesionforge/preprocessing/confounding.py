@@ -1,5 +1,6 @@
 """Can scanner and protocol alone tell patients from controls? Then a detector may learn them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,16 +11,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from lesionforge.data.cohort import acquisition_column
 from lesionforge.data.subject import UNLABELLED
 from lesionforge.seeding import stream
 
-NAMES = {"site": "site", "acq_t1w": "T1w protocol", "acq_flair": "FLAIR protocol"}
-MEASURES = {
-    "voxel_mm_t1w": "T1w voxel size",
-    "voxel_mm_flair": "FLAIR voxel size",
-    "sharpness_t1w": "T1w sharpness",
-    "sharpness_flair": "FLAIR sharpness",
-}
+_MEASURES = {"voxel_mm": "voxel size", "sharpness": "sharpness"}
 MIN_SUBJECTS = 10
 HIGH_AUC = 0.65
 FOLDS, REPEATS, BOOTSTRAP = 5, 10, 1000
@@ -70,7 +66,7 @@ class Confounding:
         return text + ". A detector may have learned the scanner: do not trust its specificity."
 
 
-def measure_confounding(table: pd.DataFrame) -> Confounding:
+def measure_confounding(table: pd.DataFrame, channels: Sequence[str]) -> Confounding:
     """Predict the group of each subject from its acquisition, by the others.
 
     A logistic regression on protocols (those of one subject taken together) and measures, in 10
@@ -79,14 +75,20 @@ def measure_confounding(table: pd.DataFrame) -> Confounding:
     Args:
         table: see `lesionforge.data.cohort.read_people`; what is missing or constant is not used,
             and nobody who is unlabelled.
+        channels: BIDS suffixes of the cohort's images.
     """
     table = table[table["group"] != UNLABELLED]
     ill = (table["group"] == "patient").to_numpy()
     if min(ill.sum(), (~ill).sum()) < MIN_SUBJECTS:
         reason = f"it needs {MIN_SUBJECTS} patients and {MIN_SUBJECTS} controls, there are "
         return Confounding(None, None, {}, {}, f"{reason}{ill.sum()} and {(~ill).sum()}.")
-    named = {name: _words(table, column) for column, name in NAMES.items()}
-    measures = {name: _numbers(table, column) for column, name in MEASURES.items()}
+    protocols = {f"{channel} protocol": acquisition_column(channel) for channel in channels}
+    named = {n: _words(table, column) for n, column in {"site": "site", **protocols}.items()}
+    measures = {
+        f"{channel} {words}": _numbers(table, f"{column}_{channel.lower()}")
+        for column, words in _MEASURES.items()
+        for channel in channels
+    }
     columns = {n: c for n, c in {**named, **measures}.items() if c.nunique() > 1}
     if not columns:
         return Confounding(None, None, {}, {}, "no field of the acquisition differs.")

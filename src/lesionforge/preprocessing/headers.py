@@ -12,10 +12,11 @@ from nibabel.spatialimages import HeaderDataError
 
 from lesionforge.data.volume import Grid, grid, open_image
 from lesionforge.errors import DataError
-from lesionforge.preprocessing.raw import Problem
+from lesionforge.preprocessing.privacy import REMEDY, telling_fields
+from lesionforge.preprocessing.problems import Problem
 
 VOXEL_MM = (0.2, 12.0)
-MIN_VOXELS = 8
+MIN_VOXELS, MAX_VOXELS = 8, 1_000_000_000
 THICK_MM = 3.0
 SHORT_MM = 100.0
 _GZIP = b"\x1f\x8b"
@@ -34,6 +35,7 @@ class Header:
         qform: the same for the quaternion.
         units: of space: `mm`, `meter`, `micron` or `unknown`.
         kind: numpy dtype of the stored voxels.
+        telling: fields that may identify a person.
         content: checksum and length of the uncompressed file, the same for the same content
             whatever the compression.
     """
@@ -46,6 +48,7 @@ class Header:
     units: str
     kind: np.dtype
     content: tuple[int, int]
+    telling: tuple[str, ...] = ()
 
 
 def read_header(path: Path) -> Header:
@@ -73,7 +76,8 @@ def read_header(path: Path) -> Header:
         raise DataError(f"{path} must be one 3D volume, its shape is {image.shape}.")
     area = grid(turned.shape[:3], turned.affine)
     kind = image.get_data_dtype()
-    return Header(path, image.shape, area, sform, qform, units, kind, content)
+    telling = tuple(telling_fields(image.header))
+    return Header(path, image.shape, area, sform, qform, units, kind, content, telling)
 
 
 def _starts_with(path: Path, magic: bytes) -> bool:
@@ -124,6 +128,9 @@ def check_header(
         what = str(error).removeprefix(f"{path} ").rstrip(".")
         return None, [Problem(subject, str(path), what, _AGAIN)]
     found = [*_shape(header), *_voxels(header), *_orientation(header)]
+    if header.telling:
+        what = f"has a header that may identify a person ({', '.join(header.telling)})"
+        found.append((what, REMEDY, False))
     if not is_mask and not any(fatal for *_, fatal in found):
         found += _coverage(header)
     return header, [Problem(subject, str(path), *finding) for finding in found]
@@ -138,6 +145,8 @@ def _shape(header: Header) -> list[Finding]:
         found.append(("is 4D with one volume", "It is taken as 3D.", False))
     if min(header.shape[:3]) < MIN_VOXELS:
         found.append((f"has only {header.shape} voxels", "Use a full volume.", True))
+    if math.prod(header.shape) > MAX_VOXELS:
+        found.append((f"claims {header.shape} voxels", "Use a scan at its own size.", True))
     if header.kind.kind not in "biuf":
         found.append((f"holds {header.kind} values", "Save one number a voxel.", True))
     return found

@@ -15,13 +15,14 @@ import SimpleITK as sitk  # noqa: N813 (the library's own customary name)
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from lesionforge.data.volume import Grid, Volume
+from lesionforge.data.volume import Grid, Volume, grid
 from lesionforge.errors import DataError, GeometryError
 from lesionforge.preprocessing.resample import isotropic, resample
 
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _HISTOGRAM_BINS = 32
 _SAMPLES = 25_000
+_MASK_MM = 4.0
 NEARBY_MM = NEARBY_DEG = 3.0
 _SAMPLING = 1  # ITK's seed of the sampling; 0 would be the clock
 
@@ -96,6 +97,23 @@ def register(
             raise DataError(f"Registration failed at {level:g} mm: {_reason(error)}") from None
         matrix, information = _world_matrix(transform), -method.GetMetricValue()
     return Match(matrix, float(information))
+
+
+def rigid_match(fixed: Volume, moving: Volume, mask: Volume, levels_mm: tuple[float, ...]) -> Match:
+    """Align two scans of one head: from where their headers place them, or centre on centre.
+
+    Args:
+        fixed: see `register`.
+        moving: see `register`.
+        mask: see `register`.
+        levels_mm: see `register`.
+
+    Raises:
+        DataError: see `register`.
+    """
+    starts = [np.eye(4), translation(centroid(moving) - centroid(fixed))]
+    start = best_start(fixed, moving, mask, starts, levels_mm[0]).matrix
+    return register(fixed, moving, mask, start, "rigid", levels_mm)
 
 
 def margin(
@@ -198,6 +216,23 @@ def _at(volume: Volume, level_mm: float) -> sitk.Image:
 def centroid(volume: Volume) -> np.ndarray:
     """Return the world point (3,) of a non-negative volume's centre of mass."""
     return volume.grid.world(np.array(ndimage.center_of_mass(volume.data)))
+
+
+def translation(vector: np.ndarray) -> np.ndarray:
+    """Return the (4, 4) matrix of a translation by (3,) mm."""
+    matrix = np.eye(4)
+    matrix[:3, 3] = vector
+    return matrix
+
+
+def dilated(mask: Volume) -> Volume:
+    """Return a mask on a coarse grid, 8 mm wider, so that its border counts in a comparison."""
+    coarse = isotropic(mask.grid, _MASK_MM)
+    padded = np.pad(resample(mask, coarse) > 0.5, 2)
+    affine = coarse.matrix
+    affine[:3, 3] = coarse.world(np.array([-2, -2, -2]))
+    wide = ndimage.binary_dilation(padded, iterations=2).astype(np.float32)
+    return Volume(wide, grid(wide.shape, affine))
 
 
 def _transform(

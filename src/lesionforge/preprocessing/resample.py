@@ -25,7 +25,7 @@ def resample(
     """
     index = index_matrix(source.grid, target, to_source)
     data = np.asarray(source.data, dtype=np.float32)
-    sigma = _antialias_sigma(index)
+    sigma = antialias_sigma(index)
     if sigma.max() > 0:
         data = ndimage.gaussian_filter(data, sigma, mode="nearest", truncate=3)
     result = ndimage.affine_transform(
@@ -42,7 +42,7 @@ def index_matrix(source: Grid, target: Grid, to_source: np.ndarray | None = None
     return np.linalg.inv(source.matrix) @ world @ target.matrix
 
 
-def _antialias_sigma(index: np.ndarray) -> np.ndarray:
+def antialias_sigma(index: np.ndarray) -> np.ndarray:
     """Return the Gaussian's sigma along each source axis, in source voxels.
 
     It has the variance that averaging over a target voxel adds to averaging over a source voxel
@@ -63,37 +63,3 @@ def isotropic(source: Grid, voxel_mm: float) -> Grid:
     middle = source.world((np.array(source.shape) - 1) / 2)
     affine[:3, 3] = middle - affine[:3, :3] @ ((shape - 1) / 2)
     return grid(tuple(shape), affine)
-
-
-def resample_label(
-    source: Volume, target: Grid, to_source: np.ndarray
-) -> tuple[np.ndarray, dict[str, int]]:
-    """Resample a binary mask by area (smoothed, linear, at 0.5) and lose no lesion over it.
-
-    A 26-connected component of at least a quarter of a target voxel (or, should the mask come out
-    empty, the largest one) that stays below one half everywhere keeps the voxels that hold the most
-    of it, as many as its volume asks for and at least one.
-
-    Returns:
-        (X, Y, Z) bool, and counts: `components`, `rescued`, `dropped` (specks below the limit).
-    """
-    mask = source.data > 0.5
-    result = resample(Volume(mask, source.grid), target, to_source) >= 0.5
-    labels, count = ndimage.label(mask, np.ones((3, 3, 3)))
-    to_target = np.linalg.inv(index_matrix(source.grid, target, to_source))
-    scale = abs(np.linalg.det(to_target[:3, :3]))
-    pieces = [np.argwhere(labels == k) for k in range(1, count + 1)]
-    counts = {"components": count, "rescued": 0, "dropped": 0}
-    for piece in sorted(pieces, key=len, reverse=True):
-        voxels = np.rint(piece @ to_target[:3, :3].T + to_target[:3, 3]).astype(int)
-        voxels = voxels[((voxels >= 0) & (voxels < np.array(target.shape))).all(axis=1)]
-        if len(voxels) == 0 or result[tuple(voxels.T)].any():
-            continue
-        if len(piece) * scale < 0.25 and result.any():
-            counts["dropped"] += 1
-            continue
-        unique, held = np.unique(voxels, axis=0, return_counts=True)
-        wanted = max(1, round(len(piece) * scale))
-        result[tuple(unique[np.argsort(-held, kind="stable")[:wanted]].T)] = True
-        counts["rescued"] += 1
-    return result, counts

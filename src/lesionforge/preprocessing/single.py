@@ -5,32 +5,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from lesionforge.data.cohort import expected_files, sidecar_path, write_subject
+from lesionforge.data.cohort import acquisition_column, expected_files, sidecar_path, write_subject
 from lesionforge.data.subject import Subject, reader_suffix
-from lesionforge.data.volume import Grid, Volume, read_volume
+from lesionforge.data.volume import Volume, read_volume
 from lesionforge.errors import OF_ONE_SUBJECT, DataError
-from lesionforge.preprocessing.checks import check_voxels, with_remarks
+from lesionforge.preprocessing.checks import mask_space, with_remarks
 from lesionforge.preprocessing.config import PrepareConfig
 from lesionforge.preprocessing.headers import read_header
-from lesionforge.preprocessing.pipeline import prepare_images, prepare_lesion
+from lesionforge.preprocessing.lesion_masks import ROWS
+from lesionforge.preprocessing.naming import entity
+from lesionforge.preprocessing.pipeline import prepare_ignore, prepare_images, prepare_lesion
+from lesionforge.preprocessing.privacy import shows_face
+from lesionforge.preprocessing.problems import Problem
 from lesionforge.preprocessing.quality import doubts
-from lesionforge.preprocessing.raw import Problem, RawSubject, entity
-from lesionforge.preprocessing.register import check_orthogonal
+from lesionforge.preprocessing.raw import RawSubject
+from lesionforge.preprocessing.register import centroid, check_orthogonal
+from lesionforge.preprocessing.resample import resample
 from lesionforge.preprocessing.scan import PreparedScan
+from lesionforge.preprocessing.spaces import Space
+from lesionforge.preprocessing.voxels import check_voxels
 from lesionforge.provenance import read_json, sha256, sha256_json, write_json
 
-PREPARATION_VERSION = 1
+PREPARATION_VERSION = 2
 """Raise it when the same input would give other voxels; subjects are then prepared again."""
+LESION, IGNORE = "label-lesion_mask", "label-ignore_mask"
+PARTED_MM = 2.0
+"""Images of one grid so far apart are not in register."""
 
 
 def prepare_subject(
-    raw: RawSubject, bids: Path, cohort: Path, config: PrepareConfig
+    raw: RawSubject, cohort: Path, config: PrepareConfig
 ) -> tuple[Subject | None, dict[str, Any], list[Problem]]:
     """Prepare and write one subject, unless it is there already.
 
@@ -38,11 +48,18 @@ def prepare_subject(
         The subject (None if it cannot be prepared), its figures, and the problems found.
     """
     subject = Subject(
-        raw.id, raw.group, raw.site, cohort, False, (raw.id,), channels=("T1w", "FLAIR")
+        raw.id,
+        raw.group,
+        raw.site,
+        cohort,
+        sources=(raw.id,),
+        participant="" if raw.participant == raw.id else raw.participant,
+        dataset=raw.dataset,
+        channels=tuple(raw.images),
     )
     problems: list[Problem] = []
     try:
-        signature = _signature(raw, bids, config)
+        signature = _signature(raw, config)
         figures = _finished(subject, signature, raw)
         if figures is not None:
             return subject, figures, problems
@@ -51,10 +68,10 @@ def prepare_subject(
             return None, {}, problems
         raw = with_remarks(raw, problems)
         with single_threaded():
-            return subject, _prepare(raw, subject, bids, config, signature), problems
+            return subject, _prepare(raw, subject, config, signature), problems
     except OF_ONE_SUBJECT as error:
         what = f"cannot be prepared: {error}".rstrip(".")
-        problem = Problem(raw.id, str(raw.t1w.parent), what, "Mend or exclude it.")
+        problem = Problem(raw.id, str(raw.reference.parent), what, "Fix or exclude it.")
         return None, {}, [*problems, problem]
 
 
@@ -74,13 +91,12 @@ def _log_path(subject: Subject) -> Path:
     return subject.root / subject.id / f"{subject.id}_desc-preparation_log.json"
 
 
-def _signature(raw: RawSubject, bids: Path, config: PrepareConfig) -> str:
+def _signature(raw: RawSubject, config: PrepareConfig) -> str:
     """Return the checksum of everything that a subject's prepared volumes depend on."""
     knobs = asdict(replace(config, workers=1, exclude=()))
-    paths = [p for p in (raw.t1w, raw.flair, raw.lesion, raw.brain) if p is not None]
-    paths += [path for _, path in raw.readers]
-    files = {str(p.relative_to(bids)): sha256(p) for p in paths}
-    return sha256_json([PREPARATION_VERSION, knobs, files, raw.group])
+    files = {str(p.relative_to(raw.root)): sha256(p) for p in raw.files}
+    what = [list(raw.images), files, raw.group, dict(raw.labels)]
+    return sha256_json([PREPARATION_VERSION, knobs, *what])
 
 
 def _finished(subject: Subject, signature: str, raw: RawSubject) -> dict[str, Any] | None:
@@ -97,34 +113,35 @@ def _finished(subject: Subject, signature: str, raw: RawSubject) -> dict[str, An
 
 
 def _prepare(
-    raw: RawSubject, subject: Subject, bids: Path, config: PrepareConfig, signature: str
+    raw: RawSubject, subject: Subject, config: PrepareConfig, signature: str
 ) -> dict[str, Any]:
     begun = time.perf_counter()
-    scan = prepare_files(raw.t1w, raw.flair, raw.brain, config)
+    scan = prepare_files(raw, config)
     volumes, notes = dict(scan.volumes), [*raw.notes, *scan.notes]
     figures: dict[str, Any] = {**_acquisition(raw), **scan.figures}
     if raw.lesion is not None:
-        volumes["label-lesion_mask"], found, remarks = _drawn(raw, scan)
+        masks, found, remarks = _drawn(raw, raw.lesion, scan, config)
+        volumes |= masks
         figures, notes = figures | found, [*notes, *remarks]
     else:
-        subject.lesion.unlink(missing_ok=True)
+        for path in (subject.lesion, subject.ignore):
+            path.unlink(missing_ok=True)
     for name, path in raw.readers:
         try:
-            mask, _, remarks = _drawn(replace(raw, lesion=path), scan)
+            masks, _, remarks = _drawn(raw, path, scan, config)
         except DataError as error:
             raise DataError(f"{path.name} of reader {name}: {error}") from None
-        volumes[reader_suffix(name)] = mask
+        volumes[reader_suffix(name)] = masks[LESION]
         notes += [f"reader {name}: {remark}" for remark in remarks]
     row = {**figures, "brain_mask": scan.mask_method, "notes": "; ".join(notes) or None}
     sidecar_path(subject).unlink(missing_ok=True)  # a former one must not vouch for this log
     write_json(_log_path(subject), {**row, "seconds": round(time.perf_counter() - begun, 2)})
-    sources = [raw.t1w, raw.flair, *([raw.lesion] if raw.lesion else [])]
-    sources += [path for _, path in raw.readers]
+    first, *others = scan.channels
     sidecar = {
-        "RawSources": [str(p.relative_to(bids)) for p in sources],
+        "RawSources": [str(p.relative_to(raw.root)) for p in raw.files],
         "BrainMask": scan.mask_method,
-        "T1wFromMNI": scan.t1w_from_mni.round(6).tolist(),
-        "FLAIRFromT1w": scan.flair_from_t1w.round(6).tolist(),
+        f"{first}FromMNI": scan.reference_from_mni.round(6).tolist(),
+        **{f"{c}From{first}": scan.from_reference[c].round(6).tolist() for c in others},
         "PreparationSHA256": signature,
     }
     write_subject(subject, volumes, scan.grid, sidecar)
@@ -132,47 +149,71 @@ def _prepare(
     return result
 
 
-def _drawn(raw: RawSubject, scan: PreparedScan) -> tuple[np.ndarray, dict[str, float], list[str]]:
-    """Bring `raw.lesion` to the study grid; returns the mask, its figures, and remarks."""
-    lesion = _read(Path(str(raw.lesion)))
-    space, why = lesion_space(raw, lesion.grid)
-    remarks = [f"lesion mask taken as {space}: {why}"] if why else []
-    mask, found = prepare_lesion(scan, lesion, space == "FLAIR")
-    return mask, found, [*remarks, *doubts(found)]
+def _drawn(
+    raw: RawSubject, path: Path, scan: PreparedScan, config: PrepareConfig
+) -> tuple[dict[str, np.ndarray], dict[str, Any], list[str]]:
+    """Bring a mask to the study grid: masks by suffix, figures (and `lesion_rows`), remarks."""
+    volume, space = _read(path), mask_space(raw, path, config)
+    area = space.grid or volume.grid
+    named = {what: [v for v, w in raw.labels.items() if w == what] for what in ("lesion", "ignore")}
+    lesion = np.isin(volume.data, named["lesion"]) if raw.labels else volume.data > 0.5
+    mask, found, rows = prepare_lesion(scan, Volume(lesion, area), space.channel)
+    masks = {LESION: mask}
+    if named["ignore"]:
+        other = Volume(np.isin(volume.data, named["ignore"]), area)
+        masks[IGNORE] = prepare_ignore(scan, other, space.channel) & ~mask
+        found["ignore_ml"] = float(masks[IGNORE].sum()) * scan.grid.voxel_mm3 / 1000
+    remarks = [space.remark] if space.remark else []
+    remarks += _parted(scan, space, Volume(lesion, area))
+    lost = [row for row in rows if row["component"] is None]
+    if lost:
+        size = sum(row["raw_mm3"] for row in lost)
+        remarks.append(f"{len(lost)} of {len(rows)} lesions are lost ({size:.0f} mm3)")
+    return masks, found | {ROWS: rows}, [*remarks, *doubts(found, scan.channels)]
+
+
+def _parted(scan: PreparedScan, space: Space, lesion: Volume) -> list[str]:
+    """Remark on a mask that lies on the grid of several images which are not in register."""
+    if not space.others or not lesion.data.any():
+        return []
+    centre = np.append(centroid(Volume(lesion.data.astype(np.float32), lesion.grid)), 1)
+    places = [
+        (np.linalg.inv(scan.from_reference[channel]) @ centre)[:3]
+        for channel in (space.channel, *space.others)
+    ]
+    apart = max(float(np.linalg.norm(place - places[0])) for place in places)
+    if apart < PARTED_MM:
+        return []
+    where = f"{', '.join(space.others)} lies {apart:.1f} mm beside it"
+    return [f"mask taken as {space.channel}'s, and {where}: `space-` in its name settles it"]
 
 
 def _acquisition(raw: RawSubject) -> dict[str, Any]:
-    """Return protocol (the `acq` entity) and longest voxel edge of both scans."""
-    scans = {"t1w": raw.t1w, "flair": raw.flair}
-    protocols = {f"acq_{name}": entity(path, "acq") for name, path in scans.items()}
-    edges = {f"voxel_mm_{n}": max(read_header(p).grid.voxel_mm) for n, p in scans.items()}
-    return protocols | {name: round(edge, 3) for name, edge in edges.items()}
+    """Return protocol (the `acq` entity) and longest voxel edge of each image."""
+    protocols = {acquisition_column(c): entity(path, "acq") for c, path in raw.images.items()}
+    edges = {
+        f"voxel_mm_{channel.lower()}": round(max(read_header(path).grid.voxel_mm), 3)
+        for channel, path in raw.images.items()
+    }
+    return protocols | edges
 
 
-def lesion_space(raw: RawSubject, lesion: Grid) -> tuple[Literal["T1w", "FLAIR"], str]:
-    """Judge which scan a lesion mask was drawn on: by its grid, else by its name.
-
-    Returns:
-        The scan, and a remark where the grid did not settle it.
-    """
-    on_flair = lesion.matches(read_header(raw.flair).grid)
-    on_t1w = lesion.matches(read_header(raw.t1w).grid)
-    name = raw.lesion.name.lower() if raw.lesion else ""
-    named: Literal["T1w", "FLAIR"] = "FLAIR" if "flair" in name or "t1w" not in name else "T1w"
-    if on_flair and on_t1w:
-        return named, ""
-    if on_flair or on_t1w:
-        return ("FLAIR" if on_flair else "T1w"), ""
-    return named, "its grid is neither the T1w's nor the FLAIR's, so its name and affine decided"
-
-
-def prepare_files(
-    t1w: Path, flair: Path, brain: Path | None, config: PrepareConfig
-) -> PreparedScan:
-    """Read, check and prepare; errors name the file."""
-    images = [_read(t1w), _read(flair)]
-    scan = prepare_images(images[0], images[1], _read(brain) if brain else None, config)
-    return replace(scan, notes=tuple(doubts(scan.figures)))
+def prepare_files(raw: RawSubject, config: PrepareConfig) -> PreparedScan:
+    """Read, check and prepare a scan's images; errors name the file."""
+    images = {channel: _read(path) for channel, path in raw.images.items()}
+    brain = None
+    if raw.brain is not None:
+        brain, space = _read(raw.brain), mask_space(raw, raw.brain, config)
+        brain = Volume(brain.data, space.grid or brain.grid)
+    scan = prepare_images(images, brain, config)
+    notes = doubts(scan.figures, scan.channels)
+    if scan.mask_method == "deepbet":
+        reference = next(iter(images.values()))
+        there = resample(reference, scan.grid, scan.reference_from_mni)
+        middle = float(np.median(there[scan.volumes["desc-brain_mask"].astype(bool)]))
+        if shows_face(reference, middle, scan.reference_from_mni):
+            notes.append("the face may be recognized: deface scans before you share them")
+    return replace(scan, notes=tuple(notes))
 
 
 def _read(path: Path) -> Volume:

@@ -1,4 +1,4 @@
-"""Tissue probabilities from T1w and FLAIR: a robust mixture with the MNI tissue maps as prior."""
+"""Tissue probabilities from any images: a robust mixture with the MNI tissue maps as prior."""
 
 from functools import lru_cache
 
@@ -17,6 +17,8 @@ _OUTLIER_DISTANCE = 16.0
 _ITERATIONS = 30
 _FIT_VOXELS = 30_000
 _NEIGHBOUR_WEIGHT = 0.5
+_NEIGHBOUR_SIGMA = 0.7
+"""Reach of the neighbours, in smallest voxel edges."""
 _SMOOTHING_ROUNDS = 3
 _FIELD_ROUNDS = 2
 _FIELD_WAVES = 3
@@ -58,7 +60,7 @@ def even_out(images: np.ndarray, brain: np.ndarray, grid: Grid) -> np.ndarray:
     cosines (as in Ashburner and Friston 2005) with robust weights, so that a lesion counts little.
 
     Args:
-        images: (C, X, Y, Z) intensities, T1w first, not negative.
+        images: (C, X, Y, Z) intensities, the reference first, not negative.
         brain: (X, Y, Z) bool.
         grid: the study grid.
 
@@ -112,7 +114,7 @@ def tissue_maps(images: np.ndarray, brain: np.ndarray, grid: Grid) -> np.ndarray
     and in the end a few mean-field rounds let neighbours agree, against noise.
 
     Args:
-        images: (C, X, Y, Z) scaled intensities, T1w first.
+        images: (C, X, Y, Z) scaled intensities, the reference first.
         brain: (X, Y, Z) bool.
         grid: the study grid.
 
@@ -125,10 +127,11 @@ def tissue_maps(images: np.ndarray, brain: np.ndarray, grid: Grid) -> np.ndarray
     means, scales = _fit(values[:, ::step], prior[:, ::step])
     share = _shares(values, prior, means, scales)[0]
     volume = np.zeros((3, *brain.shape), dtype=np.float32)
-    weight = ndimage.gaussian_filter(brain.astype(np.float32), 0.7)[brain]
+    sigma = _NEIGHBOUR_SIGMA / np.array(grid.steps)
+    weight = ndimage.gaussian_filter(brain.astype(np.float32), sigma)[brain]
     for _ in range(_SMOOTHING_ROUNDS):
         volume[:, brain] = share
-        near = np.stack([ndimage.gaussian_filter(v, 0.7)[brain] for v in volume]) / weight
+        near = np.stack([ndimage.gaussian_filter(v, sigma)[brain] for v in volume]) / weight
         local = prior * (near + _FLOOR) ** _NEIGHBOUR_WEIGHT
         share = _shares(values, local / local.sum(axis=0), means, scales)[0]
     volume[:, brain] = share
@@ -163,12 +166,20 @@ def _typical(distance: np.ndarray) -> np.ndarray:
 
 
 def _start(values: np.ndarray, prior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Start from the voxels where the prior is surest: their medians and a common spread."""
+    """Start from the voxels where the prior is surest: their medians and a common spread.
+
+    No order of the tissues is assumed. The surest voxels of CSF still hold cortex: where their
+    median is the lowest or the highest of the three in the reference, CSF starts at that end.
+    """
     means = np.empty((3, len(values)))
     for k in range(3):
         sure = prior[k] >= np.quantile(prior[k], 0.9)
         means[k] = np.median(values[:, sure], axis=1)
-    means[0, 0] = min(means[0, 0], np.quantile(values[0], 0.05))
+    csf, *others = means[:, 0]
+    if csf < min(others):
+        means[0, 0] = min(csf, np.quantile(values[0], 0.05))
+    elif csf > max(others):
+        means[0, 0] = max(csf, np.quantile(values[0], 0.95))
     spread = np.median(np.abs(values - np.median(values, axis=1, keepdims=True)), axis=1) * 1.4826
     return means, np.stack([np.diag((0.6 * spread) ** 2) + _jitter(values)] * 3)
 

@@ -49,20 +49,28 @@ def axial(volume: np.ndarray, z: int) -> np.ndarray:
     return volume[:, :, z].T[::-1, ::-1]
 
 
-def cut(volume: np.ndarray, view: str, voxel: Sequence[int] | np.ndarray) -> np.ndarray:
+def cut(
+    volume: np.ndarray,
+    view: str,
+    voxel: Sequence[int] | np.ndarray,
+    steps: Sequence[float] = (1.0, 1.0, 1.0),
+) -> np.ndarray:
     """Cut (X, Y, Z) at `voxel`: superior or anterior up; the subject's right, or front, left.
 
     Args:
         volume: what to cut.
         view: `axial`, `coronal` or `sagittal`.
         voxel: (x, y, z) that the plane goes through.
+        steps: of the volume's grid; pixels are repeated so that thick slices look thick.
     """
-    x, y, z = (int(v) for v in voxel)
-    if view == "axial":
-        return axial(volume, z)
-    if view == "coronal":
-        return volume[:, y, :].T[::-1, ::-1]
-    return volume[x].T[::-1, ::-1]
+    across = {"axial": 2, "coronal": 1, "sagittal": 0}[view]
+    plane = volume.take(int(voxel[across]), axis=across)
+    own = np.delete(steps, across)
+    places = [
+        np.minimum(np.arange(round(n * s)) / s, n - 1).astype(int)
+        for n, s in zip(plane.shape, own, strict=True)
+    ]
+    return plane[np.ix_(*places)].T[::-1, ::-1]
 
 
 def middle(mask: np.ndarray) -> tuple[int, int, int]:

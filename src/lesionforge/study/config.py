@@ -49,20 +49,41 @@ def check_name(what: str, name: str) -> None:
         )
 
 
+CHANNELS = ("T1w", "FLAIR")
+"""The channels of a study that names none."""
+
+
 @dataclass(frozen=True)
 class CohortConfig:
     """Where the real subjects come from and how they are prepared.
 
     Attributes:
-        bids: folder of a BIDS-like data set to prepare (T1w, FLAIR and lesion masks); without one
-            the embedded phantoms are made, and nothing is downloaded.
+        bids: folder of a BIDS-like data set to prepare (images and lesion masks), or several;
+            without one the embedded phantoms are made, and nothing is downloaded.
+        labels: what the values of lesion masks mean: `{1: lesion, 2: ignore}`; what is ignored is
+            neither lesion nor false positive. Without it every value above 0.5 is lesion.
         phantom: the embedded phantoms.
         prepare: registration, brain extraction, resampling, tissue maps.
     """
 
-    bids: str | None = None
+    bids: str | tuple[str, ...] | None = None
+    labels: dict[int, Literal["lesion", "ignore"]] = field(default_factory=dict)
     phantom: PhantomConfig = field(default_factory=PhantomConfig)
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
+
+    def __post_init__(self) -> None:
+        """Check the labels."""
+        if self.labels and ("lesion" not in self.labels.values() or min(self.labels) < 1):
+            raise ConfigError(
+                "`labels` must give one number of 1 or more the meaning `lesion`, got "
+                f"{self.labels}."
+            )
+
+    @property
+    def roots(self) -> list[Path]:
+        """The data sets' folders; none for phantoms."""
+        several = (self.bids,) if isinstance(self.bids, str) else self.bids or ()
+        return [Path(root) for root in several]
 
 
 def _regimes() -> dict[str, Regime]:
@@ -80,6 +101,8 @@ class Study:
     Attributes:
         name: of the study and of its folder.
         runs: where the folders of studies lie.
+        channels: BIDS suffixes of the images, one or more (`[T1w, FLAIR]`, `[T1w]`, `[FLAIR]`); the
+            others are registered to the first.
         labels: the label set that counts (`cohort/labels/<set>.tsv`, or `original`); generators,
             detectors and reports of another set lie in a folder of their own.
         seeds: replicates of everything that is drawn (nested choice of training subjects,
@@ -98,6 +121,7 @@ class Study:
 
     name: str = "phantom"
     runs: str = "runs"
+    channels: tuple[str, ...] = CHANNELS
     labels: str = ORIGINAL
     seeds: tuple[int, ...] = (0,)
     folds: int = 0
@@ -120,6 +144,7 @@ class Study:
         for block in ("regimes", "synthetic"):
             for name in getattr(self, block):
                 check_name(block, name)
+        self._check_channels()
         if "baseline" not in self.regimes:
             raise ConfigError(
                 "`regimes` must contain `baseline`, the regime others are compared with."
@@ -147,6 +172,19 @@ class Study:
         """
         if name not in self.regimes:
             raise ConfigError(f"`regime` must be one of {', '.join(self.regimes)}, got {name}.")
+
+    def _check_channels(self) -> None:
+        odd = [c for c in self.channels if not re.fullmatch("[A-Za-z0-9]+", c)]
+        if not self.channels or odd or len({c.lower() for c in self.channels}) < len(self.channels):
+            raise ConfigError(
+                "`channels` must be one or more different BIDS suffixes such as T1w, got "
+                f"{list(self.channels)}."
+            )
+        if self.cohort.bids is None and set(self.channels) - set(CHANNELS):
+            raise ConfigError(
+                f"Phantoms have {' and '.join(CHANNELS)} alone, `channels` are "
+                f"{list(self.channels)}. Name a data set with --cohort.bids DIR."
+            )
 
     @property
     def root(self) -> Path:

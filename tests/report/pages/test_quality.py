@@ -12,10 +12,11 @@ from PIL import Image
 
 from lesionforge.data.cohort import read_cohort
 from lesionforge.data.subject import Subject
-from lesionforge.preprocessing.quality import COLUMNS
+from lesionforge.preprocessing.quality import columns as quality_columns
 from lesionforge.provenance import write_json, write_tsv
 from lesionforge.report.pages.quality import plot_strip, write_quality_page
 from lesionforge.report.strips import COLOURS
+from tests.conftest import CHANNELS
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def cohort(toy_cohort: list[Subject], tmp_path: Path) -> Path:
         (tmp_path / "cohort" / path.name).symlink_to(path)
     rng = np.random.default_rng(0)
     spread = 1 + 0.01 * np.linspace(-1, 1, len(toy_cohort))
-    table = pd.DataFrame({c: rng.permutation(spread) for c in COLUMNS})
+    table = pd.DataFrame({c: rng.permutation(spread) for c in quality_columns(CHANNELS)})
     table["wm_ml"] = 2 - table["gm_ml"]
     table.insert(0, "participant_id", [s.id for s in toy_cohort])
     table["notes"] = "n/a"
@@ -33,6 +34,10 @@ def cohort(toy_cohort: list[Subject], tmp_path: Path) -> Path:
     table.loc[2, "noise_flair"] = 1.6
     table.loc[7, "notes"] = "<b>odd</b>"
     write_tsv(tmp_path / "cohort" / "quality.tsv", table)
+    fates = ["kept", "merged", "too small"]
+    rows = [("sub-p02", n, 8.0, 3.0, 4.0, 5.0, fate) for n, fate in enumerate(fates, 1)]
+    names = ["participant_id", "lesion", "raw_mm3", "x_mm", "y_mm", "z_mm", "fate"]
+    write_tsv(tmp_path / "cohort" / "lesions.tsv", pd.DataFrame(rows, columns=names))
     problems = [("sub-99", "a_T1w.nii.gz", "is constant", "Copy it again.", 1)]
     columns = ["participant_id", "file", "what", "remedy", "fatal"]
     write_tsv(tmp_path / "cohort" / "problems.tsv", pd.DataFrame(problems, columns=columns))
@@ -49,6 +54,9 @@ def test_the_worst_comes_first_and_everyone_is_there(cohort: Path) -> None:
     assert "registration to MNI is doubtful (mni_dice 0.5" in page
     assert "&lt;b&gt;odd&lt;/b&gt;" in page
     assert "is constant" in page
+    assert "2 lesions changed by the study grid" in page
+    assert "lesion 3 at 3, 4, 5 mm (MNI), 8 mm3: too small" in page
+    assert "lesion 1 at" not in page
     assert "1 could not be prepared" in page
     assert 'class="banner' not in page
     assert "http" not in page.replace("http://www.w3.org", "")  # nothing is fetched

@@ -5,11 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
-from lesionforge.data.cohort import read_cohort
-from lesionforge.data.subject import Subject, read_brain, read_images, read_lesion, read_tissues
-from lesionforge.preprocessing.quality import COLUMNS, Flag, find_flags
+from lesionforge.data.cohort import read_channels, read_cohort
+from lesionforge.data.subject import (
+    Subject,
+    read_brain,
+    read_grid,
+    read_images,
+    read_lesion,
+    read_tissues,
+)
+from lesionforge.preprocessing.quality import Flag, columns, find_flags
 from lesionforge.provenance import read_json, read_tsv
 from lesionforge.report.html import write_page
 from lesionforge.report.pictures import axial, cut, lesion_slice, middle
@@ -21,12 +29,16 @@ MAX_PICTURES = 300
 
 @dataclass(frozen=True)
 class Entry:
-    """One row: the subject, its flags worst first, its figures, its picture if it is drawn."""
+    """One row: the subject, its flags worst first, its figures, its picture if it is drawn.
+
+    `changed` are its drawn lesions that the study grid did not keep apart or at all, in words.
+    """
 
     subject: Subject
     flags: tuple[Flag, ...]
     figures: dict[str, Any]
     picture: str | None
+    changed: tuple[str, ...]
 
     @property
     def severity(self) -> int:
@@ -51,8 +63,10 @@ def write_quality_page(cohort: Path) -> Path:
     table = read_tsv(cohort / "quality.tsv", participant_id=str)
     figures = {str(row["participant_id"]): row for row in table.to_dict("records")}
     flags: dict[str, list[Flag]] = {name: [] for name in figures}
-    for flag in find_flags(table):
+    channels = read_channels(cohort)
+    for flag in find_flags(table, channels):
         flags[flag.participant_id].append(flag)
+    lesions = _changed_lesions(cohort)
     subjects = sorted(read_cohort(cohort), key=lambda s: _urgency(flags[s.id], s.id))
     drawn = {
         subject.id: plot_strip(subject)
@@ -62,8 +76,9 @@ def write_quality_page(cohort: Path) -> Path:
         Entry(
             subject,
             tuple(flags[subject.id]),
-            {c: shown(figures[subject.id].get(c)) for c in COLUMNS if c != "notes"},
+            {c: shown(figures[subject.id].get(c)) for c in columns(channels) if c != "notes"},
             drawn.get(subject.id),
+            tuple(map(_fate, lesions[lesions["participant_id"] == subject.id].to_dict("records"))),
         )
         for subject in subjects
     ]
@@ -81,6 +96,18 @@ def write_quality_page(cohort: Path) -> Path:
     )
 
 
+def _changed_lesions(cohort: Path) -> pd.DataFrame:
+    """Return the rows of `lesions.tsv` whose fate is not `kept`."""
+    table = read_tsv(cohort / "lesions.tsv", participant_id=str, fate=str)
+    return table[table["fate"] != "kept"]
+
+
+def _fate(row: dict[Any, Any]) -> str:
+    """Say what became of a drawn lesion."""
+    place = ", ".join(f"{row[f'{axis}_mm']:.0f}" for axis in "xyz")
+    return f"lesion {row['lesion']} at {place} mm (MNI), {row['raw_mm3']:.0f} mm3: {row['fate']}"
+
+
 def _urgency(flags: list[Flag], name: str) -> tuple[int, int, str]:
     return -max((flag.severity for flag in flags), default=0), -len(flags), name
 
@@ -96,14 +123,14 @@ def plot_strip(subject: Subject) -> str:
     """Draw the pictures of a subject side by side; a data URI."""
     images = read_images(subject)
     first = images[0]
-    brain, tissues = read_brain(subject), read_tissues(subject)
+    brain, tissues, steps = read_brain(subject), read_tissues(subject), read_grid(subject).steps
     lesion = read_lesion(subject) if subject.has_label else np.zeros_like(brain)
     grey, white = tissues[1] > 0.5, tissues[2] > 0.5
     place = middle(lesion if lesion.any() else brain)
     z = lesion_slice(lesion) if lesion.any() else place[2]
 
     def coronal(volume: np.ndarray) -> np.ndarray:
-        return cut(volume, "coronal", place)
+        return cut(volume, "coronal", place, steps)
 
     borders = [("grey matter", axial(grey, z)), ("white matter", axial(white, z))]
     panels = [

@@ -54,11 +54,11 @@ def _strip(found: Detection, candidate: Candidate) -> dict[str, Any]:
 def _pictures(found: Detection, voxel: Sequence[int] | np.ndarray) -> list[dict[str, str]]:
     """Draw each channel through `voxel` in three planes, the prediction outlined."""
     pictures = []
-    threshold = found.record["rules"]["candidate_threshold"]
+    threshold, steps = found.record["rules"]["candidate_threshold"], found.scan.grid.steps
     for name in found.scan.channels:
         for view in VIEWS:
-            picture = cut(found.scan.volumes[name], view, voxel)
-            outline = cut(found.probability, view, voxel)
+            picture = cut(found.scan.volumes[name], view, voxel, steps)
+            outline = cut(found.probability, view, voxel, steps)
             pictures.append(
                 {
                     "caption": f"{name}, {view}",
