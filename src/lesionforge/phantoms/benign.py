@@ -72,10 +72,8 @@ def add_benign(spec: BenignSpec, head: Head, matter: Matter, rng: np.random.Gene
     _choroid(spec, head, matter, rng)
     _vessels(spec, head, matter, rng)
     _inflow(spec, head, matter, rng)
-    for _ in range(spec.spaces):
-        _space(head, matter, rng)
-    for _ in range(spec.spots):
-        _spot(head, matter, rng)
+    _spaces(spec, head, matter, rng)
+    _spots(spec, head, matter, rng)
     for _ in range(spec.blurs):
         _blur(head, matter, rng)
 
@@ -137,22 +135,25 @@ def _inflow(spec: BenignSpec, head: Head, matter: Matter, rng: np.random.Generat
     matter.inflow[:] = spec.inflow * total * uneven
 
 
-def _space(head: Head, matter: Matter, rng: np.random.Generator) -> None:
-    """Add a perivascular space: a thin tube of CSF in the basal ganglia or toward the ventricle."""
+def _spaces(spec: BenignSpec, head: Head, matter: Matter, rng: np.random.Generator) -> None:
+    """Add perivascular spaces in the basal ganglia or toward the ventricle."""
     x, y, z = np.abs(head.mni[0]), head.mni[1], head.mni[2]
-    solid = matter.tissue[0] < 0.05
-    if rng.random() < 0.4:
-        allowed = (np.abs(x - 23) < 6) & (np.abs(y - 3) < 10) & (np.abs(z + 6) < 6) & solid
-    else:
-        allowed = (
-            (matter.tissue[2] > 0.95) & (z > 12) & (head.depth_mm > 5) & (head.ventricle_mm > 3)
-        )
-    number = pick(allowed, rng.random())
-    if number is None:
-        return
-    axis = np.array([0.0, 0.1, 1.0]) if z[number] < 8 else toward_ventricle(head, number)
-    axis = axis + rng.normal(0, 0.2, 3)
-    axis /= np.linalg.norm(axis)
+    low = (np.abs(x - 23) < 6) & (np.abs(y - 3) < 10) & (np.abs(z + 6) < 6)
+    high = (matter.tissue[2] > 0.95) & (z > 12) & (head.depth_mm > 5) & (head.ventricle_mm > 3)
+    low &= matter.tissue[0] < 0.05
+    for _ in range(spec.spaces):
+        number = pick(low if rng.random() < 0.4 else high, rng.random())
+        if number is not None:
+            upward = np.array([0.0, 0.1, 1.0])
+            axis = upward if z[number] < 8 else toward_ventricle(head, number)
+            _space(head, matter, number, axis + rng.normal(0, 0.2, 3), rng)
+
+
+def _space(
+    head: Head, matter: Matter, number: int, axis: np.ndarray, rng: np.random.Generator
+) -> None:
+    """Add a thin, bent tube of CSF along `axis` through a voxel."""
+    axis = axis / np.linalg.norm(axis)
     length, radius = rng.uniform(3, 9), rng.gamma(4.0, 0.11) + 0.15
     box = patch(head, voxel_mm(head, number), length + 2)
     bend = np.cross(axis, rng.normal(size=3))
@@ -163,14 +164,18 @@ def _space(head: Head, matter: Matter, rng: np.random.Generator) -> None:
     matter.tissue[:, box.number] = tissue * (1 - fluid) + np.array([[1.0], [0], [0]]) * fluid
 
 
-def _spot(head: Head, matter: Matter, rng: np.random.Generator) -> None:
-    """Add an incidental hyperintensity: small, in deep or periventricular white matter."""
+def _spots(spec: BenignSpec, head: Head, matter: Matter, rng: np.random.Generator) -> None:
+    """Add incidental hyperintensities: small, in deep or periventricular white matter."""
     white = (matter.tissue[2] > 0.9) & (head.maps["cerebellum"] < 0.1) & (head.mni[2] > -5)
-    near = np.exp(-np.maximum(head.ventricle_mm - 2, 0) / 15)
     white &= (head.depth_mm > 4.5) & (head.maps["iron"] < 0.05) & (head.maps["deep"] < 0.8)
-    number = pick(white * (0.3 + near), rng.random())
-    if number is None:
-        return
+    weight = white * (0.3 + np.exp(-np.maximum(head.ventricle_mm - 2, 0) / 15))
+    for _ in range(spec.spots):
+        number = pick(weight, rng.random())
+        if number is not None:
+            _spot(head, matter, number, rng)
+
+
+def _spot(head: Head, matter: Matter, number: int, rng: np.random.Generator) -> None:
     radius = np.clip(rng.lognormal(0.55, 0.35), 0.8, 4.5)
     box = patch(head, voxel_mm(head, number), 2.5 * radius + 4)
     wobble = np.stack([box.noise(rng, 2.0 * radius) for _ in range(3)])

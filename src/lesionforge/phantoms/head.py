@@ -25,6 +25,7 @@ CORNER_MM = (-86.0, -124.0, -82.0)
 SHAPE = (172, 212, 178)
 WARPS_MM = ((70.0, 3.2), (35.0, 1.2), (16.0, 0.8))  # scale, standard deviation
 SYMMETRY = 0.75  # share of the deformation that both hemispheres have alike
+SOFT_MM = 1.5  # standard deviation
 SHARPNESS = 2.0  # exponent on the template's shares: an average head is too smooth
 FLOOR = 0.01
 OPENING = 3.0  # factor on CSF: fissures of an average head are closed
@@ -70,7 +71,7 @@ class Head:
         depth_mm: (N,) depth beneath the pial surface, mm; 30 in deep structures.
         thickness_mm: (N,) thickness of the cortex, mm.
         ventricle_mm: (N,) distance to the lateral and third ventricles, negative inside.
-        maps: (N,) maps of the template: deep, cerebellum, texture, iron, limbic, tract.
+        maps: (N,) maps of the template, see `template.COARSE`.
     """
 
     grid: Grid
@@ -88,6 +89,16 @@ class Head:
         number = np.full(self.inside.shape, -1, dtype=np.int32)
         number[self.inside] = np.arange(int(self.inside.sum()), dtype=np.int32)
         return number
+
+    @cached_property
+    def soft(self) -> np.ndarray:
+        """The brain with a soft edge (X, Y, Z), `SOFT_MM` wide."""
+        return np.asarray(ndimage.gaussian_filter(self.inside.astype(np.float32), SOFT_MM))
+
+    @cached_property
+    def flat(self) -> np.ndarray:
+        """The flat index (N,) of each voxel in the grid."""
+        return np.flatnonzero(self.inside)
 
     def volume(self, values: np.ndarray) -> np.ndarray:
         """Put (N,) values back into the grid; 0 outside."""
@@ -110,8 +121,17 @@ def build_head(spec: HeadSpec, seed: int, name: str) -> Head:
     inside = template.covers(places)
     mni = places[:, inside]
     del places
-    names = ("deep", "cerebellum", "texture", "iron", "limbic", "tract")
-    maps = {name: template.sample(name, mni) for name in names}
+    names: tuple[str, ...] = (
+        "deep",
+        "cerebellum",
+        "texture",
+        "iron",
+        "limbic",
+        "tract",
+        "insula",
+        "hull_mm",
+    )
+    maps = template.sample((*names, "ventricle_mm"), mni)
     tissue = _deep_tissue(template, mni)
     _carve_folia(inside, mni, maps["cerebellum"], tissue, stream(seed, "phantom", name, "folia"))
     depth = np.full(mni.shape[1], 30.0, dtype=np.float32)
@@ -121,8 +141,7 @@ def build_head(spec: HeadSpec, seed: int, name: str) -> Head:
     folded, depth[cerebrum], thickness[cerebrum] = _fold(spec, template, rng, inside, mni, cerebrum)
     share = maps["deep"][cerebrum]
     tissue[:, cerebrum] = share * tissue[:, cerebrum] + (1 - share) * folded
-    ventricle_mm = template.sample("ventricle_mm", mni)
-    return Head(head_grid(), inside, mni, tissue, depth, thickness, ventricle_mm, maps)
+    return Head(head_grid(), inside, mni, tissue, depth, thickness, maps.pop("ventricle_mm"), maps)
 
 
 def _template_places(spec: HeadSpec, template: Template, rng: np.random.Generator) -> np.ndarray:
@@ -135,8 +154,8 @@ def _template_places(spec: HeadSpec, template: Template, rng: np.random.Generato
         places[axis] = world.astype(np.float32).reshape(turned)
         for scale, spread in WARPS_MM:
             places[axis] += spread * spec.warp * _warp(rng, scale, axis)
-    distance = template.sample("ventricle_mm", places[:, ::3, ::3, ::3])
-    distance = ndimage.gaussian_filter(distance, 1.0)
+    coarse = template.sample(("ventricle_mm",), places[:, ::3, ::3, ::3])
+    distance = ndimage.gaussian_filter(coarse["ventricle_mm"], 1.0)
     pull = np.stack(np.gradient(distance, 3.0)) * np.exp(-np.abs(distance) / 12.0)
     for axis in range(3):
         places[axis] -= spec.ventricle_mm * interpolate(pull[axis], 3, SHAPE)
@@ -154,7 +173,7 @@ def _warp(rng: np.random.Generator, scale_mm: float, axis: int) -> np.ndarray:
 
 def _deep_tissue(template: Template, mni: np.ndarray) -> np.ndarray:
     """Return the template's tissues, sharpened and a little moved, (3, N)."""
-    csf, grey, brain = (template.sample(name, mni) for name in ("csf", "grey", "brain"))
+    csf, grey, brain = template.sample(("csf", "grey", "brain"), mni).values()
     odds = np.stack([csf, grey, np.maximum(brain - csf - grey, 0)])
     odds = np.power(odds + FLOOR, SHARPNESS)
     odds[0] *= OPENING
@@ -193,8 +212,9 @@ def _fold(
     where = np.zeros_like(inside)
     where[inside] = cerebrum
     at = mni[:, cerebrum]
-    root = np.stack([template.sample(f"root_{axis}", at) for axis in "xyz"])
-    hull, open_mm = template.sample("hull_mm", at), template.sample("open_mm", at)
+    maps = template.sample(("root_x", "root_y", "root_z", "hull_mm", "insula"), at)
+    root, hull = np.stack([maps[f"root_{axis}"] for axis in "xyz"]), maps["hull_mm"]
+    open_mm = template.sample(("open_mm",), at)["open_mm"]
     sulcus = sulcal_distance(spec.cortex, rng, where, root, at[0] > 0, hull)
-    sulcus += 15 * template.sample("insula", at)  # its own sulci are shallow
+    sulcus += 15 * maps["insula"]  # its own sulci are shallow
     return ribbon(spec.cortex, rng, where, sulcus, open_mm, hull)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from lesionforge.phantoms.signal import Sequence
 
-Channel = str
 CHANNELS = ("T1w", "T2w", "FLAIR")
 
 
@@ -32,11 +31,6 @@ class Protocol:
     gain: float
     smooth: float = 0.45
 
-    @property
-    def is_2d(self) -> bool:
-        """Whether slices are thick and acquired one by one."""
-        return self.voxel_mm[2] > 2.5 * self.voxel_mm[0]
-
 
 @dataclass(frozen=True)
 class Site:
@@ -44,7 +38,7 @@ class Site:
 
     share: float
     field: float
-    protocols: dict[Channel, Protocol]
+    protocols: dict[str, Protocol]
 
 
 def _mprage(tr: float, ti: float, flip: float, train: float, flow: float) -> Sequence:

@@ -9,11 +9,11 @@ from scipy.spatial.transform import Rotation
 
 from lesionforge.data.volume import Grid, grid
 from lesionforge.phantoms.cortex import smooth_noise
-from lesionforge.phantoms.head import SHAPE, head_grid
+from lesionforge.phantoms.head import SHAPE, SOFT_MM, Head
 from lesionforge.phantoms.protocols import Protocol
 
 SPREAD = 0.36  # standard deviation of the point spread in voxels
-SIZE_MM = (176.0, 216.0, 184.0)  # field of view; the head moves inside it
+SIZE_MM = (176.0, 220.0, 196.0)  # field of view; the head moves inside it
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,29 @@ class ScanSpec:
     margin_mm: float
 
 
+@dataclass(frozen=True)
+class Pose:
+    """How the head lies in the scanner: rotation in degrees and translation in mm."""
+
+    rotation_deg: tuple[float, float, float]
+    translation_mm: tuple[float, float, float]
+
+
+def sample_pose(rng: np.random.Generator) -> Pose:
+    """Draw a pose."""
+    turn, move = rng.normal(0, 4, 3).clip(-9, 9), rng.normal(0, 4, 3).clip(-8, 8)
+    return Pose(_floats(turn), _floats(move))
+
+
 def sample_scan(
-    rng: np.random.Generator, protocol: Protocol, voxel_mm: float, after: ScanSpec | None = None
+    rng: np.random.Generator, protocol: Protocol, voxel_mm: float, pose: Pose
 ) -> ScanSpec:
-    """Draw a scan; `after` an earlier one the head has moved by at most 2 degrees and 2 mm.
+    """Draw a scan; the head lies within 1 degree and 1 mm of `pose`.
 
     Voxels finer than `voxel_mm` are made so coarse; noise falls with the volume of a voxel.
     """
-    turn, move = rng.uniform(-2, 2, 3) / np.sqrt(3), _in_ball(rng) * 2
-    far, away = rng.normal(0, 4, 3).clip(-10, 10), rng.normal(0, 5, 3).clip(-10, 10)
-    if after is None:
-        turn, move = far, away
-    else:
-        turn, move = turn + after.rotation_deg, move + after.translation_mm
+    turn = _in_ball(rng) + pose.rotation_deg
+    move = _in_ball(rng) + pose.translation_mm
     native = np.array(protocol.voxel_mm)
     voxel = np.maximum(native, voxel_mm * np.minimum(native / native.min(), 1.25))
     finer = np.sqrt(native.prod() / voxel.prod())  # coarser scans are acquired in less time
@@ -155,27 +165,25 @@ def _sample(
     return values
 
 
-def place_head(brain: np.ndarray, scan: ScanSpec, rng: np.random.Generator) -> Sampler:
-    """Lay a head, with its `brain` mask (X, Y, Z) bool, into a scan's grid."""
+def place_head(head: Head, scan: ScanSpec, rng: np.random.Generator) -> Sampler:
+    """Lay a head into a scan's grid; `rng` draws the error of the brain mask."""
     target = scan_grid(scan)
-    matrix = (
-        np.linalg.inv(head_grid().matrix) @ np.linalg.inv(head_to_scanner(scan)) @ target.matrix
-    )
+    matrix = np.linalg.inv(head.grid.matrix) @ np.linalg.inv(head_to_scanner(scan)) @ target.matrix
     i, j, k = np.meshgrid(*map(np.arange, target.shape), indexing="ij", sparse=True)
     rows = [a * i + b * j + c * k + d for a, b, c, d in matrix[:3].astype(np.float32)]
-    soft = ndimage.gaussian_filter(brain.astype(np.float32), 1.5)
     nearest = tuple(
         np.clip(np.rint(r), 0, n - 1).astype(np.intp) for r, n in zip(rows, SHAPE, strict=True)
     )
-    near = soft[nearest] > 0.05
+    near = head.soft[nearest] > 0.05
     points = np.stack([r[near] for r in rows])
     axis = int(np.argmax(target.voxel_mm))
     slices = max(1, round(target.voxel_mm[axis] / min(target.voxel_mm)))
     step = matrix[:3, axis]
-    margin = scan.margin_mm + 0.5 * smooth_noise(rng, SHAPE, 20.0)
-    edge = np.clip(0.5 - margin / (1.5 * np.sqrt(2 * np.pi)), 0.1, 0.9)
-    mask = _sample(soft - edge, near, points, step, slices) > 0
-    return Sampler(target, near, points, step, slices, largest_piece(mask & near))
+    plane = float(np.cbrt(target.voxel_mm3))
+    margin = scan.margin_mm + 0.5 * smooth_noise(rng, target.shape, 20.0, plane)
+    edge = np.clip(0.5 - margin / (SOFT_MM * np.sqrt(2 * np.pi)), 0.1, 0.9)
+    mask = near & (_sample(head.soft, near, points, step, slices) > edge)
+    return Sampler(target, near, points, step, slices, largest_piece(mask))
 
 
 def largest_piece(mask: np.ndarray) -> np.ndarray:

@@ -42,18 +42,20 @@ def patch(head: Head, centre_mm: Sequence[float] | np.ndarray, reach_mm: float) 
     return Patch(number[mask], offset.astype(np.float32), number.shape, mask)
 
 
-def voxel_mm(head: Head, number: int) -> np.ndarray:
-    """Return the head frame coordinates (3,) of a voxel."""
-    inside = np.flatnonzero(head.inside)[number]
-    return np.array(np.unravel_index(inside, SHAPE)) + np.array(CORNER_MM)
+def voxel_mm(head: Head, number: int | np.ndarray) -> np.ndarray:
+    """Return the head frame coordinates (3,) of a voxel, or (M, 3) of several."""
+    index = np.stack(np.unravel_index(head.flat[number], SHAPE), axis=-1)
+    return np.asarray(index + np.array(CORNER_MM))
 
 
 def pick(weight: np.ndarray, share: float) -> int | None:
-    """Return the voxel at the `share` of the cumulated `weight` (N,); None if that is 0."""
-    total = np.cumsum(weight, dtype=np.float64)
-    if total[-1] <= 0:
+    """Return the voxel at the `share` of the cumulated `weight` (N,); None if that is all 0."""
+    allowed = np.flatnonzero(weight)
+    if not len(allowed):
         return None
-    return min(int(np.searchsorted(total, share * total[-1], side="right")), len(weight) - 1)
+    total = np.cumsum(weight[allowed], dtype=np.float64)
+    place = int(np.searchsorted(total, share * total[-1], side="right"))
+    return int(allowed[min(place, len(allowed) - 1)])
 
 
 def blob(

@@ -22,6 +22,7 @@ RELAXATION: dict[float, tuple[tuple[float, float, float], ...]] = {
     3.0: ((1.0, 4150, 1500), (0.84, 1400, 100), (0.71, 860, 76), (0.86, 1650, 120)),
     1.5: ((1.0, 3900, 1800), (0.84, 1000, 95), (0.71, 620, 76), (0.86, 1450, 180)),
 }
+ECHO_MS = 7.5  # from one pulse of an MPRAGE's train to the next
 SCALES_MM = ((3.5, 0.45), (7.0, 0.55), (14.0, 0.7))  # of variation inside tissues, and its weight
 
 
@@ -116,6 +117,11 @@ def signal(matter: Matter, sequence: Sequence, field: float) -> np.ndarray:
     return np.asarray(seen * (1 - matter.blood) + flowing * matter.blood, dtype=np.float32)
 
 
+def white_level(sequence: Sequence, field: float) -> float:
+    """Return the signal of healthy white matter without variation, positive."""
+    return abs(_constant(sequence, RELAXATION[field][2]))
+
+
 def _constant(sequence: Sequence, relaxation: tuple[float, float, float]) -> float:
     pd, t1, t2 = relaxation
     return pd * float(_weight(sequence, np.array(t1), np.array(t2)))
@@ -139,13 +145,11 @@ def _mprage(sequence: Sequence, t1: np.ndarray) -> np.ndarray:
     Deichmann et al. 2000, NeuroImage 12:112: a train of pulses of a small angle drives the
     magnetization toward a steady state of its own; the rest of the cycle it recovers.
     """
-    echo = 7.5
-    count = sequence.train / echo
     angle = np.deg2rad(sequence.flip_deg)
-    decay = np.exp(-echo / t1)
+    decay = np.exp(-ECHO_MS / t1)
     steady = (1 - decay) / (1 - np.cos(angle) * decay)
-    through = (np.cos(angle) * decay) ** count
-    half = (np.cos(angle) * decay) ** (count / 2)
+    half = np.exp(sequence.train / ECHO_MS / 2 * (np.log(np.cos(angle)) - ECHO_MS / t1))
+    through = half**2
     before = np.exp(-(sequence.ti - sequence.train / 2) / t1)
     after = np.exp(-(sequence.tr - sequence.ti - sequence.train / 2) / t1)
     end = 1 - after + after * (steady + through * (1 - before - steady))
