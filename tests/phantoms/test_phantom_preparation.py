@@ -3,7 +3,8 @@
 from benchmarks.phantom_preparation import compare
 
 from lesionforge.data.cohort import read_cohort
-from lesionforge.phantoms.cohort import PhantomConfig, sample_cohort, write_phantoms
+from lesionforge.phantoms.cohort import sample_cohort, write_phantoms
+from lesionforge.phantoms.config import PhantomConfig
 from lesionforge.preprocessing.config import PrepareConfig
 from lesionforge.preprocessing.prepare import prepare_cohort
 

@@ -132,6 +132,7 @@ def _add_one(
     white = weight * sigmoid((lesion.reach_mm - beneath) / 1.2)
     _lengthen(lesion, matter, box, weight, white, rng)
     seen = np.minimum(inside, 0.5 * lesion.reach_mm - beneath)
+    seen = np.minimum(seen, 3 * (0.7 - matter.tissue[0, box.number]))  # sulci are cut out
     outline[box.number] = np.maximum(outline[box.number], seen)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from lesionforge.phantoms.cortex import smooth_noise
 from lesionforge.phantoms.head import Head
-from lesionforge.phantoms.scan import Sampler
+from lesionforge.phantoms.scan import Sampler, largest_piece
 
 FAR_MM = 4.0  # distances are cut here, so that a thick slice takes the majority's side
 
@@ -32,14 +32,16 @@ def drawn(spec: RaterSpec, head: Head, outline: np.ndarray, rng: np.random.Gener
     return depth
 
 
-def outline_mask(depth: np.ndarray, sampler: Sampler, at_least_one: bool) -> np.ndarray:
+def outline_mask(depth: np.ndarray, sampler: Sampler, one: bool) -> np.ndarray:
     """Return the mask (bool) that the rater draws on a scan, of a drawn depth (X, Y, Z) in mm.
+
+    Where a coarse scan hides all of it, the most likely voxels are drawn.
 
     Args:
         depth: see `drawn`.
         sampler: the scan.
-        at_least_one: draw the most likely voxels where a coarse scan hides the whole lesion.
+        one: the disease has one lesion: its largest piece is drawn.
     """
     seen = np.where(sampler.mask, sampler.sample(depth + FAR_MM) - FAR_MM, -FAR_MM)
-    limit = min(0.0, float(seen.max()) - 0.5) if at_least_one else 0.0
-    return np.asarray((seen > limit) & sampler.mask)
+    mask = (seen > min(0.0, float(seen.max()) - 0.5)) & sampler.mask
+    return largest_piece(mask) if one else mask

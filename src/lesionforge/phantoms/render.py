@@ -14,7 +14,7 @@ from lesionforge.phantoms.head import Head, build_head
 from lesionforge.phantoms.ms import add_ms
 from lesionforge.phantoms.protocols import SITES
 from lesionforge.phantoms.rater import FAR_MM, drawn, outline_mask
-from lesionforge.phantoms.scan import Sampler, acquire, place_head
+from lesionforge.phantoms.scan import Sampler, acquire, head_to_scanner, place_head
 from lesionforge.phantoms.shapes import voxel_mm
 from lesionforge.phantoms.signal import Matter, healthy_matter, signal, white_level
 from lesionforge.phantoms.spec import PhantomSpec
@@ -30,7 +30,8 @@ class Phantom:
         lesion: bool, as a rater outlines it on the scan `spec.outlined_on`; empty for a control.
         true_lesion: bool, on the first channel's grid, without the rater's error.
         tissue: (3, X, Y, Z) true healthy CSF, GM, WM on the first channel's grid; sums to 1.
-        measured: a lesion each: centre in the head frame, whether the rater drew it.
+        measured: a lesion each: whether the rater outlined it, and its centre (mm) in the world of
+            the first channel.
     """
 
     images: dict[str, np.ndarray]
@@ -63,9 +64,10 @@ def _render(spec: PhantomSpec, head: Head) -> Phantom:
     outlined, true = np.zeros(seen.mask.shape, bool), np.zeros(first.mask.shape, bool)
     if spec.lesions:
         depth = drawn(spec.rater, head, outline, spec.rng("rater", spec.lesion_seed))
-        outlined = outline_mask(depth, seen, at_least_one=True)
+        one = spec.disease == "fcd"
+        outlined = outline_mask(depth, seen, one)
         exact = head.volume(np.clip(outline, -FAR_MM, FAR_MM) + FAR_MM) - FAR_MM
-        true = outline_mask(exact, first, at_least_one=True)
+        true = outline_mask(exact, first, one)
     return Phantom(
         images=images,
         grids={channel: sampler.grid for channel, sampler in samplers.items()},
@@ -85,16 +87,14 @@ def _add_lesions(
     centres = adders[spec.disease](
         spec.lesions, head, matter, outline, lambda k: spec.rng("lesion", spec.lesion_seed, k)
     )
+    pose = head_to_scanner(next(iter(spec.scans.values())))
     rows = []
     for lesion, centre in zip(spec.lesions, centres, strict=True):
-        where = [float("nan")] * 3 if centre is None else voxel_mm(head, centre)
         seen = centre is not None and not getattr(lesion, "missed", False)
-        rows.append(
-            {
-                "outlined": int(seen),
-                **dict(zip(("x_mm", "y_mm", "z_mm"), map(float, where), strict=True)),
-            }
-        )
+        place = np.full(3, np.nan) if centre is None else voxel_mm(head, centre)
+        world = pose @ np.append(place, 1)
+        named = {f"{axis}_mm": float(v) for axis, v in zip("xyz", world[:3], strict=True)}
+        rows.append({"outlined": int(seen), **named})
     return outline, rows
 
 

@@ -12,7 +12,7 @@ from lesionforge.errors import ConfigError
 from lesionforge.lesions.prior import LesionConfig
 from lesionforge.metrics.intervals import EvaluationConfig
 from lesionforge.metrics.matching import CandidateRules
-from lesionforge.phantoms.cohort import PhantomConfig
+from lesionforge.phantoms.config import PhantomConfig
 from lesionforge.preprocessing.config import PrepareConfig
 from lesionforge.provenance import sha256_json
 from lesionforge.study.regimes import Regime
