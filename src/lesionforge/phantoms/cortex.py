@@ -27,7 +27,7 @@ class CortexSpec:
         depth_sd_mm: how depth varies from place to place.
         thickness_mm: mean cortical thickness.
         thickness_sd_mm: how it varies from place to place.
-        width_mm: CSF in a sulcus at depth; more at its mouth.
+        width_mm: of a sulcus at depth, more at its mouth; closed at -1.
         meander_mm: how much a sulcus wanders on its way inward.
     """
 
@@ -43,12 +43,12 @@ class CortexSpec:
 def sample_cortex(rng: np.random.Generator, atrophy: float) -> CortexSpec:
     """Draw a cortex; `atrophy` (0 young, 1 old) widens sulci and thins the ribbon."""
     return CortexSpec(
-        gyrus_mm=float(rng.uniform(11.8, 13.2)),
-        depth_mm=float(rng.normal(19.0, 1.2)),
-        depth_sd_mm=float(rng.uniform(5.0, 7.0)),
-        thickness_mm=float(np.clip(rng.normal(2.75, 0.15) - 0.35 * atrophy, 2.1, 3.2)),
+        gyrus_mm=float(rng.uniform(11.2, 12.8)),
+        depth_mm=float(rng.normal(16.0, 1.2)),
+        depth_sd_mm=float(rng.uniform(4.0, 6.0)),
+        thickness_mm=float(np.clip(rng.normal(2.6, 0.15) - 0.3 * atrophy, 2.1, 3.2)),
         thickness_sd_mm=float(rng.uniform(0.2, 0.35)),
-        width_mm=float(np.clip(rng.normal(0.35, 0.12) + 0.9 * atrophy, 0.1, 2.0)),
+        width_mm=float(np.clip(rng.normal(-0.1, 0.15) + 1.2 * atrophy, -0.5, 1.5)),
         meander_mm=float(rng.uniform(2.0, 3.5)),
     )
 
@@ -141,7 +141,7 @@ def sulcal_distance(
     count = int(LATTICE_SIZE_MM / 6.0)
     deep = np.stack([smooth_noise(rng, (count,) * 3, 22.0, 6.0) for _ in range(2)])
     depth = spec.depth_mm + spec.depth_sd_mm * _on_hull(deep, root, right, 6.0)
-    return np.asarray(np.hypot(beside, np.maximum(hull_mm - np.clip(depth, 3, 28), 0)))
+    return np.asarray(np.hypot(beside, np.maximum(hull_mm - np.clip(depth, 3, 26), 0)))
 
 
 def _spread(grid: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -161,9 +161,9 @@ def ribbon(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return shares (3, N) of CSF, GM, WM, depth beneath the pia and thickness (N,) in mm."""
     rough = smooth_noise(rng, inside.shape, 10.0)[inside]
-    width = spec.width_mm * (1 + 0.5 * rough) + 1.2 * np.exp(-hull_mm / 3.0)
-    wide = np.maximum(width, 0.05) / 2
-    depth = np.minimum(sulcus_mm - wide, open_mm + 0.4 - wide)
+    mouth = (1.0 + 1.2 * max(spec.width_mm, 0)) * np.exp(-hull_mm / 4.0)
+    half = np.maximum(spec.width_mm + 0.35 * rough + mouth, -0.9) / 2
+    depth = np.minimum(sulcus_mm - half, open_mm + 0.2 - half)
     uneven = spec.thickness_sd_mm * smooth_noise(rng, inside.shape, 14.0)[inside]
     thickness = np.maximum(spec.thickness_mm + uneven, 1.4)
     csf = np.clip(0.5 - depth, 0, 1)

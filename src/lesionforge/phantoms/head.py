@@ -23,7 +23,7 @@ from lesionforge.seeding import stream
 
 CORNER_MM = (-86.0, -124.0, -82.0)
 SHAPE = (172, 212, 178)
-WARPS_MM = ((70.0, 3.2), (35.0, 1.2), (16.0, 0.8))  # scale, standard deviation
+WARPS_MM = ((70.0, 2.7), (35.0, 1.2), (16.0, 0.8))  # scale, standard deviation
 SYMMETRY = 0.75  # share of the deformation that both hemispheres have alike
 SOFT_MM = 1.5  # standard deviation
 SHARPNESS = 2.0  # exponent on the template's shares: an average head is too smooth
@@ -47,8 +47,8 @@ def sample_head(rng: np.random.Generator) -> HeadSpec:
     """Draw a head."""
     age = float(rng.uniform(18, 70))
     atrophy = float(np.clip((age - 30) / 60 + rng.normal(0, 0.12), 0, 1))
-    size = rng.normal(0.95, 0.03)  # the template is larger than most heads
-    scale = np.clip(size * rng.normal(1.0, 0.03, 3), 0.83, 1.05)
+    size = rng.normal(1.0, 0.03) * np.array([0.95, 0.95, 0.90])  # the template is large and tall
+    scale = np.clip(size * rng.normal(1.0, 0.025, 3), 0.80, 1.05)
     return HeadSpec(
         age=age,
         atrophy=atrophy,
@@ -195,7 +195,7 @@ def _carve_folia(
     angle += 0.07 * smooth_noise(rng, inside.shape, 14.0)[inside][mine]
     radius = np.hypot(y + 48, z + 32)
     slit = np.clip(np.cos(angle * 40) * 1.6 - 0.6, 0, 1) * np.clip((radius - 16) / 10, 0, 1)
-    fluid = 0.28 * slit * tissue[1, mine]
+    fluid = 0.45 * slit * tissue[1, mine]
     tissue[0, mine] += fluid
     tissue[1, mine] -= fluid
 
