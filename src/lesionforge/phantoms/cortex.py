@@ -45,7 +45,7 @@ def sample_cortex(rng: np.random.Generator, atrophy: float) -> CortexSpec:
     return CortexSpec(
         gyrus_mm=float(rng.uniform(11.2, 12.8)),
         depth_mm=float(rng.normal(16.0, 1.2)),
-        depth_sd_mm=float(rng.uniform(4.0, 6.0)),
+        depth_sd_mm=float(rng.uniform(3.0, 4.5)),
         thickness_mm=float(np.clip(rng.normal(2.6, 0.15) - 0.3 * atrophy, 2.1, 3.2)),
         thickness_sd_mm=float(rng.uniform(0.2, 0.35)),
         width_mm=float(np.clip(rng.normal(-0.1, 0.15) + 1.2 * atrophy, -0.5, 1.5)),

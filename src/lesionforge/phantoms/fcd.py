@@ -54,7 +54,7 @@ class FcdLesion:
 
 def sample_fcd(rng: np.random.Generator, contrast: float) -> FcdLesion:
     """Draw a dysplasia; `contrast` is a factor on every change."""
-    conspicuity = float(0.2 + 0.8 * rng.beta(1.6, 1.3))
+    conspicuity = float(0.3 + 0.7 * rng.beta(1.6, 1.3))
     strength = contrast * conspicuity
     has_funnel = rng.random() < 0.55
     return FcdLesion(
@@ -62,10 +62,10 @@ def sample_fcd(rng: np.random.Generator, contrast: float) -> FcdLesion:
         share=float(rng.random()),
         volume_mm3=float(np.clip(2600 * rng.lognormal(0, 0.75), 500, 15000)),
         conspicuity=conspicuity,
-        thicker_mm=float(strength * rng.uniform(0.8, 3.0)),
-        blur_mm=float(0.15 + strength * rng.uniform(0.4, 1.6)),
-        cortex_t2=float(strength * rng.uniform(0.05, 0.30)),
-        white_t2=float(strength * rng.uniform(0.10, 0.70)),
+        thicker_mm=float(strength * rng.uniform(0.8, 3.5)),
+        blur_mm=float(0.15 + strength * rng.uniform(0.4, 1.8)),
+        cortex_t2=float(strength * rng.uniform(0.05, 0.45)),
+        white_t2=float(strength * rng.uniform(0.15, 1.0)),
         t1=float(rng.uniform(0.3, 0.7)),
         reach_mm=float(rng.uniform(2.5, 6.0)),
         funnel=float(rng.uniform(0.5, 1.0)) if has_funnel else 0.0,

@@ -78,13 +78,13 @@ def _sample_one(
         share=float(rng.random()),
         volume_mm3=volume,
         aspect=float(rng.uniform(1.1, 2.6)),
-        softness_mm=float(rng.uniform(0.3, 0.75)),
-        t2=float(0.75 * strength),
-        t1=float(0.30 * strength * rng.uniform(0.3, 1.7)),
+        softness_mm=float(rng.uniform(0.3, 1.1)),
+        t2=float(0.85 * strength),
+        t1=float(0.25 * strength * rng.uniform(0.3, 1.7)),
         pd=float(0.07 * strength),
         hole=float(contrast * rng.uniform(0.4, 1.2)) if has_hole else 0.0,
-        halo_mm=float(rng.uniform(1.0, 4.0)),
-        halo=float(rng.uniform(0.05, 0.22)),
+        halo_mm=float(rng.uniform(1.0, 4.5)),
+        halo=float(rng.uniform(0.06, 0.32)),
         missed=bool(rng.random() < missed and volume < SMALL_MM3),
     )
 
@@ -141,10 +141,11 @@ def _add_one(
     box = patch(head, voxel_mm(head, number), reach)
     axis = toward_ventricle(head, number) + rng.normal(0, 0.3, 3)
     inside = _inside_mm(lesion, box, axis / np.linalg.norm(axis), radius, rng)
-    texture = np.exp(0.25 * box.noise(rng, 3.5))
+    texture = np.exp(0.35 * box.noise(rng, 3.5) + 0.3 * box.noise(rng, 7.0))
     core = sigmoid(inside / lesion.softness_mm)
-    halo = lesion.halo * sigmoid((inside + lesion.halo_mm) / (0.4 * lesion.halo_mm))
-    effect = np.maximum(core * texture, halo * np.exp(0.4 * box.noise(rng, 6.0)))
+    reach = lesion.halo_mm * np.exp(0.5 * box.noise(rng, 5.0))  # farther on some sides
+    halo = lesion.halo * sigmoid(2.5 * (inside + reach) / lesion.halo_mm)
+    effect = np.maximum(core * texture, halo * np.exp(0.5 * box.noise(rng, 6.0)))
     hole = lesion.hole * sigmoid((inside - 0.45 * radius) / (0.25 * radius)) * texture
     for k, share in ((0, 0.35), (1, 1.0)):  # grey matter changes less
         matter.t2[k, box.number] *= 1 + share * (lesion.t2 * effect + 0.6 * hole)
