@@ -11,7 +11,7 @@ from lesionforge.preprocessing.prepare import prepare_cohort
 
 def test_tissues_and_flair_are_found(tmp_path):
     raw, truth, cohort = (tmp_path / name for name in ("raw", "truth", "cohort"))
-    write_phantoms(sample_cohort(PhantomConfig(patients=2, controls=1, seed=9200)), raw, truth, 2)
+    write_phantoms(sample_cohort(PhantomConfig(patients=2, controls=1, seed=9200)), raw, truth, 1)
     prepare_cohort(raw, cohort, PrepareConfig())
     rows = [compare(subject, truth) for subject in read_cohort(cohort)]
     assert len(rows) == 3

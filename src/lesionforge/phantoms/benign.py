@@ -93,6 +93,8 @@ def _caps(spec: BenignSpec, head: Head, matter: Matter, rng: np.random.Generator
 
 def _choroid(spec: BenignSpec, head: Head, matter: Matter, rng: np.random.Generator) -> None:
     """Fill part of the trigones with choroid plexus: like grey matter, with a long T2."""
+    if not spec.choroid:
+        return
     x, y, z = np.abs(head.mni[0]), head.mni[1], head.mni[2]
     place = np.exp(-(((x - 20) / 8) ** 2) - ((y + 36) / 9) ** 2 - ((z - 8) / 9) ** 2)
     where = (place > 0.05) & (head.tissue[0] > 0.5) & (head.ventricle_mm < 0.5)
@@ -225,7 +227,7 @@ def blend_junction(
     solid = matter.tissue[1, number] + matter.tissue[2, number]
     grey = matter.tissue[1, number] / np.maximum(solid, 1e-3)
     gap = head.thickness_mm[number] + thicker_mm * weight - head.depth_mm[number]
-    moved = np.maximum(sigmoid(gap / np.maximum(blur_mm, 0.15)), grey * (gap > 0))
+    moved = np.maximum(sigmoid(gap / np.maximum(blur_mm, 0.15)), grey)  # never less grey
     part = weight * (head.depth_mm[number] < 29)
     grey = grey + part * (moved - grey)
     matter.tissue[1, number], matter.tissue[2, number] = grey * solid, (1 - grey) * solid

@@ -75,7 +75,12 @@ def write_phantoms(specs: list[PhantomSpec], raw: Path, truth: Path, workers: in
 
 
 def write_oracle(
-    hosts: list[PhantomSpec], config: PhantomConfig, each: int, raw: Path, truth: Path
+    hosts: list[PhantomSpec],
+    config: PhantomConfig,
+    each: int,
+    raw: Path,
+    truth: Path,
+    workers: int = 2,
 ) -> list[PhantomSpec]:
     """Write the hosts again with further lesions of the simulator's own: the *oracle* set.
 
@@ -88,13 +93,14 @@ def write_oracle(
         each: sets of lesions a host, 1 or more.
         raw: as in `write_phantoms`.
         truth: likewise.
+        workers: processes.
     """
     specs = [
         with_further_lesions(host, config, lesion_seed, f"sub-o{place * each + lesion_seed:04d}")
         for place, host in enumerate(hosts)
         for lesion_seed in range(1, each + 1)
     ]
-    write_phantoms(specs, raw, truth)
+    write_phantoms(specs, raw, truth, workers)
     rows = [{"participant_id": s.id, "sources": s.host} for s in specs]
     write_tsv(Path(raw) / "derived_from.tsv", pd.DataFrame(rows))
     return specs

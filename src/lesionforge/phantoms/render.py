@@ -102,5 +102,6 @@ def _true_tissue(head: Head, sampler: Sampler) -> np.ndarray:
     maps = np.stack([sampler.sample(head.volume(share)) for share in head.tissue])
     maps /= np.maximum(maps.sum(axis=0), 1e-3)
     maps = np.rint(maps * 255) / 255  # steps of a byte: files compress four times better
+    maps[1] = np.minimum(maps[1], 1 - maps[0])
     maps[2] = 1 - maps[0] - maps[1]
     return np.maximum(maps, 0) * sampler.mask
