@@ -194,7 +194,7 @@ def _carve_folia(
     angle = np.arctan2(z + 32 + 12 * bent, -(y + 48))
     angle += 0.07 * smooth_noise(rng, inside.shape, 14.0)[inside][mine]
     radius = np.hypot(y + 48, z + 32)
-    slit = np.clip(np.cos(angle * 40) * 1.6 - 0.6, 0, 1) * np.clip((radius - 16) / 10, 0, 1)
+    slit = np.clip(np.cos(angle * 58) * 1.8 - 0.8, 0, 1) * np.clip((radius - 16) / 10, 0, 1)
     fluid = 0.33 * slit * tissue[1, mine]
     tissue[0, mine] += fluid
     tissue[1, mine] -= fluid
