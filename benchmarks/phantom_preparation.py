@@ -17,8 +17,8 @@ from tqdm import tqdm
 from lesionforge.data.cohort import read_cohort, sidecar_path
 from lesionforge.data.subject import TISSUES, Subject, read_brain, read_grid, read_tissues
 from lesionforge.data.volume import read_volume
-from lesionforge.phantoms.acquisition import head_to_scanner
 from lesionforge.phantoms.cohort import read_spec
+from lesionforge.phantoms.scan import head_to_scanner
 from lesionforge.preprocessing.quality import motion_figures
 from lesionforge.preprocessing.resample import resample
 from lesionforge.provenance import read_json, write_tsv
@@ -38,7 +38,7 @@ def compare(subject: Subject, truth: Path) -> dict[str, object]:
     found, known = read_tissues(subject).argmax(0), true.argmax(0)
     where = brain & (true.sum(0) > 0.5)
     spec = read_spec(truth, subject.id)
-    drawn = head_to_scanner(spec.flair) @ np.linalg.inv(head_to_scanner(spec.t1w))
+    drawn = head_to_scanner(spec.scans["FLAIR"]) @ np.linalg.inv(head_to_scanner(spec.scans["T1w"]))
     middle = (np.append(grid.world(np.argwhere(brain).mean(axis=0)), 1) @ t1w_from_mni.T)[:3]
     off = np.linalg.inv(drawn) @ np.array(sidecar["FLAIRFromT1w"])
     shift, angle = motion_figures(off, middle).values()

@@ -12,7 +12,7 @@ from tests.conftest import CHANNELS
 
 def test_tissues_and_flair_are_found(tmp_path):
     raw, truth, cohort = (tmp_path / name for name in ("raw", "truth", "cohort"))
-    write_phantoms(sample_cohort(PhantomConfig(patients=2, controls=1, seed=9200)), raw, truth, 2)
+    write_phantoms(sample_cohort(PhantomConfig(patients=2, controls=1, seed=9200)), raw, truth, 1)
     prepare_cohort(raw, cohort, PrepareConfig(), CHANNELS)
     rows = [compare(subject, truth) for subject in read_cohort(cohort)]
     assert len(rows) == 3
